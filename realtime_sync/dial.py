@@ -1,0 +1,500 @@
+"""The TCP connection to a server: name resolution, several addresses, proxies.
+
+One deadline bounds all of it.  A proxy's password is sent to the proxy and shown to nobody: no text of
+an error quotes a proxy's URL, and what a proxy says is cleaned of the credentials it was given.
+"""
+
+import base64
+import contextlib
+import ipaddress
+import os
+import queue
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from msgspec import Struct
+
+from .exceptions import ConnectionFailed
+
+__all__ = ["check_proxy", "dial", "find_proxy", "is_loopback"]
+
+_MAX_HEAD = 65536  # bytes of a proxy's answer up to its blank line
+_SHOWN = 80  # bytes of an answer that is not HTTP, in an error's text
+
+# Seconds that sent data may stay without a sign from the peer before the system gives the connection up;
+# by default a sender finds out after a quarter of an hour.
+_PATIENCE = 30.0
+
+# How a SOCKS proxy is spoken to, and whether it looks up the server's name itself.
+_SOCKS = {
+    "socks4": ("SOCKS4", False),
+    "socks4a": ("SOCKS4", True),
+    "socks5": ("SOCKS5", False),
+    "socks5h": ("SOCKS5", True),
+}
+_DEFAULT_PORTS = {"http": 80, **dict.fromkeys(_SOCKS, 1080)}
+
+_NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f]")
+_PLAIN_HOST = re.compile(r"[!-~]+")
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_STATUS_LINE = re.compile(r"HTTP/\d\.\d (\d{3})(|\s.*)$")
+
+_T = TypeVar("_T")
+
+
+class _Proxy(Struct, frozen=True):
+    """A proxy's URL, taken apart.  Shows itself without the credentials."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+
+    def __str__(self) -> str:
+        return _name(self.host, self.port)
+
+    __repr__ = __str__
+
+    def token(self) -> str | None:
+        """User and password as HTTP's Basic scheme sends them; ``None`` without any."""
+        if self.user is None and self.password is None:
+            return None
+        # What was no UTF-8 in the URL goes out as the same bytes.
+        pair = f"{self.user or ''}:{self.password or ''}".encode("utf-8", "surrogateescape")
+        return base64.b64encode(pair).decode("ascii")
+
+    def redact(self, text: str) -> str:
+        """The text without the credentials, should the proxy repeat them."""
+        for secret in (self.token(), self.password or self.user):
+            if secret:
+                text = text.replace(secret, "***")
+        return text
+
+
+def dial(
+    host: str,
+    port: int,
+    *,
+    secure: bool,
+    deadline: float,
+    proxy: str | None,
+    send_timeout: float = _PATIENCE,
+) -> socket.socket:
+    """Connect to a server, through a proxy if there is one.  TLS is not its business.
+
+    Args:
+        host, port: The server.
+        secure: Whether TLS will follow; decides which proxy of the environment is the right one.
+        deadline: Of `time.monotonic`, for name resolution, connecting and the proxy together.
+        proxy: ``"env"``: what the environment says; ``None``: no proxy; or the URL of one.
+        send_timeout: Seconds that the peer may keep its window shut, if that is more than the system is
+            told to wait for it anyway (30 s, on Linux).
+
+    Returns:
+        The connection; whether its calls block is not defined.
+
+    Raises:
+        ConnectionFailed: There is no such host, nobody answers, or the proxy refuses.
+        ValueError: The proxy's URL can't be used, or needs a package that is not installed.
+    """
+    url = find_proxy(secure, host, port, proxy)
+    if url is None:
+        sock = _connect(host, port, deadline)
+    else:
+        via = _parse(url, "proxy")
+        if not _PLAIN_HOST.fullmatch(host := _ascii(host)):
+            raise ConnectionFailed(f"no address is known for the host {host!r}: it is no host name")
+        through = _through_socks if via.scheme in _SOCKS else _through_http
+        sock = through(via, host, port, deadline)
+    _tune(sock, max(_PATIENCE, send_timeout))
+    return sock
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine, without asking a name server."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _name(host: str, port: int) -> str:
+    """Host and port as URLs and requests have them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _ascii(host: str) -> str:
+    """A host name as it travels.
+
+    Raises:
+        ConnectionFailed: It can't be a host name.
+    """
+    try:
+        return host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ConnectionFailed(f"no address is known for the host {host!r}: {error}") from error
+
+
+def _tune(sock: socket.socket, patience: float) -> None:
+    """Send small messages at once, and notice a peer that is gone."""
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(min(patience, 1e6) * 1000)))
+    for option in options:
+        with contextlib.suppress(OSError):  # the connection works without
+            sock.setsockopt(*option)
+
+
+# --- Which proxy ------------------------------------------------------------------------------------
+
+
+def check_proxy(setting: str | None) -> None:
+    """Refuse a ``proxy=`` that can't work.  What the environment says is looked at when connecting.
+
+    Raises:
+        ValueError: It is not the URL of a proxy, or needs a package that is not installed.
+    """
+    if setting is not None and setting != "env" and _parse(setting, "proxy").scheme in _SOCKS:
+        _socks_package()
+
+
+def find_proxy(secure: bool, host: str, port: int, setting: str | None) -> str | None:
+    """The URL of the proxy for a server, credentials included; ``None`` = connect directly.
+
+    With ``"env"`` that is ``https_proxy`` (if ``secure``) or ``http_proxy``, else ``all_proxy``, unless
+    ``no_proxy`` lists the server or the server is this machine.  Names in capitals count too.
+
+    Raises:
+        ValueError: The URL can't be used.
+    """
+    if setting is None:
+        return None
+    if setting == "env":
+        return None if is_loopback(host) else _environment_proxy(secure, host, port)
+    _parse(setting, "proxy")
+    return setting
+
+
+def _environment_proxy(secure: bool, host: str, port: int) -> str | None:
+    kind = "https" if secure else "http"
+    if {f"{kind}_proxy", "all_proxy"}.isdisjoint(name.lower() for name in os.environ):
+        return None
+    # Here, because it takes longer to import than all of this package.
+    from urllib.request import (  # type: ignore[attr-defined]  # the second is public, but has no stub
+        getproxies_environment,
+        proxy_bypass_environment,
+    )
+
+    proxies = getproxies_environment()
+    if kind not in proxies:
+        kind = "all"
+    # An entry of no_proxy may have the port, and an IPv6 address may be in brackets or not.
+    names = [_name(host, port), host] if ":" in host else [_name(host, port)]
+    if kind not in proxies or any(proxy_bypass_environment(name, proxies) for name in names):
+        return None
+    url = proxies[kind] if "://" in proxies[kind] else f"http://{proxies[kind]}"
+    _parse(url, f"the environment's {kind}_proxy")
+    return url
+
+
+def _parse(url: str, source: str) -> _Proxy:
+    """Take a proxy's URL apart.  ``source`` says in an error where the URL is from.
+
+    Raises:
+        ValueError: It can't be used.  The text has nothing of the URL, for it may hold a password.
+    """
+    if _NOT_IN_A_URL.search(url):
+        raise ValueError(f"{source}: the URL holds a blank, a line break or another control character")
+    parts, port = _split(url)
+    if parts.scheme == "https":
+        raise ValueError(f"{source}: TLS to the proxy (https://) is not supported; is it http:// perhaps?")
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise ValueError(f"{source}: the URL must begin with one of {', '.join(_DEFAULT_PORTS)} and ://")
+    # Whatever follows the port may be the rest of a password with one of these characters.
+    if not parts.hostname or port == 0 or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(
+            f"{source}: the URL must be like {parts.scheme}://user:password@host:port, with / ? # @ in "
+            "user and password written as %2F %3F %23 %40"
+        )
+    user, password = (
+        text and unquote(text, errors="surrogateescape") for text in (parts.username, parts.password)
+    )
+    if parts.scheme in _SOCKS and not all(_fits_socks(text) for text in (user, password)):
+        raise ValueError(f"{source}: SOCKS takes only user and password of at most 255 ASCII characters")
+    return _Proxy(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], user, password)
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    """A URL's parts and port; with port 0 if it is malformed.
+
+    The library's error quotes the URL, so it must not even be the context of ours.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return SplitResult(url.partition(":")[0].lower(), "", "", "", ""), 0
+    try:
+        return parts, parts.port
+    except ValueError:
+        return parts, 0
+
+
+def _fits_socks(text: str | None) -> bool:
+    return not text or (text.isascii() and len(text) < 256)
+
+
+# --- Connecting -------------------------------------------------------------------------------------
+
+_Address = tuple[int, int, int, str, Any]  # as `socket.getaddrinfo` gives it
+
+
+def _connect(host: str, port: int, deadline: float, role: str = "") -> socket.socket:
+    """Connect to a host; ``role`` says in an error what it is, if not the server.
+
+    Raises:
+        ConnectionFailed: It has no address, or can't be reached in time.
+    """
+    try:
+        addresses = _resolve(host, port, deadline)
+    except TimeoutError as error:
+        raise _unreachable(role + _name(host, port), error) from error
+    except (OSError, UnicodeError) as error:
+        raise ConnectionFailed(f"no address is known for {role or 'the host '}{host!r}: {error}") from error
+    try:
+        return _connect_first(addresses, deadline)
+    except OSError as error:
+        raise _unreachable(role + _name(host, port), error) from error
+
+
+def _unreachable(target: str, error: Exception) -> ConnectionFailed:
+    reason = "no answer in time" if isinstance(error, TimeoutError) else error
+    return ConnectionFailed(f"could not connect to {target}: {reason}")
+
+
+def _resolve(host: str, port: int, deadline: float) -> list[_Address]:
+    def ask() -> list[_Address]:
+        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return _in_time(ask, deadline)
+    return ask()  # an address needs no name server
+
+
+def _in_time(call: Callable[[], _T], deadline: float) -> _T:
+    """Make a call that knows no deadline.  At ours it is left alone, and its late result thrown away.
+
+    Raises:
+        TimeoutError: The deadline passed.
+        Exception: Whatever the call raises.
+    """
+    results: queue.SimpleQueue[_T | Exception] = queue.SimpleQueue()
+    abandoned = threading.Event()
+
+    def run() -> None:
+        try:
+            results.put(call())
+        except Exception as error:
+            results.put(error)
+        if abandoned.is_set():
+            throw_away()
+
+    # Both sides try it after the deadline: whichever comes second finds the result.
+    def throw_away() -> None:
+        with contextlib.suppress(queue.Empty):
+            result = results.get_nowait()
+            if isinstance(result, socket.socket):
+                result.close()
+
+    # Waits where only the system knows for how long; ends with the call, or with the process.
+    thread = threading.Thread(target=run, name="realtime_sync dial", daemon=True)
+    try:
+        thread.start()
+        result = results.get(timeout=max(0.0, deadline - time.monotonic()))
+    except BaseException as error:  # Ctrl-C too
+        abandoned.set()
+        throw_away()
+        if isinstance(error, queue.Empty):
+            raise TimeoutError("no answer in time") from None
+        raise
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _connect_first(addresses: list[_Address], deadline: float) -> socket.socket:
+    """Connect to the first address that answers; each gets its share of the time left.
+
+    Raises:
+        OSError: None did; the last one's error.
+    """
+    problem = OSError("no address")
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
+        share = _left(deadline) / (len(addresses) - index)
+        try:
+            return _connect_one(socket.socket(family, kind, protocol), address, share)
+        except OSError as error:
+            problem = error
+    raise problem
+
+
+def _connect_one(sock: socket.socket, address: Any, timeout: float) -> socket.socket:
+    try:
+        sock.settimeout(timeout)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _left(deadline: float) -> float:
+    """Seconds left, more than none.
+
+    Raises:
+        TimeoutError: There are none.
+    """
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("no answer in time")
+    return left
+
+
+# --- Through a proxy --------------------------------------------------------------------------------
+
+
+def _no_way(target: str, proxy: _Proxy, error: Exception) -> ConnectionFailed:
+    """The error for a proxy that was there, and then was no use."""
+    if isinstance(error, TimeoutError):
+        return ConnectionFailed(f"could not connect to {target}: no answer in time from the proxy {proxy}")
+    reason = proxy.redact(str(error)) or type(error).__name__
+    return ConnectionFailed(f"could not connect to {target} through the proxy {proxy}: {reason}")
+
+
+def _through_http(proxy: _Proxy, host: str, port: int, deadline: float) -> socket.socket:
+    """Have an HTTP proxy make the connection.
+
+    Raises:
+        ConnectionFailed: It can't be reached, or refuses.
+    """
+    target = _name(host, port)
+    sock = _connect(proxy.host, proxy.port, deadline, "the proxy ")
+    try:
+        sock.settimeout(_left(deadline))
+        sock.sendall(_connect_request(target, proxy))
+        _check_answer(_read_head(sock, proxy, deadline), proxy)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OSError):
+            raise _no_way(target, proxy, error) from error
+        raise
+    return sock
+
+
+def _connect_request(target: str, proxy: _Proxy) -> bytes:
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if token := proxy.token():
+        lines.append(f"Proxy-Authorization: Basic {token}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+def _read_head(sock: socket.socket, proxy: _Proxy, deadline: float) -> bytes:
+    """The proxy's answer up to its blank line, and not a byte more: the server may already be speaking.
+
+    Raises:
+        ConnectionFailed: The answer is not HTTP, or does not end.
+        OSError: The proxy hung up, or was silent for too long.
+    """
+    head = b""
+    while not head.endswith((b"\n\r\n", b"\n\n")):
+        if len(head) >= _MAX_HEAD:
+            raise ConnectionFailed(
+                f"the answer of the proxy {proxy} has more than {_MAX_HEAD} bytes of headers"
+            )
+        sock.settimeout(_left(deadline))
+        ahead = sock.recv(_MAX_HEAD - len(head), socket.MSG_PEEK)
+        if not ahead:
+            raise ConnectionResetError("it hung up")
+        before = head[-2:]  # the blank line may have begun in what was read before
+        end = _END_OF_HEAD.search(before + ahead)
+        head += sock.recv(end.end() - len(before) if end else len(ahead))
+        if not b"HTTP/".startswith(head[:5]):  # known at once, while waiting for its end may take long
+            raise _not_a_proxy(head, proxy)
+    return head
+
+
+def _check_answer(head: bytes, proxy: _Proxy) -> None:
+    """Go on if the proxy agreed.
+
+    Raises:
+        ConnectionFailed: It did not.
+    """
+    status_line, *lines = head.decode("latin-1").split("\n")
+    found = _STATUS_LINE.match(status_line)
+    if found is None:
+        raise _not_a_proxy(head, proxy)
+    status = int(found[1])
+    if 200 <= status < 300:
+        return
+    pairs = (line.partition(":") for line in lines if ":" in line)
+    raise ConnectionFailed(
+        f"the proxy {proxy} refused: HTTP {status}{proxy.redact(found[2].rstrip())}",
+        status=status,
+        headers={name.strip().lower(): proxy.redact(value.strip()) for name, _, value in pairs},
+    )
+
+
+def _not_a_proxy(head: bytes, proxy: _Proxy) -> ConnectionFailed:
+    start = proxy.redact(head.decode("latin-1"))[:_SHOWN]
+    return ConnectionFailed(f"{proxy} is not an HTTP proxy: it answered {start!r}")
+
+
+def _through_socks(proxy: _Proxy, host: str, port: int, deadline: float) -> socket.socket:
+    """Have a SOCKS proxy make the connection.
+
+    Raises:
+        ConnectionFailed: It can't be reached, or refuses.
+        ValueError: python-socks is not installed.
+    """
+    library, kinds = _socks_package()
+    kind, proxy_resolves = _SOCKS[proxy.scheme]
+    client = library(kinds[kind], proxy.host, proxy.port, proxy.user, proxy.password, proxy_resolves)
+
+    def connect() -> socket.socket:
+        sock: socket.socket = client.connect(host, port, timeout=_left(deadline))
+        return sock
+
+    # Its timeout is one for each step, and there is none on looking up names.
+    outcome: socket.socket | Exception
+    try:
+        outcome = _in_time(connect, deadline)
+    except Exception as error:  # its own errors, and whatever it did not foresee
+        outcome = error
+    if isinstance(outcome, socket.socket):
+        return outcome
+    if time.monotonic() >= deadline:  # not each of its timeouts is a TimeoutError
+        outcome = TimeoutError()
+    # Without a cause: what the package puts into its errors is not ours to vouch for.
+    raise _no_way(_name(host, port), proxy, outcome)
+
+
+def _socks_package() -> tuple[Any, Any]:
+    """The SOCKS client, and the kinds of proxy it knows.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    try:
+        # An extra: it may be missing where types are checked, and then there is something to ignore.
+        from python_socks import ProxyType  # type: ignore[import-not-found,unused-ignore]
+        from python_socks.sync import Proxy  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        raise ValueError('a SOCKS proxy needs another package: pip install "realtime-sync[socks]"') from None
+    return Proxy, ProxyType

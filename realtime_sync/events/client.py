@@ -1,0 +1,129 @@
+"""Every event a client sends, one struct each.
+
+`Session` has a method for each by the same name, so most programs never build these.
+"""
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from .objects import Item, ResponseCreateParams, SessionConfig
+
+
+class ClientEvent(Struct, kw_only=True, omit_defaults=True):
+    """Base of everything a client sends.
+
+    ``event_id`` (512 characters at most) comes back as ``error.event_id`` if the event fails;
+    `Session.send` makes one where there is none.
+    """
+
+    event_id: str | None = None
+
+    @property
+    def type(self) -> str:
+        """The wire's ``type``, for example ``"response.create"``."""
+        return str(self.__struct_config__.tag)
+
+
+class SessionUpdate(ClientEvent, tag="session.update", kw_only=True):
+    """Changes the session's settings; fields left ``UNSET`` stay, ``None`` clears.
+
+    Answered by ``session.updated``.
+    """
+
+    session: SessionConfig
+
+
+class TranscriptionSessionUpdate(ClientEvent, tag="transcription_session.update", kw_only=True):
+    """Changes a Beta transcription session.  Answered by ``transcription_session.updated``."""
+
+    session: SessionConfig
+
+
+class ConversationItemCreate(ClientEvent, tag="conversation.item.create", kw_only=True):
+    """Adds an item after ``previous_item_id`` (``None``: at the end, ``"root"``: at the start).
+
+    Answered by ``conversation.item.added`` and ``.done`` (Beta: ``.created``).
+    """
+
+    previous_item_id: str | None = None
+    item: Item
+
+
+class ConversationItemRetrieve(ClientEvent, tag="conversation.item.retrieve", kw_only=True):
+    """Asks for a whole item, audio included.  Answered by ``conversation.item.retrieved``."""
+
+    item_id: str
+
+
+class ConversationItemTruncate(ClientEvent, tag="conversation.item.truncate", kw_only=True):
+    """Tells the server how much of the assistant's audio was heard, in ms from the part's start.
+
+    Answered by ``conversation.item.truncated``, or an error when it is past the audio's end.
+    """
+
+    item_id: str
+    content_index: int
+    audio_end_ms: int
+
+
+class ConversationItemDelete(ClientEvent, tag="conversation.item.delete", kw_only=True):
+    """Removes an item.  Answered by ``conversation.item.deleted``."""
+
+    item_id: str
+
+
+class InputAudioBufferAppend(ClientEvent, tag="input_audio_buffer.append", kw_only=True):
+    """Sends audio: raw bytes in the session's input format, 15 MiB at most.  Not answered."""
+
+    audio: bytes
+
+
+class InputAudioBufferCommit(ClientEvent, tag="input_audio_buffer.commit", kw_only=True):
+    """Makes the buffered audio (at least 100 ms) a user message.
+
+    Answered by ``input_audio_buffer.committed``.  With turn detection the server does it itself.
+    """
+
+
+class InputAudioBufferClear(ClientEvent, tag="input_audio_buffer.clear", kw_only=True):
+    """Throws the buffered audio away.  Answered by ``input_audio_buffer.cleared``."""
+
+
+class OutputAudioBufferClear(ClientEvent, tag="output_audio_buffer.clear", kw_only=True):
+    """Stops the server's own playback (WebRTC and SIP); send ``response.cancel`` before it."""
+
+
+class ResponseCreate(ClientEvent, tag="response.create", kw_only=True):
+    """Asks for a response.  Answered by ``response.created`` ... ``response.done``."""
+
+    response: ResponseCreateParams | None = None
+
+
+class ResponseCancel(ClientEvent, tag="response.cancel", kw_only=True):
+    """Stops a response (``None``: the one running in the conversation).
+
+    Answered by ``response.done`` with status ``"cancelled"``, or an error if there is none.
+    """
+
+    response_id: str | None = None
+
+
+class SessionInputAudioBufferAppend(ClientEvent, tag="session.input_audio_buffer.append", kw_only=True):
+    """Sends audio to a translation session: raw bytes, 24 kHz mono 16-bit PCM.  Not answered."""
+
+    audio: bytes
+
+
+class SessionClose(ClientEvent, tag="session.close", kw_only=True):
+    """Ends a translation session once all of it was translated.  Answered by ``session.closed``."""
+
+
+CLIENT_EVENTS: dict[str, type[ClientEvent]] = {
+    str(cls.__struct_config__.tag): cls for cls in ClientEvent.__subclasses__()
+}
+"""Every client event by its tag."""
+
+if not TYPE_CHECKING:  # type checkers can't follow a computed list, and need none
+    __all__ = ["CLIENT_EVENTS", "ClientEvent"]
+    __all__ += [cls.__name__ for cls in CLIENT_EVENTS.values()]

@@ -1,0 +1,129 @@
+"""The queue between the reader thread and the user's threads."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections import deque
+from queue import Empty, SimpleQueue
+
+from .events import ServerEvent
+
+__all__ = ["Inbox"]
+
+# Ctrl-C does not end a wait for a lock on Windows, so there a wait is made of short ones.
+_LONGEST_WAIT = 0.2 if sys.platform == "win32" else None
+
+
+class Inbox:
+    """Events in the order they came, bounded in bytes, with an end that every waiter sees.
+
+    The reader puts in what one read of the socket gave, and pays for a lock and a wake-up once for all of
+    it.  Users take single events; while there are any, that is one `deque.popleft`, which is atomic.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        # Events, and before those of each `put` the number of bytes they came in.
+        self._events: deque[ServerEvent | int] = deque()
+        self._finished = False
+        # Guards the counts: of bytes held, and of threads that wait.
+        self._lock = threading.Lock()
+        self.held = 0
+        self.most_held = 0
+        self._waiting = 0
+        self._wake_ups: SimpleQueue[None] = SimpleQueue()  # one for each thread that waits
+        self._closing = False
+        self._room = threading.Event()  # what a paused reader waits for
+        self._room.set()
+
+    # --- The reader ----------------------------------------------------------------------------------
+
+    def put(self, events: list[ServerEvent], size: int) -> None:
+        """Add events that came in ``size`` bytes.  Does not wait."""
+        with self._lock:
+            if self._closing and self.held >= self._limit:
+                return  # the user has closed the session and left this much unread
+            self.held += size
+            self.most_held = max(self.most_held, self.held)
+            if self.held >= self._limit and not self._closing:
+                self._room.clear()
+        self._events.extend((size, *events))
+        self._wake()
+
+    def finish(self) -> None:
+        """Nothing follows."""
+        self._finished = True
+        self._wake()
+
+    def _wake(self) -> None:
+        # A user counts itself as waiting before it looks at the events a last time, and we add events
+        # before we look at that count: so either it sees the events or we see it.
+        for _ in range(self._waiting):
+            self._wake_ups.put(None)
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit is reached, and the reader is to wait for room."""
+        return not self._room.is_set()
+
+    def wait_for_room(self) -> None:
+        """Wait until no more than half of the limit is held, or the user closes."""
+        self._room.wait()
+
+    # --- Users ---------------------------------------------------------------------------------------
+
+    def get(self, timeout: float | None) -> ServerEvent | None:
+        """Take the next event; ``None`` is the end, as often as it is asked for.
+
+        Raises:
+            queue.Empty: There was none in time.
+        """
+        try:
+            event = self._events.popleft()
+        except IndexError:
+            return self._wait_and_get(timeout)
+        if type(event) is int:
+            self._give_room(event)
+            return self.get(timeout)
+        return event  # type: ignore[return-value]  # what is no int is an event
+
+    def _wait_and_get(self, timeout: float | None) -> ServerEvent | None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._events:
+            if self._finished and not self._events:
+                return None
+            self._wait(deadline)
+        return self.get(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    def _wait(self, deadline: float | None) -> None:
+        """Wait until there may be something to take."""
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        with self._lock:
+            self._waiting += 1
+        try:
+            if not self._events and not self._finished:
+                self._wait_for_wake_up(left)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def _wait_for_wake_up(self, left: float | None) -> None:
+        if _LONGEST_WAIT is None or (left is not None and left <= _LONGEST_WAIT):
+            self._wake_ups.get(timeout=left)
+            return
+        with contextlib.suppress(Empty):  # the caller looks again
+            self._wake_ups.get(timeout=_LONGEST_WAIT)
+
+    def _give_room(self, size: int) -> None:
+        """Count what was taken, and let a paused reader go on."""
+        with self._lock:
+            self.held -= size
+            if self.held <= self._limit // 2:
+                self._room.set()
+
+    def stop_waiting(self) -> None:
+        """Let the reader go on without room: it looks for the server's goodbye."""
+        with self._lock:
+            self._closing = True
+            self._room.set()

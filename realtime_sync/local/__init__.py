@@ -1,0 +1,34 @@
+"""A Realtime server on this machine: no key, no network, no model.
+
+`LocalServer` speaks HTTP and WebSocket; `Protocol` is what it says, without sockets; a `Responder`
+decides what is answered.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from .protocol import Protocol
+from .responders import CallFunction, DefaultResponder, Output, Request, Responder, Say, ScriptedResponder
+
+if TYPE_CHECKING:
+    from .server import LocalServer
+
+__all__ = [
+    "CallFunction",
+    "DefaultResponder",
+    "LocalServer",
+    "Output",
+    "Protocol",
+    "Request",
+    "Responder",
+    "Say",
+    "ScriptedResponder",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The server is imported when it is asked for: the rest works without what only it needs."""
+    if name == "LocalServer":
+        from .server import LocalServer
+
+        return LocalServer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

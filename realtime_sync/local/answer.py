@@ -1,0 +1,168 @@
+"""One response, from ``response.created`` to ``response.done``."""
+
+import logging
+import math
+from collections.abc import Generator, Sequence
+
+from .. import events as ev
+from ..events import ServerEvent, SessionConfig
+from .history import History, Kept, audio_length, without_audio
+from .ids import NEW, Ids
+from .meter import Meter
+from .responders import CallFunction, Output, Request, Responder, Say
+from .settings import format_of, output_of, rate_of
+from .writers import AudioWriter, CallWriter, TextWriter, Writer
+
+__all__ = ["Answer"]
+
+_log = logging.getLogger("realtime_sync.local")
+
+
+class Answer:
+    """One running response.  `step` until `over`, or `cancel` at any moment.
+
+    Attributes:
+        id: ``resp_...``
+        history: Where its items go; ``None`` beside the conversation.
+        over: It has given its ``response.done``.
+    """
+
+    def __init__(
+        self,
+        ids: Ids,
+        responder: Responder,
+        settings: SessionConfig,
+        given: list[Kept],
+        *,
+        history: History | None,
+        conversation_id: str | None,
+        metadata: dict[str, str] | None,
+    ) -> None:
+        self.id = ids("resp")
+        self.history = history
+        self.over = False
+        self._ids = ids
+        self._settings = settings
+        self._conversation_id = conversation_id
+        self._metadata = metadata
+        self._usage = Meter(settings, given)
+        self._made: list[ev.Item] = []
+        self._writer: Writer | None = None
+        self._pieces = self._run(responder, _request(settings, given))
+
+    def step(self) -> list[ServerEvent]:
+        """The next piece."""
+        try:
+            return next(self._pieces)
+        except Exception as error:  # the responder's, and it may be anything
+            _log.exception("the responder failed")
+            message = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+            failure = ev.ResponseError(type="server_error", code="responder_failed", message=message)
+            return self._finish("failed", error=failure)
+
+    def cancel(self) -> list[ServerEvent]:
+        """Break off: close what is open, and the response."""
+        self._pieces.close()
+        return self._finish("cancelled", "client_cancelled")
+
+    def response(self, status: str, details: ev.ResponseStatusDetails | None = None) -> ev.Response:
+        """The response as it is now."""
+        output = output_of(self._settings)
+        return ev.Response(
+            object="realtime.response",
+            id=self.id,
+            status=status,
+            status_details=details,
+            output=list(self._made),
+            conversation_id=self._conversation_id,
+            output_modalities=self._settings.output_modalities or None,
+            max_output_tokens=self._settings.max_output_tokens or None,
+            audio=ev.AudioConfig(output=ev.AudioOutputConfig(format=output.format, voice=output.voice)),
+            usage=None if status == "in_progress" else self._usage.read(),
+            metadata=self._metadata,
+        )
+
+    def _run(self, responder: Responder, request: Request) -> Generator[list[ServerEvent], None, None]:
+        limit = self._settings.max_output_tokens
+        most = limit if isinstance(limit, int) else math.inf
+        for output in responder.respond(request):
+            writer = self._writer_of(output)
+            yield self._begin(writer)
+            for piece in writer.pieces():
+                self._usage.count(piece)
+                yield [piece]
+                if self._usage.output_tokens >= most:
+                    yield self._finish("incomplete", "max_output_tokens")
+                    return
+            yield self._end(writer, "completed")
+        yield self._finish("completed")
+
+    def _writer_of(self, output: Output) -> Writer:
+        item_id, index = self._ids("item"), len(self._made)
+        if isinstance(output, CallFunction):
+            return CallWriter(self.id, item_id, index, output, self._ids("call"))
+        if not isinstance(output, Say):
+            raise TypeError(f"a responder gives Say or CallFunction, not {type(output).__name__}")
+        if self._settings.output_modalities == ["text"]:
+            return TextWriter(self.id, item_id, index, output)
+        return AudioWriter(self.id, item_id, index, output, format_of(output_of(self._settings)))
+
+    def _begin(self, writer: Writer) -> list[ServerEvent]:
+        self._writer = writer
+        item = writer.item("in_progress")
+        events: list[ServerEvent] = [
+            ev.ResponseOutputItemAdded(
+                event_id=NEW, response_id=self.id, output_index=writer.output_index, item=item
+            )
+        ]
+        if self.history is not None:
+            previous = self.history.add(Kept(writer.item_id, item, rate_of(output_of(self._settings))))
+            events.append(ev.ConversationItemAdded(event_id=NEW, previous_item_id=previous, item=item))
+        return events + writer.opening()
+
+    def _end(self, writer: Writer, status: str) -> list[ServerEvent]:
+        self._writer = None
+        whole = writer.item(status)
+        item = without_audio(whole)
+        self._made.append(item)
+        events = writer.closing()
+        events.append(
+            ev.ResponseOutputItemDone(
+                event_id=NEW, response_id=self.id, output_index=writer.output_index, item=item
+            )
+        )
+        # The client may have deleted the item meanwhile.
+        if self.history is not None and self.history.find(writer.item_id):
+            self.history.replace(writer.item_id, whole)
+            previous = self.history.previous(writer.item_id)
+            events.append(ev.ConversationItemDone(event_id=NEW, previous_item_id=previous, item=item))
+        return events
+
+    def _finish(
+        self, status: str, reason: str | None = None, error: ev.ResponseError | None = None
+    ) -> list[ServerEvent]:
+        self.over = True
+        events = self._end(self._writer, "incomplete") if self._writer else []
+        details = None
+        if status != "completed":
+            details = ev.ResponseStatusDetails(type=status, reason=reason, error=error)
+        done = ev.ResponseDone(event_id=NEW, response=self.response(status, details))
+        return [*events, self._usage.rate_limits(), done]
+
+
+def _request(settings: SessionConfig, given: list[Kept]) -> Request:
+    return Request(
+        items=[kept.item for kept in given],
+        instructions=settings.instructions or "",
+        tools=settings.tools or [],
+        tool_choice=settings.tool_choice or "auto",
+        output_modalities=settings.output_modalities or [],
+        heard_seconds=_heard_seconds(given),
+    )
+
+
+def _heard_seconds(given: Sequence[Kept]) -> float:
+    for kept in reversed(given):
+        if isinstance(kept.item, ev.Message) and kept.item.role == "user":
+            return audio_length(kept.item) / kept.rate
+    return 0.0

@@ -1,0 +1,49 @@
+"""Saying no to the client: an event that can't be obeyed, as the ``error`` event that answers it."""
+
+from typing import Any
+
+from .. import events as ev
+from ..events import ServerEvent, UnknownObject
+from .ids import NEW
+
+__all__ = ["Refused", "missing", "unknown", "unknown_kind"]
+
+
+class Refused(Exception):
+    """The client's event can't be obeyed; nothing has changed."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+
+    def event(self, event_id: str | None) -> ServerEvent:
+        where = f" ({self.param})" if self.param else ""
+        error = ev.ErrorDetails(
+            type="invalid_request_error",
+            code=self.code,
+            message=f"{self}{where}",
+            param=self.param,
+            event_id=event_id,
+        )
+        return ev.ErrorEvent(event_id=NEW, error=error)
+
+
+def missing(param: str) -> Refused:
+    """A field that must be there is not."""
+    return Refused("missing_required_parameter", "a required field is missing", param)
+
+
+def unknown(param: str) -> Refused:
+    """A field that the vocabulary doesn't have."""
+    return Refused("unknown_parameter", "there is no such field", param)
+
+
+def unknown_kind(part: Any, at: str) -> Refused:
+    """A part whose ``type`` has no place where it is."""
+    return Refused("invalid_value", f"{_tag(part)!r} can't stand here", f"{at}.type")
+
+
+def _tag(part: Any) -> str:
+    """The wire's ``type`` of an item or a part."""
+    return part.type if isinstance(part, UnknownObject) else str(part.__struct_config__.tag)

@@ -1,0 +1,166 @@
+"""How one item of a response is streamed: in writing, in sound, or as a function call."""
+
+import re
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any, TypeVar
+
+from .. import events as ev
+from ..events import ServerEvent
+from .ids import NEW
+from .responders import CallFunction, Say, bytes_per_second, speech
+
+__all__ = ["AudioWriter", "CallWriter", "TextWriter", "Writer"]
+
+
+class Writer:
+    """Streams one item: `opening`, each of `pieces`, `closing`, which may come before the pieces end."""
+
+    def __init__(self, response_id: str, item_id: str, output_index: int) -> None:
+        self.item_id = item_id
+        self.output_index = output_index
+        self._at: dict[str, Any] = {
+            "event_id": NEW,
+            "response_id": response_id,
+            "item_id": item_id,
+            "output_index": output_index,
+        }
+
+    def item(self, status: str) -> ev.Item:
+        """The item so far; empty while it is in progress."""
+        raise NotImplementedError
+
+    def opening(self) -> list[ServerEvent]:
+        return []
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        raise NotImplementedError
+
+    def closing(self) -> list[ServerEvent]:
+        raise NotImplementedError
+
+
+class TextWriter(Writer):
+    """A message in writing, a word at a time."""
+
+    def __init__(self, response_id: str, item_id: str, output_index: int, say: Say) -> None:
+        super().__init__(response_id, item_id, output_index)
+        self._at["content_index"] = 0
+        self._whole = _sendable(say.text)
+        self._text = ""
+
+    def item(self, status: str) -> ev.Item:
+        content: list[ev.ContentPart] = [] if status == "in_progress" else self._content()
+        return ev.Message(
+            id=self.item_id, object="realtime.item", status=status, role="assistant", content=content
+        )
+
+    def _content(self) -> list[ev.ContentPart]:
+        return [ev.OutputText(text=self._text)]
+
+    def opening(self) -> list[ServerEvent]:
+        return [ev.ResponseContentPartAdded(**self._at, part=ev.Text())]
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        for word in _words(self._whole):
+            self._text += word
+            yield ev.ResponseOutputTextDelta(**self._at, delta=word)
+
+    def closing(self) -> list[ServerEvent]:
+        return [
+            ev.ResponseOutputTextDone(**self._at, text=self._text),
+            ev.ResponseContentPartDone(**self._at, part=ev.Text(text=self._text)),
+        ]
+
+
+class AudioWriter(TextWriter):
+    """A message in sound, with its words a little ahead."""
+
+    def __init__(
+        self, response_id: str, item_id: str, output_index: int, say: Say, audio_format: str
+    ) -> None:
+        super().__init__(response_id, item_id, output_index, say)
+        self._format = audio_format
+        self._own_audio = say.audio
+        self._audio = bytearray()
+
+    def _content(self) -> list[ev.ContentPart]:
+        return [ev.OutputAudio(audio=bytes(self._audio), transcript=self._text)]
+
+    def opening(self) -> list[ServerEvent]:
+        return [ev.ResponseContentPartAdded(**self._at, part=ev.Audio(transcript=""))]
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        sound = speech(self._whole, self._format) if self._own_audio is None else self._own_audio
+        chunks = _slices(sound, bytes_per_second(self._format) // 10)
+        for word, chunk in zip_longest(_words(self._whole), chunks):
+            if word is not None:
+                self._text += word
+                yield ev.ResponseOutputAudioTranscriptDelta(**self._at, delta=word)
+            if chunk is not None:
+                self._audio += chunk
+                yield ev.ResponseOutputAudioDelta(**self._at, delta=chunk)
+
+    def closing(self) -> list[ServerEvent]:
+        return [
+            ev.ResponseOutputAudioDone(**self._at),
+            ev.ResponseOutputAudioTranscriptDone(**self._at, transcript=self._text),
+            ev.ResponseContentPartDone(**self._at, part=ev.Audio(transcript=self._text)),
+        ]
+
+
+class CallWriter(Writer):
+    """A function call; its arguments come in pieces, as text."""
+
+    def __init__(
+        self, response_id: str, item_id: str, output_index: int, call: CallFunction, call_id: str
+    ) -> None:
+        super().__init__(response_id, item_id, output_index)
+        self._name = _sendable(call.name)
+        self._json = _sendable(call.json)
+        self._call_id = call_id
+        self._arguments = ""
+
+    def item(self, status: str) -> ev.Item:
+        return ev.FunctionCall(
+            id=self.item_id,
+            object="realtime.item",
+            status=status,
+            call_id=self._call_id,
+            name=self._name,
+            arguments=self._arguments,
+        )
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        for piece in _slices(self._json, 8):
+            self._arguments += piece
+            yield ev.ResponseFunctionCallArgumentsDelta(**self._at, call_id=self._call_id, delta=piece)
+
+    def closing(self) -> list[ServerEvent]:
+        return [
+            ev.ResponseFunctionCallArgumentsDone(
+                **self._at, call_id=self._call_id, name=self._name, arguments=self._arguments
+            )
+        ]
+
+
+def _sendable(text: str) -> str:
+    """The text, looked at before anything of it is sent: half a surrogate pair can't be.
+
+    Raises:
+        UnicodeEncodeError: There is one in it.
+    """
+    text.encode()
+    return text
+
+
+_Cut = TypeVar("_Cut", str, bytes)
+
+
+def _slices(whole: _Cut, size: int) -> list[_Cut]:
+    return [whole[start : start + size] for start in range(0, len(whole), size)]
+
+
+def _words(text: str) -> list[str]:
+    """Words with the space that goes before them; together they are the text."""
+    return re.findall(r"\s*\S+|\s+", text)

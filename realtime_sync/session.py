@@ -1,0 +1,491 @@
+"""`Session`: a conversation with a Realtime server, for code that blocks."""
+
+import atexit
+import itertools
+import logging
+import os
+import queue
+import secrets
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from . import calls
+from .codec import Deviation, decode_messages, encode
+from .events import (
+    ClientEvent,
+    ErrorEvent,
+    ServerEvent,
+    SessionConfig,
+    SessionCreated,
+    SessionUpdate,
+    SessionUpdated,
+    TranscriptionSessionCreated,
+    TranscriptionSessionUpdated,
+)
+from .exceptions import ConnectionClosed
+from .frames import Message
+from .inbox import Inbox
+from .transport import Closure, Redact, Transport
+from .visitor import Visitor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+__all__ = ["Session", "Stats"]
+
+_log = logging.getLogger("realtime_sync")
+_E = TypeVar("_E", bound=ServerEvent)
+_ANNOUNCEMENTS = (
+    SessionCreated,
+    SessionUpdated,
+    TranscriptionSessionCreated,
+    TranscriptionSessionUpdated,
+)
+_NOTED = {ErrorEvent, *_ANNOUNCEMENTS}
+_AFTERMATH = 1.0  # seconds that the reader may take to end once the connection is dead
+_AT_EXIT = 0.5  # seconds that goodbyes may take, together, when a program ends without closing
+
+
+class Stats(Struct, frozen=True):
+    """What a session has done so far.
+
+    Attributes:
+        seconds: Since the connection was opened; stands still once it has ended.
+        events_in, events_out: Events received, and given to `Session.send`.
+        bytes_in, bytes_out: Bytes of WebSocket frames received, and given out.
+        buffered: Bytes of events received and not taken yet.
+        buffered_most: The most these have been.
+        deviations: Times that the server deviated from the specification.
+        round_trip: Seconds from our last ping to its answer; ``None`` before the first.
+    """
+
+    seconds: float
+    events_in: int
+    events_out: int
+    bytes_in: int
+    bytes_out: int
+    buffered: int
+    buffered_most: int
+    deviations: int
+    round_trip: float | None
+
+
+class Session:
+    """An open connection to a Realtime server.  Made by `connect`; close it, or use it in ``with``.
+
+    A thread in the background reads the connection, answers its pings and queues its events, however
+    busy your own code is.  Take the events with `next_event`, by iterating, or with `run`.  All methods
+    may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        dialect: str,
+        max_buffered: int,
+        overflow: str,
+        close_timeout: float,
+        redact: Redact,
+    ) -> None:
+        self._transport = transport
+        self._dialect = dialect
+        self._overflow = overflow
+        self._opened_at = time.monotonic()
+        self._ended_at: float | None = None
+        self._events_in = 0
+        self._close_timeout = close_timeout
+        self._redact = redact
+        self._inbox = Inbox(max_buffered)
+        self._config: SessionConfig | None = None
+        self._last_error: ErrorEvent | None = None
+        self._last_event: ServerEvent | None = None
+        self._deviations: Counter[str] = Counter()
+        self._id_prefix = f"event_{secrets.token_hex(4)}_"
+        self._ids = itertools.count(1)
+        self._closure: Closure | None = None
+        self._ended = threading.Event()  # set by the reader when it is done and `_closure` is known
+        # Lets one of several threads that call `close` be the one that says goodbye.
+        self._close_lock = threading.Lock()
+        self._close_begun = False
+        # Reads the connection so that pings are answered and events queued whatever the user's threads
+        # do.  A daemon, so that a script that forgets to close still exits.
+        self._reader = threading.Thread(target=self._read, name="realtime_sync-reader", daemon=True)
+        _open_sessions.add(self)
+        try:
+            self._reader.start()
+        except RuntimeError:  # the system has no thread left for us
+            transport.free()
+            raise
+
+    # --- The reader thread -------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """The life of the reader thread: messages in, events out, until the connection ends."""
+        closure = None
+        try:
+            while messages := self._transport.receive():
+                self._accept(messages)
+                if self._inbox.full:
+                    self._wait_for_room()
+            closure = self._transport.closure
+        except BaseException as error:  # a fault of ours must not leave the user waiting for ever
+            _log.exception("the reader thread failed")
+            closure = Closure(1006, "internal error", by="client", cause=error)
+        finally:
+            self._transport.free()
+            self._closure = closure
+            self._ended_at = time.monotonic()
+            self._inbox.finish()
+            self._ended.set()
+            _open_sessions.discard(self)
+
+    def _wait_for_room(self) -> None:
+        """The user has not taken what came: make the server wait, or end the session."""
+        if self._overflow == "fail":
+            stats = self.stats
+            self._transport.give_up(1001, f"{stats.buffered} bytes of events were not taken")
+        else:
+            self._inbox.wait_for_room()
+            self._transport.heard()
+
+    def _accept(self, messages: list[Message]) -> None:
+        """Decode what one read of the connection gave, and queue it."""
+        events = decode_messages(messages, self._note_deviation)
+        if not _NOTED.isdisjoint(map(type, events)):
+            self._note(events)
+        self._last_event = events[-1]
+        self._inbox.put(events, sum(map(len, messages)))
+        self._events_in += len(events)
+
+    def _note(self, events: list[ServerEvent]) -> None:
+        """Keep what the session itself wants to know of its events."""
+        for event in events:
+            if isinstance(event, _ANNOUNCEMENTS):
+                self._config = event.session
+            elif isinstance(event, ErrorEvent):
+                self._last_error = event
+
+    def _note_deviation(self, deviation: Deviation) -> None:
+        """Count a deviation from the specification, and log the first of its kind."""
+        kind = f"{deviation.event}{deviation.path}: {deviation.problem}"
+        self._deviations[kind] += 1
+        if self._deviations[kind] == 1:
+            frame = self._redact(deviation.frame.decode("utf-8", "replace"))[:200]
+            _log.warning("the server deviates from the specification: %s, in %s", kind, frame)
+
+    # --- Receiving ---------------------------------------------------------------------------------
+
+    def next_event(self, timeout: float | None = None) -> ServerEvent:
+        """Wait for the next event, in the order the server sent them.
+
+        Args:
+            timeout: Seconds to wait at most; ``None`` = as long as it takes, ``0`` = not at all.
+
+        Raises:
+            TimeoutError: Nothing came in time.  Nothing is lost; call again.
+            ConnectionClosed: The session is over and all its events were taken.
+        """
+        try:
+            event = self._inbox.get(timeout)
+        except queue.Empty:
+            raise TimeoutError(f"no event within {timeout:g} s") from None
+        if event is None:
+            raise self._closed_error()
+        return event
+
+    def __iter__(self) -> Iterator[ServerEvent]:
+        """Iterate over the events until the session is over.
+
+        Raises:
+            ConnectionClosed: It did not end normally, that is with code 1000 or 1001 not following an
+                error, or by `close`.
+        """
+        while True:
+            try:
+                event = self.next_event()
+            except ConnectionClosed:
+                if self._ended_normally():
+                    return
+                raise
+            yield event
+
+    def run(
+        self,
+        visitor: Visitor[Any],
+        until: type[_E] | tuple[type[_E], ...] | None = None,
+        timeout: float | None = None,
+    ) -> _E | None:
+        """Hand the events to a visitor, one after another, in this thread.
+
+        Args:
+            visitor: Its ``visit_*`` methods are called.  What one raises comes out of here; the session
+                stays usable and the events that follow are kept.
+            until: Stop after an event of this type, or of one of these types.
+            timeout: Seconds to run at most.
+
+        Returns:
+            The event that ``until`` waited for, after it was dispatched; ``None`` when the session
+            ended normally before it, or the time was up.
+
+        Raises:
+            ConnectionClosed: The session did not end normally.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                event = self.next_event(left)
+            except TimeoutError:
+                return None
+            except ConnectionClosed:
+                if self._ended_normally():
+                    return None
+                raise
+            visitor.visit(event)
+            if until is not None and isinstance(event, until):
+                return event
+
+    # --- Sending -----------------------------------------------------------------------------------
+
+    def send(self, event: ClientEvent | Mapping[str, Any]) -> str:
+        """Send a client event, given as a struct or as a plain dict with a ``type``.
+
+        Returns when the operating system has taken it.  Events of several threads never mix.
+
+        Returns:
+            The ``event_id`` that was sent, made here if the event has none.  A later `ErrorEvent`
+            about it has the same in ``error.event_id``.
+
+        Raises:
+            TypeError: It is not a client event.
+            ConnectionClosed: The session is over, or ended because this could not be sent in time.
+        """
+        event, event_id = self._named(event)
+        payload = encode(event)
+        try:
+            self._transport.send(payload, event)
+        except OSError as error:
+            self._ended.wait(_AFTERMATH)  # the reader may yet find out why
+            closed = self._closed_error()
+            raise closed from closed.__cause__ or error
+        return event_id
+
+    def _named(self, event: ClientEvent | Mapping[str, Any]) -> tuple[ClientEvent | dict[str, Any], str]:
+        """The event with an id, and the id.  The caller's own object is left as it is."""
+        if isinstance(event, ClientEvent):
+            if event.event_id is None:
+                event = msgspec.structs.replace(event, event_id=self._new_id())
+            return event, str(event.event_id)
+        if isinstance(event, Mapping) and isinstance(event.get("type"), str):
+            event = dict(event)
+            event["event_id"] = event.get("event_id") or self._new_id()
+            return event, str(event["event_id"])
+        raise TypeError(f"not a client event: {type(event).__name__}")
+
+    def _new_id(self) -> str:
+        return f"{self._id_prefix}{next(self._ids)}"
+
+    def update(self, *, event_id: str | None = None, **fields: "Unpack[calls.SessionFields]") -> str:
+        """Change the session's settings (``session.update``).
+
+        Only the fields given are sent; ``None`` clears one.  ``type`` is filled in.  The server answers
+        with ``session.updated``, or with an error.
+
+        Args:
+            event_id: Your own name for this event; one is made if missing.
+            fields: See `events.SessionConfig`.  Objects may be structs or dicts.
+
+        Returns:
+            The ``event_id`` that was sent.
+
+        Raises:
+            TypeError: There is no such field.
+        """
+        config = calls.session_config(fields)
+        if "type" not in fields and (kind := self._kind()):
+            config.type = kind
+        return self.send(SessionUpdate(session=config, event_id=event_id))
+
+    def _kind(self) -> str | None:
+        """The ``type`` that an update must name; ``None`` where it must not name one."""
+        if self._dialect != "ga":
+            return None
+        kind = "realtime" if self._config is None else self._config.type
+        return kind if kind and kind != "translation" else None
+
+    @property
+    def conversation(self) -> calls.ConversationCalls:
+        """``conversation.item.create``, ``.retrieve``, ``.truncate`` and ``.delete``"""
+        return calls.ConversationCalls(self.send)
+
+    @property
+    def input_audio_buffer(self) -> calls.InputAudioBufferCalls:
+        """``input_audio_buffer.append``, ``.commit`` and ``.clear``"""
+        return calls.InputAudioBufferCalls(self.send)
+
+    @property
+    def output_audio_buffer(self) -> calls.OutputAudioBufferCalls:
+        """``output_audio_buffer.clear``"""
+        return calls.OutputAudioBufferCalls(self.send)
+
+    @property
+    def response(self) -> calls.ResponseCalls:
+        """``response.create`` and ``response.cancel``"""
+        return calls.ResponseCalls(self.send)
+
+    @property
+    def transcription_session(self) -> calls.TranscriptionSessionCalls:
+        """``transcription_session.update`` (Beta)"""
+        return calls.TranscriptionSessionCalls(self.send)
+
+    @property
+    def translation(self) -> calls.TranslationCalls:
+        """``session.input_audio_buffer.append`` and ``session.close`` of translation sessions"""
+        return calls.TranslationCalls(self.send)
+
+    # --- State -------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> SessionConfig | None:
+        """The settings the server announced last; ``None`` before ``session.created`` came."""
+        return self._config
+
+    @property
+    def id(self) -> str | None:
+        """The server's name for the session; ``None`` before ``session.created`` came."""
+        return (self._config.id or None) if self._config is not None else None
+
+    @property
+    def deviations(self) -> dict[str, int]:
+        """How often the server deviated from the specification, by kind."""
+        return dict(self._deviations)
+
+    @property
+    def stats(self) -> Stats:
+        """What the session has done so far: events, bytes, and how far behind you are."""
+        transport, inbox = self._transport, self._inbox
+        return Stats(
+            seconds=(self._ended_at or time.monotonic()) - self._opened_at,
+            events_in=self._events_in,
+            events_out=transport.messages_out,
+            bytes_in=transport.bytes_in,
+            bytes_out=transport.bytes_out,
+            buffered=inbox.held,
+            buffered_most=inbox.most_held,
+            deviations=sum(self._deviations.values()),
+            round_trip=transport.round_trip,
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended.  Queued events can still be taken."""
+        return self._ended.is_set()
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id or 'without id'}, {'closed' if self.closed else 'open'}>"
+
+    # --- Closing -----------------------------------------------------------------------------------
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say goodbye, wait for the answer up to the close timeout, and end the connection.
+
+        May be called any number of times, from any thread.  Events already queued can still be taken.
+
+        Args:
+            code: WebSocket close code, 1000 or 3000 to 4999.
+            reason: A short text for the server, 123 bytes at most.
+
+        Raises:
+            ValueError: The code may not be sent, or the reason is too long.
+        """
+        if code != 1000 and not 3000 <= code < 5000:
+            raise ValueError(f"close code {code} may not be sent; use 1000, or 3000 to 4999")
+        if len(reason.encode()) > 123:
+            raise ValueError("the reason is longer than 123 bytes")
+        deadline = time.monotonic() + self._close_timeout
+        try:
+            self._say_goodbye(code, reason, deadline)
+            if threading.current_thread() is not self._reader:
+                self._ended.wait(max(0.0, deadline - time.monotonic()))
+        finally:  # also when Ctrl-C cuts the wait short
+            if threading.current_thread() is not self._reader:
+                self._transport.kill()
+                self._reader.join(_AFTERMATH)
+
+    def _say_goodbye(self, code: int, reason: str, deadline: float) -> None:
+        with self._close_lock:
+            first, self._close_begun = not self._close_begun, True
+        if first and not self.closed:
+            self._inbox.stop_waiting()
+            self._transport.send_close(code, reason, deadline)
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ended_normally(self) -> bool:
+        closure = self._closure
+        if closure is None or closure.asked:
+            return closure is not None
+        return closure.clean and closure.code in (1000, 1001) and not isinstance(self._last_event, ErrorEvent)
+
+    def _closed_error(self) -> ConnectionClosed:
+        """A new error for the end of the session: each thread raises its own."""
+        closure = self._closure or Closure(1006, "", by="network")
+        error = ConnectionClosed(
+            closure.code,
+            closure.reason,
+            clean=closure.clean,
+            by=closure.by,
+            last_error=self._last_error,
+            unsent=self._transport.unsent(),
+        )
+        error.__cause__ = closure.cause
+        return error
+
+    def _abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
+        """In the child of a fork: the session is over here, and goes on in the parent."""
+        self._transport.abandon()
+        cause = ConnectionError("this session belongs to the process that was forked")
+        self._closure = Closure(1006, "", by="client", cause=cause)
+        self._inbox = Inbox(1)
+        self._inbox.finish()
+        self._close_lock, self._close_begun = threading.Lock(), True
+        self._ended = threading.Event()
+        self._ended.set()
+
+
+# --- The end of the process, and its children -----------------------------------------------------------
+
+_open_sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
+
+
+def say_goodbye_at_exit() -> None:
+    """Tell the servers of sessions that were not closed; waits for nobody."""
+    deadline = time.monotonic() + _AT_EXIT
+    for session in list(_open_sessions):
+        session._transport.send_close(1001, "", deadline)
+
+
+def _abandon_in_child() -> None:  # pragma: no cover  # runs in a child process, where nothing measures
+    for session in list(_open_sessions):
+        session._abandon()
+    _open_sessions.clear()
+
+
+atexit.register(say_goodbye_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_in_child)

@@ -1,0 +1,59 @@
+"""Fixtures for all tests: a certificate authority, sessions that are closed, and a clean environment."""
+
+import os
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import trustme
+from scripted import ScriptedServer
+
+import realtime_sync as rt
+
+Open = Callable[..., rt.Session]
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have keys, addresses and proxies of their own in the environment."""
+    for name in list(os.environ):
+        if name.startswith("OPENAI_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(params=["ws", "wss"])
+def server_tls(request: pytest.FixtureRequest, authority: trustme.CA) -> ssl.SSLContext | None:
+    """Runs a test twice: over plain TCP and over TLS."""
+    if request.param == "ws":
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def client_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture
+def open_session(client_tls: ssl.SSLContext) -> Iterator[Open]:
+    """Opens sessions to a scripted server, and closes them after the test."""
+    sessions: list[rt.Session] = []
+
+    def open_session(server: ScriptedServer, **options: Any) -> rt.Session:
+        session = rt.connect(base_url=server.url, ssl_context=client_tls, **options)
+        sessions.append(session)
+        return session
+
+    yield open_session
+    for session in sessions:
+        session.close()

@@ -1,0 +1,1026 @@
+"""`dial`: addresses, name resolution and proxies, over real sockets."""
+
+import base64
+import contextlib
+import errno
+import gc
+import logging
+import os
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import DEADLINE, Caller, Script, ScriptedServer, delta
+
+import realtime_sync as rt
+from realtime_sync.dial import check_proxy, dial, find_proxy, is_loopback
+
+PASSWORD = "s3cret/w@rd:%"
+IN_URL = "s3cret%2Fw%40rd:%25"
+TOKEN = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
+LOGIN = f"ann:{IN_URL}"
+SECRETS = (PASSWORD, IN_URL, TOKEN, "s3cret")
+
+SHORT = 0.2  # seconds, for deadlines that are meant to pass
+
+Refused = Callable[..., rt.ConnectionFailed]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may be behind a proxy."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name == "REQUEST_METHOD":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """A socket that was forgotten is a ResourceWarning, and so an error, of the test that forgot it."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No log has a secret."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    assert not any(secret in caplog.text for secret in SECRETS)
+
+
+def soon(seconds: float = DEADLINE) -> float:
+    return time.monotonic() + seconds
+
+
+def call(
+    port: int, host: str = "127.0.0.1", proxy: str | None = None, seconds: float = DEADLINE
+) -> socket.socket:
+    """Dial, and never wait for ever on what comes of it."""
+    sock = dial(host, port, secure=True, deadline=soon(seconds), proxy=proxy)
+    sock.settimeout(DEADLINE)
+    return sock
+
+
+def check_silent_about_secrets(error: BaseException) -> None:
+    """Neither the error, nor one behind it, nor a traceback shows a secret."""
+    texts = ["".join(traceback.format_exception(error))]
+    pending: list[BaseException | None] = [error]
+    while pending:
+        if (one := pending.pop()) is not None:
+            texts += [str(one), repr(one), repr(vars(one)), repr(one.args)]
+            pending += [one.__cause__, one.__context__]
+    for secret in SECRETS:
+        assert not any(secret in text for text in texts)
+
+
+def failure(port: int, host: str = "server.example", **options: Any) -> rt.ConnectionFailed:
+    with pytest.raises(rt.ConnectionFailed) as caught:
+        call(port, host, **options)
+    check_silent_about_secrets(caught.value)
+    return caught.value
+
+
+def read(sock: socket.socket, size: int) -> bytes:
+    """So many bytes, or fewer at the end."""
+    data = b""
+    while len(data) < size and (more := sock.recv(size - len(data))):
+        data += more
+    return data
+
+
+def names(addresses: dict[str, list[tuple[str, int]]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the name server knows, for the names that it is asked for."""
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, *args: Any, **options: Any) -> Any:
+        if host not in addresses:
+            return real(host, port, *args, **options)
+        tcp = socket.SOCK_STREAM, socket.IPPROTO_TCP, ""
+        return [(socket.AF_INET, *tcp, address) for address in addresses[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port where nobody listens, and nobody can begin to."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+@pytest.fixture
+def mute() -> Iterator[int]:
+    """A port that does not even refuse: Linux leaves it unanswered while too many wait to be accepted."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux is known to keep silent")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        with socket.create_connection(listener.getsockname()):
+            yield listener.getsockname()[1]
+
+
+def echo(caller: Caller) -> None:
+    """Send back what comes."""
+    while data := caller.sock.recv(65536):
+        caller.raw(data)
+
+
+def check_echo(sock: socket.socket) -> None:
+    sock.sendall(b"\x00ping")
+    assert read(sock, 5) == b"\x00ping"
+
+
+# --- Addresses --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_direct(host: str) -> None:
+    """An address or a name leads to the server."""
+    with ScriptedServer(echo) as server, call(server.port, host) as sock:
+        check_echo(sock)
+
+
+def test_ipv6() -> None:
+    """An IPv6 address works."""
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with listener, call(listener.getsockname()[1], "::1") as sock:
+        assert sock.family == socket.AF_INET6
+
+
+def check_tuned(sock: socket.socket) -> None:
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+
+
+def test_options() -> None:
+    """Small messages go out at once, and a peer that vanished is noticed."""
+    with ScriptedServer(echo) as server, call(server.port) as sock:
+        check_tuned(sock)
+
+
+def test_a_system_without_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that knows no TCP_USER_TIMEOUT connects all the same."""
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT", raising=False)
+    with ScriptedServer(echo) as server, call(server.port) as sock:
+        check_echo(sock)
+
+
+def test_the_second_address(nobody: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If one address refuses, the next is tried."""
+    with ScriptedServer(echo) as server:
+        names({"server.example": [("127.0.0.1", nobody), ("127.0.0.1", server.port)]}, monkeypatch)
+        with call(443, "server.example") as sock:
+            check_echo(sock)
+
+
+def test_an_address_of_a_missing_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that this system can't even make a socket for is passed over."""
+    real = socket.socket
+
+    def without_ipv6(family: int = -1, *args: Any, **options: Any) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *args, **options)
+
+    with ScriptedServer(echo) as server:
+        found: list[Any] = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", server.port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
+        monkeypatch.setattr(socket, "socket", without_ipv6)
+        with call(server.port, "server.example") as sock:
+            monkeypatch.undo()
+            check_echo(sock)
+
+
+def test_a_silent_first_address(mute: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that keeps silent takes its share of the time, and no more."""
+    with ScriptedServer(echo) as server:
+        names({"server.example": [("127.0.0.1", mute), ("127.0.0.1", server.port)]}, monkeypatch)
+        with call(443, "server.example", seconds=2) as sock:
+            check_echo(sock)
+
+
+def test_silence_everywhere(mute: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many silent addresses are given up together at the deadline."""
+    names({"server.example": [("127.0.0.1", mute)] * 5}, monkeypatch)
+    start = time.monotonic()
+    failed = failure(443, seconds=SHORT)
+    assert SHORT <= time.monotonic() - start < DEADLINE / 2
+    assert str(failed) == "could not connect to server.example:443: no answer in time"
+
+
+def test_nobody_listens(nobody: int) -> None:
+    """The error says where nobody answered, and why."""
+    failed = failure(nobody, "127.0.0.1")
+    assert str(failed).startswith(f"could not connect to 127.0.0.1:{nobody}: [Errno")
+    assert isinstance(failed.__cause__, ConnectionRefusedError)
+    assert failed.status is None
+
+
+def test_a_past_deadline() -> None:
+    """A deadline that is over is not stretched."""
+    with ScriptedServer(echo) as server:
+        assert "no answer in time" in str(failure(server.port, "127.0.0.1", seconds=-1))
+
+
+def test_a_name_without_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is known but has no address can't be connected to."""
+    names({"server.example": []}, monkeypatch)
+    assert str(failure(443)) == "could not connect to server.example:443: no address"
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "", "a..b", "x" * 64, "\xfc" * 70])
+def test_unknown_host(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that does not exist, or can't, is named in the error."""
+    real = socket.getaddrinfo
+
+    def getaddrinfo(name: str, *args: Any, **options: Any) -> Any:
+        if name in ("no-such-host.invalid", "", "x" * 64):  # no test asks a real name server
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert str(failure(443, host)).startswith(f"no address is known for the host {host!r}: ")
+
+
+@pytest.fixture
+def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A name server that keeps silent until the event is set; in the end nobody may wait for it."""
+    answer = threading.Event()
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *args: Any, **options: Any) -> Any:
+        if host == "127.0.0.1":  # no name
+            return real(host, *args, **options)
+        assert answer.wait(DEADLINE)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 9))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield answer
+    answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "realtime_sync dial":
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+
+
+@pytest.mark.usefixtures("slow_names")
+def test_a_silent_name_server() -> None:
+    """Name resolution that takes too long is left behind at the deadline."""
+    failed = failure(443, seconds=SHORT)
+    assert str(failed) == "could not connect to server.example:443: no answer in time"
+
+
+def test_an_address_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address is not looked up, so no thread is needed for that."""
+    monkeypatch.setattr(threading.Thread, "start", lambda self: pytest.fail("a thread was started"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        call(listener.getsockname()[1], "127.0.0.1").close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs a signal to one thread")
+def test_interrupted_while_looking_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C does not wait for a name server."""
+    release = threading.Event()
+    workers = []
+
+    def getaddrinfo(*args: Any, **options: Any) -> Any:
+        workers.append(threading.current_thread())
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        assert release.wait(DEADLINE)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(KeyboardInterrupt):
+        call(443, "server.example")
+    release.set()
+    workers[0].join(DEADLINE)
+    assert not workers[0].is_alive()
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("localhost.example.com", False),
+        ("127.0.0.1.example.com", False),
+        ("10.0.0.1", False),
+        ("::2", False),
+        ("", False),
+    ],
+)
+def test_is_loopback(host: str, expected: bool) -> None:
+    """Only this machine is this machine."""
+    assert is_loopback(host) is expected
+
+
+# --- Which proxy ------------------------------------------------------------------------------------
+
+HTTPS = {"https_proxy": "http://p:1"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "expected"),
+    [
+        ({}, "wss://a.com:443", None),
+        ({"https_proxy": "http://p:1"}, "wss://a.com:443", "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1"}, "wss://a.com:443", "http://p:1"),
+        ({"https_proxy": "http://p:1", "HTTPS_PROXY": "http://q:2"}, "wss://a.com:443", "http://p:1"),
+        ({"https_proxy": "http://p:1"}, "ws://a.com:80", None),
+        ({"http_proxy": "http://p:1"}, "ws://a.com:80", "http://p:1"),
+        ({"HTTP_PROXY": "http://p:1"}, "ws://a.com:80", "http://p:1"),
+        ({"http_proxy": "http://p:1"}, "wss://a.com:443", None),
+        ({"all_proxy": "http://p:1"}, "wss://a.com:443", "http://p:1"),
+        ({"ALL_PROXY": "socks5h://p:1"}, "ws://a.com:80", "socks5h://p:1"),
+        ({"all_proxy": "http://p:1", "https_proxy": "http://q:2"}, "wss://a.com:443", "http://q:2"),
+        ({"all_proxy": "http://p:1", "https_proxy": "http://q:2"}, "ws://a.com:80", "http://p:1"),
+        ({"https_proxy": ""}, "wss://a.com:443", None),
+        ({"https_proxy": "", "HTTPS_PROXY": "http://p:1"}, "wss://a.com:443", None),
+        ({"https_proxy": "p:1"}, "wss://a.com:443", "http://p:1"),
+        ({"https_proxy": "u:w@p:1"}, "wss://a.com:443", "http://u:w@p:1"),
+        ({"https_proxy": "p"}, "wss://a.com:443", "http://p"),
+        ({"ftp_proxy": "http://p:1"}, "wss://a.com:443", None),
+        # A web server hands a script its visitor's "Proxy" header as HTTP_PROXY.
+        ({"HTTP_PROXY": "http://p:1", "REQUEST_METHOD": "GET"}, "ws://a.com:80", None),
+        ({"http_proxy": "http://p:1", "REQUEST_METHOD": "GET"}, "ws://a.com:80", "http://p:1"),
+        # no_proxy
+        ({**HTTPS, "no_proxy": "*"}, "wss://a.com:443", None),
+        ({**HTTPS, "NO_PROXY": "*"}, "wss://a.com:443", None),
+        ({"all_proxy": "http://p:1", "no_proxy": "a.com"}, "wss://a.com:443", None),
+        ({**HTTPS, "no_proxy": ""}, "wss://a.com:443", "http://p:1"),
+        ({**HTTPS, "no_proxy": "example.com"}, "wss://example.com:443", None),
+        ({**HTTPS, "no_proxy": "Example.COM"}, "wss://example.com:443", None),
+        ({**HTTPS, "no_proxy": "example.com"}, "wss://api.example.com:443", None),
+        ({**HTTPS, "no_proxy": "example.com"}, "wss://evilexample.com:443", "http://p:1"),
+        ({**HTTPS, "no_proxy": ".example.com"}, "wss://api.example.com:443", None),
+        ({**HTTPS, "no_proxy": ".example.com"}, "wss://example.com:443", None),
+        ({**HTTPS, "no_proxy": ".example.com"}, "wss://evilexample.com:443", "http://p:1"),
+        ({**HTTPS, "no_proxy": "example.com"}, "wss://example.com.evil.org:443", "http://p:1"),
+        ({**HTTPS, "no_proxy": "b.com , example.com"}, "wss://example.com:443", None),
+        ({**HTTPS, "no_proxy": "b.com,,"}, "wss://example.com:443", "http://p:1"),
+        ({**HTTPS, "no_proxy": "example.com:8443"}, "wss://example.com:8443", None),
+        ({**HTTPS, "no_proxy": "example.com:8443"}, "wss://example.com:443", "http://p:1"),
+        ({**HTTPS, "no_proxy": "10.0.0.1"}, "wss://10.0.0.1:443", None),
+        ({**HTTPS, "no_proxy": "10.0.0.1"}, "wss://110.0.0.1:443", "http://p:1"),
+        ({**HTTPS, "no_proxy": "2001:db8::1"}, "wss://[2001:db8::1]:443", None),
+        ({**HTTPS, "no_proxy": "[2001:db8::1]"}, "wss://[2001:db8::1]:443", None),
+        ({**HTTPS, "no_proxy": "2001:db8::1"}, "wss://[2001:db8::2]:443", "http://p:1"),
+        # this machine
+        (HTTPS, "wss://localhost:443", None),
+        (HTTPS, "wss://127.0.0.1:443", None),
+        (HTTPS, "wss://127.1.2.3:443", None),
+        (HTTPS, "wss://[::1]:443", None),
+        (HTTPS, "wss://localhost.example.com:443", "http://p:1"),
+        ({"https_proxy": "nonsense://p:1"}, "wss://localhost:443", None),
+        ({**HTTPS, "all_proxy": "nonsense://p:1"}, "wss://a.com:443", "http://p:1"),
+    ],
+)
+def test_the_environment(
+    variables: dict[str, str], url: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment is read as by other programs; this machine is never behind a proxy."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    scheme, _, place = url.partition("://")
+    host, _, port = place.rpartition(":")
+    assert find_proxy(scheme == "wss", host.strip("[]"), int(port), "env") == expected
+
+
+def test_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that was given, or none, wins over the environment; also for this machine."""
+    monkeypatch.setenv("https_proxy", "http://p:1")
+    monkeypatch.setenv("no_proxy", "*")
+    assert find_proxy(True, "a.com", 443, None) is None
+    assert find_proxy(True, "a.com", 443, "http://q:2") == "http://q:2"
+    assert find_proxy(True, "localhost", 443, "http://q:2") == "http://q:2"
+
+
+def test_import_only_if_needed() -> None:
+    """Without a proxy in the environment, what reads it is not imported: that takes long."""
+    code = (
+        "import sys; from realtime_sync.dial import *; check_proxy('env'); check_proxy('http://p:1');"
+        "assert find_proxy(True, 'a.com', 443, 'env') is None; print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(rt.__file__).parent.parent,
+        env={**os.environ, "no_proxy": "b.com"},
+    ).stdout.split()
+    assert "urllib.request" not in loaded
+
+
+BAD = {
+    "": "must begin with one of http, socks4",
+    "p": "must begin with one of",
+    "p:3128": "must begin with one of",
+    f"{LOGIN}@p:3128": "must begin with one of",
+    f"ftp://{LOGIN}@p:1": "must begin with one of",
+    f"socks://{LOGIN}@p:1": "must begin with one of",
+    f"https://{LOGIN}@p:1": r"TLS to the proxy \(https://\) is not supported",
+    "http://": "must be like http://user:password@host:port",
+    "http://:3128": "must be like",
+    f"http://{LOGIN}@": "must be like",
+    f"http://{LOGIN}@:1": "must be like",
+    f"socks5://{LOGIN}@p:x": "must be like socks5://user:password@host:port",
+    f"http://{LOGIN}@p:70000": "must be like",
+    f"http://{LOGIN}@p:0": "must be like",
+    f"http://{LOGIN}@[p:1": "must be like",
+    f"http://{LOGIN}@p\u2100:1": "must be like",
+    "http://ann:s3cret/x@p:1": "must be like",
+    "http://ann:12/s3cret@p:1": "must be like",
+    "http://ann:12?s3cret@p:1": "must be like",
+    "http://ann:12#s3cret@p:1": "must be like",
+    f"http://{LOGIN}@p:1/path": "must be like",
+    f"http://{LOGIN}@p:1\r\nX: y": "line break",
+    f"http://{LOGIN}\n@p:1": "line break",
+    f"http://{LOGIN}@p :1": "a blank",
+    f"http://{LOGIN}@p:1\x00": "control character",
+    f"socks5://ann:s3cret{'x' * 250}@p:1": "at most 255 ASCII characters",
+    "socks5://ann:s3cret%C3%A9@p:1": "at most 255 ASCII characters",
+}
+
+
+@pytest.mark.parametrize("url", BAD, ids=repr)
+def test_bad_settings(url: str) -> None:
+    """A URL that can't be a proxy's is refused before anything is sent, and not repeated."""
+    with pytest.raises(ValueError, match=f"^proxy: .*{BAD[url]}") as caught:
+        check_proxy(url)
+    check_silent_about_secrets(caught.value)
+    with pytest.raises(ValueError, match=BAD[url]):
+        dial("server.example", 443, secure=True, deadline=soon(), proxy=url)
+
+
+@pytest.mark.parametrize(
+    "setting", [None, "env", "http://p", "http://p:1/", "http://[::1]:1", "HTTP://u:w@p:1"]
+)
+def test_good_settings(setting: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be used is accepted; the environment is looked at later, when it is known for which server."""
+    monkeypatch.setenv("https_proxy", "nonsense://p")
+    check_proxy(setting)
+
+
+def test_a_bad_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad URL in the environment is refused with the name of its variable."""
+    monkeypatch.setenv("ALL_PROXY", f"https://{LOGIN}@p:1")
+    with pytest.raises(ValueError, match=r"^the environment's all_proxy: TLS to the proxy") as caught:
+        find_proxy(True, "a.com", 443, "env")
+    check_silent_about_secrets(caught.value)
+
+
+# --- HTTP proxies -----------------------------------------------------------------------------------
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def relay(caller: Caller, port: int, agree: bytes) -> None:
+    """Carry bytes between a caller and a server of this machine until both are done."""
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as upstream:
+        caller.raw(agree)
+        # Carries one direction, while the script carries the other.
+        back = threading.Thread(target=pump, args=(upstream, caller.sock), daemon=True)
+        back.start()
+        pump(caller.sock, upstream)
+        back.join(DEADLINE)
+
+
+def http_proxy(port: int) -> Script:
+    """A proxy whose every connection leads to one port, whatever name it was asked for."""
+
+    def script(caller: Caller) -> None:
+        caller.read_request()
+        relay(caller, port, b"HTTP/1.1 200 Connection established\r\nVia: 1.1 p\r\n\r\n")
+
+    return script
+
+
+def through(server: ScriptedServer, login: str = "") -> str:
+    return f"http://{login and login + '@'}127.0.0.1:{server.port}"
+
+
+def answer(data: bytes) -> Script:
+    """A proxy that answers so, and waits for the caller to hang up."""
+
+    def script(caller: Caller) -> None:
+        caller.read_request()
+        caller.raw(data)
+        assert caller.sock.recv(1) == b""
+
+    return script
+
+
+def test_a_tunnel() -> None:
+    """Both directions go through the proxy, which is asked for the server by name."""
+    with (
+        ScriptedServer(echo) as server,
+        ScriptedServer(http_proxy(server.port)) as proxy,
+        call(443, "server.example", through(proxy)) as sock,
+    ):
+        check_echo(sock)
+        check_tuned(sock)
+        assert proxy.callers[0].request == (
+            b"CONNECT server.example:443 HTTP/1.1\r\nHost: server.example:443\r\n\r\n"
+        )
+
+
+def test_a_tunnel_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the environment is used, but not for this machine."""
+    with ScriptedServer(echo) as server, ScriptedServer(http_proxy(server.port)) as proxy:
+        monkeypatch.setenv("https_proxy", f"{LOGIN}@localhost:{proxy.port}")
+        with call(443, "server.example", "env") as sock:
+            check_echo(sock)
+        with call(server.port, "localhost", "env") as sock:
+            check_echo(sock)
+        assert len(proxy.callers) == 1
+        assert proxy.callers[0].header("Proxy-Authorization") == f"Basic {TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("2001:db8::1", "[2001:db8::1]:443"),
+        ("10.0.0.1", "10.0.0.1:443"),
+        ("b\xfccher.example", "xn--bcher-kva.example:443"),
+    ],
+)
+def test_what_a_proxy_is_asked_for(host: str, asked: str) -> None:
+    """Addresses and foreign names are written as a request has them."""
+    with (
+        ScriptedServer(answer(b"HTTP/1.0 200 OK\r\n\r\n")) as proxy,
+        call(443, host, through(proxy)),
+    ):
+        assert proxy.callers[0].request.startswith(f"CONNECT {asked} HTTP/1.1\r\nHost: {asked}\r\n".encode())
+
+
+@pytest.mark.parametrize("host", ["a b", "a\r\nX: y", "", "\xfc" * 70])
+def test_no_host_for_a_proxy(host: str, nobody: int) -> None:
+    """What is no host name is not sent to a proxy."""
+    failed = failure(443, host, proxy=f"http://127.0.0.1:{nobody}")
+    assert str(failed).startswith(f"no address is known for the host {host!r}: ")
+
+
+@pytest.mark.parametrize(
+    ("login", "pair"),
+    [
+        ("ann:pw", b"ann:pw"),
+        (LOGIN, f"ann:{PASSWORD}".encode()),
+        ("ann", b"ann:"),
+        ("ann:", b"ann:"),
+        (":pw", b":pw"),
+        ("d%6Fmain%5Cann:a%20b", b"domain\\ann:a b"),
+        ("ann:%C3%A9\xe9", "ann:éé".encode()),
+        ("ann:%FF\udcfe", b"ann:\xff\xfe"),
+        ("ann:p@w", b"ann:p@w"),
+        ("ann:a%0D%0AX:%20y", b"ann:a\r\nX: y"),
+    ],
+)
+def test_credentials(login: str, pair: bytes) -> None:
+    """User and password are sent to the proxy as they are meant."""
+    with ScriptedServer(answer(b"HTTP/1.1 200 OK\r\n\r\n")) as proxy:
+        call(443, "server.example", through(proxy, login)).close()
+    request = proxy.callers[0].request
+    scheme, _, token = (proxy.callers[0].header("Proxy-Authorization") or "").partition(" ")
+    assert (scheme, base64.b64decode(token, validate=True)) == ("Basic", pair)
+    assert request.count(b"\r\n") == 4
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200\r\n\r\n",
+        b"HTTP/1.0 204 Fine\r\nContent-Length: 5\r\nX: y\r\n\r\n",
+        b"HTTP/1.1 200 OK\n\n",
+        b"HTTP/1.1 200 OK\r\nX: y\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_server_that_speaks_first(head: bytes, size: int) -> None:
+    """However the proxy's answer comes, what comes behind its blank line is the server's."""
+    first = b"\r\n\n\r\nhello\r\n\r\n"
+
+    def script(caller: Caller) -> None:
+        caller.read_request()
+        for start in range(0, len(head + first), size):
+            caller.raw((head + first)[start : start + size])
+
+    with ScriptedServer(script) as proxy, call(443, "server.example", through(proxy)) as sock:
+        assert read(sock, 1000) == first
+
+
+@pytest.mark.parametrize(
+    ("status_line", "status", "says"),
+    [
+        ("HTTP/1.1 407 Proxy Authentication Required", 407, "HTTP 407 Proxy Authentication Required"),
+        ("HTTP/1.0 403", 403, "HTTP 403"),
+        ("HTTP/1.1 502 Bad Gateway ", 502, "HTTP 502 Bad Gateway"),
+        ("HTTP/1.1 301 Moved", 301, "HTTP 301 Moved"),
+        ("HTTP/1.1 101 Switching", 101, "HTTP 101 Switching"),
+        (f"HTTP/1.1 407 {PASSWORD} is wrong", 407, "HTTP 407 *** is wrong"),
+    ],
+)
+def test_refused(status_line: str, status: int, says: str) -> None:
+    """A refusal gives the proxy's status and headers, without the credentials it was sent."""
+    head = f"{status_line}\r\nProxy-Authenticate: Basic realm=x\r\nX-You-Sent: Basic {TOKEN}\r\n\r\n<html>"
+    with ScriptedServer(answer(head.encode())) as proxy:
+        failed = failure(443, proxy=through(proxy, LOGIN))
+    assert str(failed) == f"the proxy 127.0.0.1:{proxy.port} refused: {says}"
+    assert failed.status == status
+    assert failed.headers == {"proxy-authenticate": "Basic realm=x", "x-you-sent": "Basic ***"}
+
+
+def test_a_short_password() -> None:
+    """A password that occurs in HTTP by chance does not spoil the answer's meaning."""
+    with ScriptedServer(answer(b"HTTP/1.1 407 No\r\nA: b\r\n\r\n")) as proxy:
+        failed = failure(443, proxy=through(proxy, "ann:1"))
+    assert (failed.status, failed.headers) == (407, {"a": "b"})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1\r\n\r\n",
+        b"\r\n\r\n",
+        f"Hello ann, your password is {PASSWORD}".encode(),
+        b"x" * 70 + TOKEN.encode(),
+    ],
+)
+def test_not_a_proxy(data: bytes) -> None:
+    """Something that is no HTTP proxy is known by its first bytes, and quoted without secrets."""
+    with ScriptedServer(answer(data)) as proxy:
+        failed = failure(443, proxy=through(proxy, LOGIN))
+    start = data.decode("latin-1").replace(PASSWORD, "***").replace(TOKEN, "***")
+    assert str(failed) == f"127.0.0.1:{proxy.port} is not an HTTP proxy: it answered {start[:80]!r}"
+
+
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\n"])
+def test_a_proxy_that_hangs_up(data: bytes) -> None:
+    """A proxy that hangs up in the middle of its answer is named."""
+
+    def script(caller: Caller) -> None:
+        caller.read_request()
+        caller.raw(data)
+
+    with ScriptedServer(script) as proxy:
+        failed = failure(443, proxy=through(proxy, LOGIN))
+    place = f"server.example:443 through the proxy 127.0.0.1:{proxy.port}"
+    assert str(failed) == f"could not connect to {place}: it hung up"
+
+
+def test_a_proxy_that_resets() -> None:
+    """A proxy that vanishes is named."""
+
+    def script(caller: Caller) -> None:
+        caller.read_request()
+        caller.reset()
+
+    with ScriptedServer(script) as proxy:
+        failed = failure(443, proxy=through(proxy, LOGIN))
+    assert f"through the proxy 127.0.0.1:{proxy.port}: [Errno" in str(failed)
+
+
+@pytest.mark.parametrize("data", [b"", b"HT", b"HTTP/1.1 200 OK\r\nX: y\r\n"])
+def test_a_silent_proxy(data: bytes) -> None:
+    """A proxy that does not finish its answer is given up at the deadline."""
+    with ScriptedServer(answer(data)) as proxy:
+        failed = failure(443, proxy=through(proxy, LOGIN), seconds=SHORT)
+    assert str(failed) == (
+        f"could not connect to server.example:443: no answer in time from the proxy 127.0.0.1:{proxy.port}"
+    )
+
+
+def test_a_slow_proxy() -> None:
+    """The deadline is for the whole answer, not for each byte of it."""
+
+    def script(caller: Caller) -> None:
+        caller.read_request()
+        caller.raw(b"HTTP/1.1 200 OK\r\nX: ")
+        gone = threading.Event()
+        while not gone.wait(0.02):
+            caller.raw(b"x")
+
+    with ScriptedServer(script) as proxy:
+        assert "no answer in time" in str(failure(443, proxy=through(proxy, LOGIN), seconds=SHORT))
+
+
+@pytest.mark.parametrize("more", [b"x" * 10_000, b"X: y\r\n" * 1_000])
+def test_endless_headers(more: bytes) -> None:
+    """An answer whose headers never end is cut off."""
+
+    def script(caller: Caller) -> None:
+        caller.read_request()
+        caller.raw(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            caller.raw(more)
+
+    with ScriptedServer(script) as proxy:
+        failed = failure(443, proxy=through(proxy, LOGIN))
+    assert "has more than 65536 bytes of headers" in str(failed)
+
+
+def test_no_proxy_there(nobody: int) -> None:
+    """A proxy that can't be reached is named as such, without credentials."""
+    failed = failure(443, proxy=f"http://{LOGIN}@127.0.0.1:{nobody}")
+    assert str(failed).startswith(f"could not connect to the proxy 127.0.0.1:{nobody}: [Errno")
+
+
+def test_a_mute_proxy(mute: int) -> None:
+    """A proxy that does not answer at all is named as such."""
+    failed = failure(443, proxy=f"http://{LOGIN}@127.0.0.1:{mute}", seconds=SHORT)
+    assert str(failed) == f"could not connect to the proxy 127.0.0.1:{mute}: no answer in time"
+
+
+def test_an_unknown_proxy() -> None:
+    """A proxy whose name is unknown is named as such."""
+    failed = failure(443, proxy=f"http://{LOGIN}@a..b:3128")
+    assert str(failed).startswith("no address is known for the proxy 'a..b': ")
+
+
+@pytest.mark.usefixtures("slow_names")
+def test_a_proxy_with_a_slow_name_server() -> None:
+    """Looking up the proxy is under the deadline too."""
+    failed = failure(443, proxy=f"http://{LOGIN}@proxy.example:3128", seconds=SHORT)
+    assert str(failed) == "could not connect to the proxy proxy.example:3128: no answer in time"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs a signal to one thread")
+def test_interrupted_at_the_proxy() -> None:
+    """Ctrl-C while a proxy thinks leaves no connection behind."""
+
+    def script(caller: Caller) -> None:
+        caller.read_request()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        assert caller.sock.recv(1) == b""
+
+    with ScriptedServer(script) as proxy, pytest.raises(KeyboardInterrupt) as caught:
+        call(443, "server.example", through(proxy, LOGIN))
+    check_silent_about_secrets(caught.value)
+
+
+# --- SOCKS proxies ----------------------------------------------------------------------------------
+
+Asked = tuple[str, str]  # the kind of address and the address that a proxy was asked for
+
+
+class SocksProxy:
+    """A SOCKS proxy, version 4 and 5, whose every connection leads to one port."""
+
+    def __init__(self, port: int = 0, login: tuple[str, str] | None = None, reply: int = 0) -> None:
+        self.port = port
+        self.login = login
+        self.reply = reply
+        self.asked: list[Asked] = []
+
+    def __call__(self, caller: Caller) -> None:
+        sock = caller.sock
+        if read(sock, 1) == b"\x04":
+            self._ask_4(sock)
+            agree = struct.pack("!BBH4s", 0, 0x5A + self.reply, 0, bytes(4))
+        else:
+            if not self._greet_5(sock):
+                return
+            self._ask_5(sock)
+            # The address it connects from is a name, the longest of the forms it may have.
+            agree = struct.pack("!BBBBB4sH", 5, self.reply, 0, 3, 4, b"here", 1)
+        if self.reply:
+            caller.raw(agree)
+        elif self.port:
+            relay(caller, self.port, agree)
+        else:
+            caller.raw(agree + b"hello")
+            assert sock.recv(1) == b""
+
+    def _ask_4(self, sock: socket.socket) -> None:
+        _, _, address = struct.unpack("!BH4s", read(sock, 7))
+        assert self._text(sock) == (self.login[0] if self.login else "")
+        if address[:3] == b"\x00\x00\x00":
+            self.asked.append(("name", self._text(sock)))
+        else:
+            self.asked.append(("address", socket.inet_ntoa(address)))
+
+    def _text(self, sock: socket.socket) -> str:
+        text = b""
+        while (byte := read(sock, 1)) != b"\x00":
+            text += byte
+        return text.decode()
+
+    def _greet_5(self, sock: socket.socket) -> bool:
+        methods = read(sock, read(sock, 1)[0])
+        if self.login is None:
+            sock.sendall(b"\x05\x00")
+            return True
+        if 2 not in methods:
+            sock.sendall(b"\x05\xff")
+            return False
+        sock.sendall(b"\x05\x02")
+        assert read(sock, 1) == b"\x01"
+        login = tuple(read(sock, read(sock, 1)[0]).decode() for _ in range(2))
+        sock.sendall(b"\x01\x00" if login == self.login else b"\x01\x01")
+        return login == self.login
+
+    def _ask_5(self, sock: socket.socket) -> None:
+        version, command, _, kind = read(sock, 4)
+        assert (version, command) == (5, 1)
+        if kind == 3:
+            self.asked.append(("name", read(sock, read(sock, 1)[0]).decode()))
+        else:
+            family, size = (socket.AF_INET, 4) if kind == 1 else (socket.AF_INET6, 16)
+            self.asked.append(("address", socket.inet_ntop(family, read(sock, size))))
+        read(sock, 2)
+
+
+@pytest.fixture
+def socks() -> Iterator[None]:
+    """For tests that need the optional package."""
+    pytest.importorskip("python_socks")
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "realtime_sync dial":
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+
+
+def socks_url(server: ScriptedServer, scheme: str = "socks5h", login: str = "") -> str:
+    return f"{scheme}://{login and login + '@'}127.0.0.1:{server.port}"
+
+
+@pytest.mark.usefixtures("socks")
+@pytest.mark.parametrize("login", ["", LOGIN])
+@pytest.mark.parametrize(
+    ("scheme", "asked"),
+    [
+        ("socks4", ("address", "127.0.0.9")),
+        ("socks4a", ("name", "server.example")),
+        ("socks5", ("address", "127.0.0.9")),
+        ("socks5h", ("name", "server.example")),
+    ],
+)
+def test_socks(scheme: str, asked: Asked, login: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All kinds of SOCKS proxies work; the scheme says who looks up the server's name."""
+    names({"server.example": [("127.0.0.9", 0)]}, monkeypatch)
+    with ScriptedServer(echo) as server:
+        script = SocksProxy(server.port, ("ann", PASSWORD) if login else None)
+        with (
+            ScriptedServer(script) as proxy,
+            call(443, "server.example", socks_url(proxy, scheme, login)) as sock,
+        ):
+            check_echo(sock)
+            check_tuned(sock)
+        assert script.asked == [asked]
+
+
+@pytest.mark.usefixtures("socks")
+@pytest.mark.parametrize("host", ["10.0.0.1", "2001:db8::1"])
+def test_socks_with_an_address(host: str) -> None:
+    """An address is passed on as an address; a server that speaks first is heard from its first byte."""
+    script = SocksProxy()
+    with ScriptedServer(script) as proxy, call(443, host, socks_url(proxy)) as sock:
+        assert read(sock, 5) == b"hello"
+    assert script.asked == [("address", host)]
+
+
+@pytest.mark.usefixtures("socks")
+def test_socks_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SOCKS proxy of the environment is used."""
+    with ScriptedServer(SocksProxy()) as proxy:
+        monkeypatch.setenv("ALL_PROXY", socks_url(proxy))
+        with call(443, "server.example", "env") as sock:
+            assert read(sock, 5) == b"hello"
+
+
+@pytest.mark.usefixtures("socks")
+@pytest.mark.parametrize(
+    ("scheme", "script", "says"),
+    [
+        ("socks5h", SocksProxy(reply=5), "Connection refused by destination host"),
+        ("socks5h", SocksProxy(login=("ann", "other")), "authentication failure"),
+        ("socks4a", SocksProxy(login=("ann", ""), reply=1), "rejected or failed"),
+        ("socks5h", lambda caller: None, ""),
+        ("socks5h", lambda caller: caller.raw(b"HTTP/1.1 400 Bad Request\r\n\r\n"), ""),
+    ],
+)
+def test_socks_refused(scheme: str, script: Script, says: str) -> None:
+    """What a SOCKS proxy says to a refusal is passed on, without credentials."""
+    with ScriptedServer(script) as proxy:
+        failed = failure(443, proxy=socks_url(proxy, scheme, LOGIN))
+    place = f"server.example:443 through the proxy 127.0.0.1:{proxy.port}"
+    assert str(failed).startswith(f"could not connect to {place}: ")
+    assert says in str(failed)
+
+
+@pytest.mark.usefixtures("socks")
+def test_socks_without_login() -> None:
+    """A SOCKS proxy that wants a login, and gets none, refuses."""
+    with ScriptedServer(SocksProxy(login=("ann", PASSWORD))) as proxy:
+        assert "No acceptable authentication methods" in str(failure(443, proxy=socks_url(proxy)))
+
+
+@pytest.mark.usefixtures("socks")
+def test_a_silent_socks_proxy() -> None:
+    """A SOCKS proxy that keeps silent is given up at the deadline."""
+
+    def script(caller: Caller) -> None:
+        assert read(caller.sock, 4) == b"\x05\x02\x00\x02"
+        assert caller.sock.recv(1) == b""
+
+    with ScriptedServer(script) as proxy:
+        failed = failure(443, proxy=socks_url(proxy, login=LOGIN), seconds=SHORT)
+    assert str(failed) == (
+        f"could not connect to server.example:443: no answer in time from the proxy 127.0.0.1:{proxy.port}"
+    )
+
+
+@pytest.mark.usefixtures("socks")
+def test_a_mute_socks_proxy(mute: int) -> None:
+    """A SOCKS proxy that does not answer at all is given up at the deadline."""
+    failed = failure(443, proxy=f"socks5h://{LOGIN}@127.0.0.1:{mute}", seconds=SHORT)
+    assert "no answer in time from the proxy" in str(failed)
+
+
+@pytest.mark.usefixtures("socks")
+def test_no_socks_proxy_there(nobody: int) -> None:
+    """A SOCKS proxy that can't be reached is named."""
+    failed = failure(443, proxy=f"socks5://{LOGIN}@127.0.0.1:{nobody}")
+    assert f"127.0.0.1:{nobody}" in str(failed)
+
+
+@pytest.mark.usefixtures("socks")
+def test_socks_too_late(slow_names: threading.Event) -> None:
+    """A connection that comes about after the deadline is closed again."""
+    script = SocksProxy()  # it waits for the caller to hang up
+    with ScriptedServer(script) as proxy:
+        assert "no answer in time" in str(failure(443, proxy=socks_url(proxy, "socks5"), seconds=SHORT))
+        assert not script.asked
+        slow_names.set()
+    assert script.asked == [("address", "127.0.0.1")]
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks4a", "socks5", "socks5h"])
+def test_socks_is_optional(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package for SOCKS, the error says what to install."""
+    monkeypatch.setitem(sys.modules, "python_socks", None)
+    url = f"{scheme}://{LOGIN}@p:1"
+    with pytest.raises(ValueError, match=r'pip install "realtime-sync\[socks\]"') as caught:
+        check_proxy(url)
+    check_silent_about_secrets(caught.value)
+    with pytest.raises(ValueError, match="pip install"):
+        dial("server.example", 443, secure=True, deadline=soon(), proxy=url)
+
+
+def greet(caller: Caller) -> None:
+    """A server that sends an event and waits for the end."""
+    caller.accept()
+    caller.text(delta("hello"))
+    caller.serve_until_closed()
+
+
+def test_a_session_through_a_proxy(server_tls: ssl.SSLContext | None, client_tls: ssl.SSLContext) -> None:
+    """A session goes through the proxy that it is given, with TLS to the server itself."""
+    with ScriptedServer(greet, server_tls) as server, ScriptedServer(http_proxy(server.port)) as proxy:
+        with rt.connect(base_url=server.url, ssl_context=client_tls, proxy=through(proxy)) as session:
+            assert session.next_event(DEADLINE).type == "response.output_text.delta"
+        assert len(proxy.callers) == 1
+
+
+def test_a_session_through_a_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a setting, a session goes through the proxy that the environment names."""
+    with ScriptedServer(greet) as server, ScriptedServer(http_proxy(server.port)) as proxy:
+        monkeypatch.setenv("http_proxy", through(proxy))
+        with rt.connect(base_url="ws://server.example/v1") as session:
+            assert session.next_event(DEADLINE).type == "response.output_text.delta"
+        assert len(proxy.callers) == 1
