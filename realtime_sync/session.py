@@ -50,7 +50,7 @@ _ANNOUNCEMENTS = (
     TranscriptionSessionUpdated,
 )
 _NOTED = {ErrorEvent, *_ANNOUNCEMENTS}
-_AFTERMATH = 1.0  # seconds that the reader may take to end once the connection is dead
+_AFTERMATH = 5.0  # seconds that the reader may take to end once the connection is dead; it takes milliseconds
 _AT_EXIT = 0.5  # seconds that goodbyes may take, together, when a program ends without closing
 
 

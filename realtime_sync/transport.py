@@ -78,6 +78,7 @@ class Transport:
         self._ping_payload = b""
         self.round_trip: float | None = None  # seconds from our last ping to its answer
         self._close_sent: tuple[int, str] | None = None
+        self._killed = False
         self._deadline: float | None = None
         self.closure: Closure | None = None
         self.bytes_in = 0  # of WebSocket frames
@@ -91,6 +92,9 @@ class Transport:
         An empty list is the end, and then `closure` says how it came.
         """
         while self.closure is None:
+            if self._killed:  # what is left of a server that poured is not worth a wait to whoever closed
+                self._lost(self._link.failure)
+                break
             messages = self._frames.feed(self._read())
             if self._frames.controls:
                 self._answer_controls()
@@ -214,7 +218,8 @@ class Transport:
         self._link.abandon()
 
     def kill(self) -> None:
-        """End the connection at once.  Wakes everyone who waits on it."""
+        """End the connection at once, with what was not received yet.  Wakes everyone who waits on it."""
+        self._killed = True
         self._link.kill()
 
     def free(self) -> None:
