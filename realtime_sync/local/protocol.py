@@ -4,8 +4,11 @@ No socket, no thread, no clock, no chance: the same frames give the same events.
 
 * `Protocol.start` once, first: the events that open the session.
 * `Protocol.receive` for every frame of the client: the events that answer it at once.
-* `Protocol.step` while `Protocol.active`: the next piece of a running response.  The caller sets the
-  pace, and what it receives between two steps takes effect between them, a cancel too.
+* `Protocol.step` at the time `Protocol.due`: the next piece of what is running.  What is received between
+  two steps takes effect between them, a cancel too.
+
+Time is passed in as ``now``: seconds of any clock that doesn't go back.  Once `Protocol.closing` is set, the
+session has ended and the caller closes the connection with that code and reason.
 
 Whatever a client sends, nothing is raised: a frame that can't be obeyed gives one ``error`` event,
 changes nothing, and the session goes on.  Send events in the order in which they are returned.
@@ -44,21 +47,41 @@ class Protocol:
 
     Args:
         responder: Answers in place of a model.
+        transcriber: Hears in place of a model.
         model: The model the client asked for; only announced.
-        session_type: ``"realtime"`` is the one kind there is.
-        expires_at: Announced, in Unix seconds.  Ending the session then is the caller's affair.
+        session_type: ``"realtime"``, ``"transcription"`` or ``"translation"``.
+        dialect: ``"ga"`` or ``"beta"``.
+        settings: Laid over what a session begins with, for example those an ephemeral secret was made for.
+        expires_at: Announced, in Unix seconds.
+        lifetime: Seconds after which the session is ended.
+        delay: Seconds between two pieces of a response.
+        realtime_pace: Whether sound comes no faster than it plays, and words as fast as they are read.
         ids: Makes ids; counts by default.
+
+    Raises:
+        Refused: The settings are not what the specification says.
+
+    Attributes:
+        closing: Close code and reason, once the session has ended.
     """
 
     def __init__(
         self,
         *,
         responder: Responder | None = None,
+        transcriber: object = None,
         model: str = "gpt-realtime",
         session_type: str = "realtime",
+        dialect: str = "ga",
+        settings: SessionConfig | None = None,
         expires_at: int | None = None,
+        lifetime: float | None = None,
+        delay: float = 0.0,
+        realtime_pace: bool = False,
         ids: Ids | None = None,
     ) -> None:
+        self.closing: tuple[int, str] | None = None
+        self._delay, self._due = delay, 0.0
         if session_type != "realtime":
             raise ValueError(f"no such kind of session: {session_type!r}")
         self._responder = responder or DefaultResponder()
@@ -76,11 +99,21 @@ class Protocol:
         """Whether a response is running: `step` has something to give."""
         return bool(self._running)
 
-    def start(self) -> list[ServerEvent]:
+    @property
+    def due(self) -> float | None:
+        """When `step` is to be called next; ``None``: not before the client has sent something."""
+        return self._due if self._running else None
+
+    @property
+    def session(self) -> SessionConfig:
+        """The session's settings, as announced."""
+        return self._session
+
+    def start(self, now: float = 0.0) -> list[ServerEvent]:
         """Open the session."""
         return self._stamped([ev.SessionCreated(event_id=NEW, session=self._session)])
 
-    def receive(self, frame: bytes | str) -> list[ServerEvent]:
+    def receive(self, frame: bytes | str, now: float = 0.0) -> list[ServerEvent]:
         """Take one frame of the client and give what answers it now."""
         event_id = None
         try:
@@ -91,13 +124,16 @@ class Protocol:
         except Refused as refusal:
             return self._stamped([refusal.event(event_id)])
 
-    def step(self) -> list[ServerEvent]:
+    def step(self, now: float = 0.0) -> list[ServerEvent]:
         """Take a running response one piece further; ``[]`` when there is none.
 
         Several responses (all but one beside the conversation) take turns.
         """
         if not self._running:
             return []
+        if now < self._due:
+            return []
+        self._due = now + self._delay
         answer = self._running.popleft()
         events = answer.step()
         if not answer.over:
