@@ -21,7 +21,7 @@ from realtime_sync.local import (
     Say,
     ScriptedResponder,
 )
-from realtime_sync.local.responders import _a_law, _mu_law, speech
+from realtime_sync.local.sound import _a_law, _mu_law, speech
 
 E = TypeVar("E", bound=ServerEvent)
 
@@ -87,9 +87,10 @@ class Talk:
     def order(self) -> list[str]:
         """The ids of the conversation, as a responder sees them."""
         spy = ScriptedResponder([[]])
-        self.protocol._responder, own = spy, self.protocol._responder
+        session: Any = self.protocol._session
+        session._responder, own = spy, session._responder
         self.turn(conversation="none")
-        self.protocol._responder = own
+        session._responder = own
         return [item_id(item) for item in spy.requests[0].items]
 
 
@@ -450,15 +451,25 @@ def test_the_session_opens_with_one_event() -> None:
         "format": {"type": "audio/pcm", "rate": 24000},
         "transcription": None,
         "noise_reduction": None,
-        "turn_detection": None,
+        "turn_detection": {
+            "type": "server_vad",
+            "threshold": 0.5,
+            "prefix_padding_ms": 300,
+            "silence_duration_ms": 500,
+            "create_response": True,
+            "interrupt_response": True,
+            "idle_timeout_ms": None,
+        },
     }
     assert session["audio"]["output"]["voice"] == "marin"
 
 
 def test_other_kinds_of_sessions() -> None:
     """A kind of session that isn't there is the programmer's mistake, not the client's."""
-    with pytest.raises(ValueError, match="transcription"):
-        Protocol(session_type="transcription")
+    with pytest.raises(ValueError, match="banana"):
+        Protocol(session_type="banana")
+    with pytest.raises(ValueError, match="banana"):
+        Protocol(dialect="banana")
 
 
 def test_the_same_frames_give_the_same_events() -> None:
@@ -478,7 +489,14 @@ def test_update_merges_by_presence() -> None:
     vad = {"type": "server_vad", "threshold": 0.25}
     session = talk.update(audio={"input": {"turn_detection": vad}, "output": {"speed": 1.5}})
     assert session["instructions"] == "Be brief."
-    assert session["audio"]["input"]["turn_detection"] == vad
+    assert session["audio"]["input"]["turn_detection"] == {
+        **vad,
+        "prefix_padding_ms": 300,
+        "silence_duration_ms": 500,
+        "create_response": True,
+        "interrupt_response": True,
+        "idle_timeout_ms": None,
+    }
     assert session["audio"]["input"]["format"] == {"type": "audio/pcm", "rate": 24000}
     assert session["audio"]["output"] == {
         "format": {"type": "audio/pcm", "rate": 24000},
@@ -489,9 +507,10 @@ def test_update_merges_by_presence() -> None:
 
 
 def test_null_clears() -> None:
-    """A null brings a field back to what a session starts with."""
-    talk = Talk()
+    """A null brings a field back to what a session starts with, and turns turn detection off."""
+    talk = Talk(audio={"input": {"turn_detection": None}})
     fresh = talk.update()
+    assert fresh["audio"]["input"]["turn_detection"] is None
     talk.update(
         tools=[WEATHER], tracing="auto", audio={"input": {"turn_detection": {"type": "semantic_vad"}}}
     )
@@ -802,7 +821,9 @@ def append(talk: Talk, audio: bytes) -> None:
 @pytest.mark.parametrize(("kind", "rate"), RATES)
 def test_commit(kind: str, rate: int) -> None:
     """100 ms of audio become a user message, in pieces or in one; the answer says how long it was."""
-    talk = Talk(audio={"input": {"format": {"type": kind}}}, output_modalities=["text"])
+    talk = Talk(
+        audio={"input": {"format": {"type": kind}, "turn_detection": None}}, output_modalities=["text"]
+    )
     before = talk.say("Listen")
     append(talk, bytes(rate // 10 - 1))
     assert talk.error("input_audio_buffer.commit").code == "input_audio_buffer_commit_empty"

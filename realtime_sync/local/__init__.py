@@ -7,21 +7,38 @@ decides what is answered.
 from typing import TYPE_CHECKING, Any
 
 from .protocol import Protocol
-from .responders import CallFunction, DefaultResponder, Output, Request, Responder, Say, ScriptedResponder
+from .responders import (
+    CallFunction,
+    CallMcpTool,
+    DefaultResponder,
+    Output,
+    Request,
+    RequestMcpApproval,
+    Responder,
+    Say,
+    ScriptedResponder,
+)
+from .transcribers import DefaultTranscriber, Heard, Segment, Transcriber
 
 if TYPE_CHECKING:
     from .server import LocalServer
 
 __all__ = [
     "CallFunction",
+    "CallMcpTool",
     "DefaultResponder",
+    "DefaultTranscriber",
+    "Heard",
     "LocalServer",
     "Output",
     "Protocol",
     "Request",
+    "RequestMcpApproval",
     "Responder",
     "Say",
     "ScriptedResponder",
+    "Segment",
+    "Transcriber",
 ]
 
 

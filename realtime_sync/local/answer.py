@@ -8,10 +8,10 @@ from .. import events as ev
 from ..events import ServerEvent, SessionConfig
 from .history import History, Kept, audio_length, without_audio
 from .ids import NEW, Ids
-from .meter import Meter
-from .responders import CallFunction, Output, Request, Responder, Say
+from .meter import Meter, RateLimits
+from .responders import CallFunction, CallMcpTool, Output, Request, RequestMcpApproval, Responder, Say
 from .settings import format_of, output_of, rate_of
-from .writers import AudioWriter, CallWriter, TextWriter, Writer
+from .writers import AudioWriter, CallWriter, McpApprovalWriter, McpCallWriter, TextWriter, Writer
 
 __all__ = ["Answer"]
 
@@ -33,6 +33,7 @@ class Answer:
         responder: Responder,
         settings: SessionConfig,
         given: list[Kept],
+        limits: RateLimits,
         *,
         history: History | None,
         conversation_id: str | None,
@@ -46,6 +47,7 @@ class Answer:
         self._conversation_id = conversation_id
         self._metadata = metadata
         self._usage = Meter(settings, given)
+        self._limits = limits
         self._made: list[ev.Item] = []
         self._writer: Writer | None = None
         self._pieces = self._run(responder, _request(settings, given))
@@ -60,10 +62,10 @@ class Answer:
             failure = ev.ResponseError(type="server_error", code="responder_failed", message=message)
             return self._finish("failed", error=failure)
 
-    def cancel(self) -> list[ServerEvent]:
+    def cancel(self, reason: str) -> list[ServerEvent]:
         """Break off: close what is open, and the response."""
         self._pieces.close()
-        return self._finish("cancelled", "client_cancelled")
+        return self._finish("cancelled", reason)
 
     def response(self, status: str, details: ev.ResponseStatusDetails | None = None) -> ev.Response:
         """The response as it is now."""
@@ -101,8 +103,12 @@ class Answer:
         item_id, index = self._ids("item"), len(self._made)
         if isinstance(output, CallFunction):
             return CallWriter(self.id, item_id, index, output, self._ids("call"))
+        if isinstance(output, CallMcpTool):
+            return McpCallWriter(self.id, self._ids("mcp"), index, output)
+        if isinstance(output, RequestMcpApproval):
+            return McpApprovalWriter(self.id, self._ids("mcpr"), index, output)
         if not isinstance(output, Say):
-            raise TypeError(f"a responder gives Say or CallFunction, not {type(output).__name__}")
+            raise TypeError(f"this is no output of a responder: {type(output).__name__}")
         if self._settings.output_modalities == ["text"]:
             return TextWriter(self.id, item_id, index, output)
         return AudioWriter(self.id, item_id, index, output, format_of(output_of(self._settings)))
@@ -133,7 +139,7 @@ class Answer:
         )
         # The client may have deleted the item meanwhile.
         if self.history is not None and self.history.find(writer.item_id):
-            self.history.replace(writer.item_id, whole)
+            self.history.replace(writer.item_id, whole, writer.size)
             previous = self.history.previous(writer.item_id)
             events.append(ev.ConversationItemDone(event_id=NEW, previous_item_id=previous, item=item))
         return events
@@ -146,8 +152,10 @@ class Answer:
         details = None
         if status != "completed":
             details = ev.ResponseStatusDetails(type=status, reason=reason, error=error)
-        done = ev.ResponseDone(event_id=NEW, response=self.response(status, details))
-        return [*events, self._usage.rate_limits(), done]
+        response = self.response(status, details)
+        assert response.usage
+        limits = self._limits.spend(response.usage.total_tokens)
+        return [*events, limits, ev.ResponseDone(event_id=NEW, response=response)]
 
 
 def _request(settings: SessionConfig, given: list[Kept]) -> Request:

@@ -1,7 +1,7 @@
 """The conversation: its items, in order."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from msgspec import structs
 
@@ -11,67 +11,90 @@ from .refusal import Refused
 
 __all__ = ["History", "Kept", "audio_length", "completed", "id_of", "part_of", "without_audio"]
 
+_MOST_BYTES = 256 * 1024 * 1024  # of one conversation, most of it audio: 90 minutes of PCM
+_ITEM_BYTES = 1000  # of an item, besides what it carries
+
 
 @dataclass(frozen=True)
 class Kept:
-    """An item of the conversation.  ``rate`` is what its audio takes, in bytes per second."""
+    """An item of the conversation.
+
+    Attributes:
+        rate: What its audio takes, in bytes per second; anything if it has none.
+        size: About how many bytes it keeps in memory.
+    """
 
     id: str
     item: ev.Item
-    rate: int
+    rate: int = 1
+    size: int = 0
 
 
 class History:
     """The conversation's items, in order."""
 
     def __init__(self) -> None:
-        self._kept: list[Kept] = []
+        self._order: list[str] = []
+        self._kept: dict[str, Kept] = {}
+        self._size = 0
 
     @property
     def last_id(self) -> str | None:
-        return self._kept[-1].id if self._kept else None
+        return self._order[-1] if self._order else None
 
     def all(self) -> list[Kept]:
-        return list(self._kept)
+        return [self._kept[item_id] for item_id in self._order]
 
     def find(self, item_id: str) -> Kept | None:
-        return next((kept for kept in self._kept if kept.id == item_id), None)
+        return self._kept.get(item_id)
 
     def item(self, item_id: str, verb: str) -> ev.Item:
         """The item that the client wants to ``verb``."""
-        return self._kept[self._index(item_id, verb)].item
+        return self._known(item_id, verb).item
 
     def rate(self, item_id: str) -> int:
-        return self._kept[self._index(item_id, "truncate")].rate
+        return self._kept[item_id].rate
 
     def previous(self, item_id: str) -> str | None:
-        index = self._index(item_id, "retrieve")
-        return self._kept[index - 1].id if index else None
+        place = self._order.index(item_id)
+        return self._order[place - 1] if place else None
+
+    def check_room(self) -> None:
+        """Refuse if the conversation has grown too large to add to it."""
+        if self._size > _MOST_BYTES:
+            raise Refused("conversation_full", f"the conversation holds {self._size} bytes: delete items")
 
     def add(self, kept: Kept, after: str | None = None) -> str | None:
         """Put an item at the end, at the ``"root"``, or after another; return that other's id."""
-        if self.find(kept.id):
+        self.check_room()
+        if kept.id in self._kept:
             raise Refused("item_create_duplicate_item_id", f"there is an item {kept.id!r} already", "item.id")
-        place = len(self._kept)
+        place = len(self._order)
         if after == "root":
             place = 0
-        elif after is not None:
-            place = self._index(after, "create", "previous_item_id") + 1
-        self._kept.insert(place, kept)
-        return self._kept[place - 1].id if place else None
+        elif after is not None and after != self.last_id:
+            place = self._order.index(self._known(after, "create", "previous_item_id").id) + 1
+        self._order.insert(place, kept.id)
+        self._kept[kept.id] = kept
+        self._size += kept.size + _ITEM_BYTES
+        return self._order[place - 1] if place else None
 
-    def replace(self, item_id: str, item: ev.Item) -> None:
-        index = self._index(item_id, "retrieve")
-        self._kept[index] = Kept(item_id, item, self._kept[index].rate)
+    def replace(self, item_id: str, item: ev.Item, size: int | None = None) -> None:
+        old = self._kept[item_id]
+        new = replace(old, item=item, size=old.size if size is None else size)
+        self._size += new.size - old.size
+        self._kept[item_id] = new
 
     def delete(self, item_id: str) -> None:
-        del self._kept[self._index(item_id, "delete")]
+        self._size -= self._known(item_id, "delete").size + _ITEM_BYTES
+        del self._kept[item_id]
+        self._order.remove(item_id)
 
-    def _index(self, item_id: str, verb: str, param: str = "item_id") -> int:
-        for index, kept in enumerate(self._kept):
-            if kept.id == item_id:
-                return index
-        raise Refused(f"item_{verb}_invalid_{param}", f"there is no item {item_id!r}", param)
+    def _known(self, item_id: str, verb: str, param: str = "item_id") -> Kept:
+        try:
+            return self._kept[item_id]
+        except KeyError:
+            raise Refused(f"item_{verb}_invalid_{param}", f"there is no item {item_id!r}", param) from None
 
 
 def id_of(item: ev.Item) -> str | None:

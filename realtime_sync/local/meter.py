@@ -10,13 +10,14 @@ from .history import Kept, audio_length
 from .ids import NEW
 from .settings import output_of, rate_of
 
-__all__ = ["Meter"]
+__all__ = ["Meter", "RateLimits"]
 
 _CHARACTERS_PER_TOKEN = 4
 _HEARD_TOKENS_PER_SECOND = 10
 _SPOKEN_TOKENS_PER_SECOND = 20
 _TOKENS_PER_IMAGE = 85
-_LIMITS = {"requests": 1_000, "tokens": 100_000}
+_LIMITS = {"requests": 10_000, "tokens": 4_000_000}
+_RESET_SECONDS = 60.0  # until a limit that is used up is whole again
 
 
 class Meter:
@@ -47,6 +48,8 @@ class Meter:
             self._read += len(item.name) + len(item.arguments)
         elif isinstance(item, ev.FunctionCallOutput):
             self._read += len(item.output)
+        elif isinstance(item, ev.McpCall):
+            self._read += len(item.arguments) + len(item.output or "")
 
     def count(self, piece: ServerEvent) -> None:
         """Take a delta into account."""
@@ -56,7 +59,8 @@ class Meter:
             piece,
             ev.ResponseOutputTextDelta
             | ev.ResponseOutputAudioTranscriptDelta
-            | ev.ResponseFunctionCallArgumentsDelta,
+            | ev.ResponseFunctionCallArgumentsDelta
+            | ev.ResponseMcpCallArgumentsDelta,
         ):
             self._written += len(piece.delta)
 
@@ -83,16 +87,30 @@ class Meter:
             ),
         )
 
-    def rate_limits(self) -> ServerEvent:
-        left = {"requests": _LIMITS["requests"] - 1, "tokens": _LIMITS["tokens"] - self.read().total_tokens}
-        limits = [
-            ev.RateLimit(name=name, limit=limit, remaining=max(left[name], 0), reset_seconds=60.0)
-            for name, limit in _LIMITS.items()
-        ]
-        return ev.RateLimitsUpdated(event_id=NEW, rate_limits=limits)
-
     def _text_tokens(self, characters: int) -> int:
         return math.ceil(characters / _CHARACTERS_PER_TOKEN)
 
     def _spoken_tokens(self) -> int:
         return math.ceil(self._spoken * _SPOKEN_TOKENS_PER_SECOND / self._spoken_rate)
+
+
+class RateLimits:
+    """What is left of a session's account.  It only goes down: a session under test is a short one."""
+
+    def __init__(self) -> None:
+        self._left = dict(_LIMITS)
+
+    def spend(self, tokens: int) -> ServerEvent:
+        """Count a response."""
+        for name, spent in (("requests", 1), ("tokens", tokens)):
+            self._left[name] = max(self._left[name] - spent, 0)
+        limits = [
+            ev.RateLimit(
+                name=name,
+                limit=limit,
+                remaining=self._left[name],
+                reset_seconds=round(_RESET_SECONDS * (1 - self._left[name] / limit), 3),
+            )
+            for name, limit in _LIMITS.items()
+        ]
+        return ev.RateLimitsUpdated(event_id=NEW, rate_limits=limits)

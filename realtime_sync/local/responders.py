@@ -8,29 +8,34 @@ streamed, is the protocol's affair.  Write one by giving any class a ``respond``
             yield Say(request.last_user_text.upper())
 """
 
-import array
-import functools
 import json
-import math
 import re
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..events import FunctionCallOutput, FunctionTool, InputText, Item, Message, Tool, ToolChoice
+from ..events import (
+    FunctionCallOutput,
+    FunctionTool,
+    InputText,
+    Item,
+    Message,
+    Tool,
+    ToolChoice,
+    ToolChoiceFunction,
+)
 
 __all__ = [
     "CallFunction",
+    "CallMcpTool",
     "DefaultResponder",
     "Output",
     "Request",
+    "RequestMcpApproval",
     "Responder",
     "Say",
     "ScriptedResponder",
-    "bytes_per_second",
-    "speech",
 ]
 
 
@@ -55,10 +60,50 @@ class CallFunction:
     @property
     def json(self) -> str:
         """The arguments as they go over the wire."""
-        return self.arguments if isinstance(self.arguments, str) else json.dumps(dict(self.arguments))
+        return _json(self.arguments)
 
 
-Output = Say | CallFunction
+@dataclass(frozen=True)
+class CallMcpTool:
+    """A call of a tool on an MCP server, which the Realtime server makes itself.
+
+    ``output`` is what the tool gave; ``error`` is why it failed, and then there is no output.
+    """
+
+    server_label: str
+    name: str
+    arguments: Mapping[str, Any] | str = "{}"
+    output: str | None = None
+    error: str | None = None
+
+    @property
+    def json(self) -> str:
+        """The arguments as they go over the wire."""
+        return _json(self.arguments)
+
+
+@dataclass(frozen=True)
+class RequestMcpApproval:
+    """A question to the client: may this tool of an MCP server be called?
+
+    The client answers with an item ``mcp_approval_response``, and asks for the next response.
+    """
+
+    server_label: str
+    name: str
+    arguments: Mapping[str, Any] | str = "{}"
+
+    @property
+    def json(self) -> str:
+        """The arguments as they go over the wire."""
+        return _json(self.arguments)
+
+
+def _json(arguments: Mapping[str, Any] | str) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(dict(arguments))
+
+
+Output = Say | CallFunction | CallMcpTool | RequestMcpApproval
 
 
 @dataclass(frozen=True)
@@ -70,6 +115,8 @@ class Request:
         instructions, tools, tool_choice: In force for this response.
         output_modalities: ``["audio"]`` or ``["text"]``.
         heard_seconds: The length of the audio in the last user message, 0.0 if it has none.
+        language: What to translate into, in a translation session; there the one item holds what was
+            heard, as text.
     """
 
     items: Sequence[Item] = ()
@@ -78,6 +125,7 @@ class Request:
     tool_choice: ToolChoice = "auto"
     output_modalities: Sequence[str] = ("audio",)
     heard_seconds: float = 0.0
+    language: str = ""
 
     @property
     def last_user_text(self) -> str:
@@ -86,6 +134,15 @@ class Request:
             if isinstance(item, Message) and item.role == "user":
                 return " ".join(part.text for part in item.content if isinstance(part, InputText))
         return ""
+
+    @property
+    def forced_function(self) -> str | None:
+        """The function that ``tool_choice`` asks for; of several, the first."""
+        choice = self.tool_choice
+        if isinstance(choice, ToolChoiceFunction):
+            return choice.name
+        names = [tool.name for tool in self.tools if isinstance(tool, FunctionTool)]
+        return names[0] if choice == "required" and names else None
 
     def declares(self, name: str) -> bool:
         """Whether a function of this name is among the tools."""
@@ -110,15 +167,21 @@ class DefaultResponder:
     * Text gets two sentences that quote it; sound gets its length in words.
     * The result of a function gets a sentence that quotes it.
     * ``call NAME {"some": "arguments"}`` makes it call the function, if that is among the tools.
+    * If it has to call a function (``tool_choice``), it does, without arguments.
+    * In a translation session it repeats what was heard, with the name of the language.
     """
 
     def respond(self, request: Request) -> Iterable[Output]:
         if request.items and isinstance(request.items[-1], FunctionCallOutput):
             return [Say(f"The function answered: {request.items[-1].output}")]
+        if request.language:
+            return [Say(f"({request.language}) {request.last_user_text}")]
         text = request.last_user_text.strip()
         call = re.fullmatch(r"call\s+(\S+)\s*(.*)", text, re.DOTALL)
         if call and request.declares(call[1]) and request.tool_choice != "none":
             return [CallFunction(call[1], call[2] or "{}")]
+        if forced := request.forced_function:
+            return [CallFunction(forced)]
         return [Say(self._answer(text, request.heard_seconds))]
 
     def _answer(self, text: str, heard_seconds: float) -> str:
@@ -160,76 +223,4 @@ class ScriptedResponder:
             raise answer
         if isinstance(answer, str):
             return [Say(answer)]
-        return [answer] if isinstance(answer, Say | CallFunction) else answer
-
-
-# --- Speech ---------------------------------------------------------------------------------------
-
-_SECONDS_PER_CHARACTER = 0.06
-"""About as fast as people talk."""
-
-_RATES = {"audio/pcm": 48_000, "audio/pcmu": 8_000, "audio/pcma": 8_000}
-
-
-def bytes_per_second(audio_format: str) -> int:
-    """How many bytes one second of sound takes.
-
-    Raises:
-        KeyError: It is not one of the three formats.
-    """
-    return _RATES[audio_format]
-
-
-def speech(text: str, audio_format: str) -> bytes:
-    """Sound as long as it would take to say ``text``: a soft tone in syllables, always the same."""
-    second = _second(audio_format)
-    samples = round(len(text) * _SECONDS_PER_CHARACTER * _sample_rate(audio_format))
-    length = samples * len(second) // _sample_rate(audio_format)
-    return (second * (length // len(second) + 1))[:length]
-
-
-def _sample_rate(audio_format: str) -> int:
-    return 24_000 if audio_format == "audio/pcm" else bytes_per_second(audio_format)
-
-
-@functools.cache
-def _second(audio_format: str) -> bytes:
-    """One second of the tone; it starts and ends in silence, so that seconds can be joined."""
-    samples = _tone(_sample_rate(audio_format))
-    encode = _ENCODERS.get(audio_format)
-    if encode is not None:
-        return bytes(encode(sample) for sample in samples)
-    if sys.byteorder == "big":
-        samples.byteswap()
-    return samples.tobytes()
-
-
-def _tone(rate: int) -> "array.array[int]":
-    """One second of 220 Hz, swelling and fading five times."""
-    turn = 2 * math.pi / rate
-    return array.array(
-        "h",
-        (
-            round(3000 * math.sin(220 * turn * n) * math.sin(2.5 * turn * n) ** 2)  # 5 swells a second
-            for n in range(rate)
-        ),
-    )
-
-
-def _mu_law(sample: int) -> int:
-    """A 16-bit sample as G.711 mu-law: sign, three bits of exponent, four of mantissa, all inverted."""
-    magnitude = min(abs(sample), 32_635) + 132  # the bias makes every exponent's range start at a power of 2
-    exponent = magnitude.bit_length() - 8
-    mantissa = (magnitude >> (exponent + 3)) & 0x0F
-    return ~((0x80 if sample < 0 else 0) | exponent << 4 | mantissa) & 0xFF
-
-
-def _a_law(sample: int) -> int:
-    """A 16-bit sample as G.711 A-law: like mu-law without the bias, every second bit inverted."""
-    magnitude = ~sample if sample < 0 else sample
-    exponent = max(magnitude.bit_length() - 8, 0)
-    mantissa = (magnitude >> max(exponent + 3, 4)) & 0x0F
-    return ((0 if sample < 0 else 0x80) | exponent << 4 | mantissa) ^ 0x55
-
-
-_ENCODERS: dict[str, Callable[[int], int]] = {"audio/pcmu": _mu_law, "audio/pcma": _a_law}
+        return [answer] if isinstance(answer, Output) else answer

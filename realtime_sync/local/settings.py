@@ -6,30 +6,51 @@ from msgspec import UNSET, structs
 
 from .. import events as ev
 from ..events import SessionConfig
-from .responders import bytes_per_second
+from .sound import bytes_per_second
 
-__all__ = ["format_of", "fresh_session", "input_of", "merged", "output_of", "rate_of"]
+__all__ = ["cleared", "configured", "format_of", "fresh_session", "input_of", "output_of", "rate_of"]
+
+_PCM = ev.AudioFormat(type="audio/pcm", rate=24_000)
+_SERVER_VAD = ev.ServerVad(
+    threshold=0.5,
+    prefix_padding_ms=300,
+    silence_duration_ms=500,
+    create_response=True,
+    interrupt_response=True,
+    idle_timeout_ms=None,
+)
+_TRANSCRIBED_VAD = ev.ServerVad(threshold=0.5, prefix_padding_ms=300, silence_duration_ms=500)
+_SEMANTIC_VAD = ev.SemanticVad(eagerness="auto", create_response=True, interrupt_response=True)
 
 
-def fresh_session(session_id: str, model: str, expires_at: int | None) -> SessionConfig:
-    """What a session starts with.  A ``null`` in ``session.update`` brings a field back to this.
-
-    The real server begins with turn detection; this one doesn't detect turns, so it doesn't say so.
-    """
-    pcm = ev.AudioFormat(type="audio/pcm", rate=24_000)
+def fresh_session(kind: str, session_id: str, model: str, expires_at: int | None) -> SessionConfig:
+    """What a session of a kind starts with."""
+    common: dict[str, Any] = {"type": kind, "id": session_id, "expires_at": expires_at}
+    if kind == "transcription":
+        return SessionConfig(
+            **common,
+            object="realtime.transcription_session",
+            audio=ev.AudioConfig(input=_input(_TRANSCRIBED_VAD)),
+            include=None,
+        )
+    if kind == "translation":
+        return SessionConfig(
+            **common,
+            model=model,
+            audio=ev.AudioConfig(
+                input=ev.AudioInputConfig(transcription=None, noise_reduction=None),
+                output=ev.AudioOutputConfig(language="en"),
+            ),
+        )
     return SessionConfig(
-        type="realtime",
-        id=session_id,
+        **common,
         object="realtime.session",
-        expires_at=expires_at,
         model=model,
         output_modalities=["audio"],
         instructions="You are a helpful assistant.",
         audio=ev.AudioConfig(
-            input=ev.AudioInputConfig(
-                format=pcm, transcription=None, noise_reduction=None, turn_detection=None
-            ),
-            output=ev.AudioOutputConfig(format=pcm, voice="marin", speed=1.0),
+            input=_input(_SERVER_VAD),
+            output=ev.AudioOutputConfig(format=_PCM, voice="marin", speed=1.0),
         ),
         include=None,
         tracing=None,
@@ -41,24 +62,62 @@ def fresh_session(session_id: str, model: str, expires_at: int | None) -> Sessio
     )
 
 
+def _input(detection: ev.ServerVad) -> ev.AudioInputConfig:
+    return ev.AudioInputConfig(
+        format=_PCM, transcription=None, noise_reduction=None, turn_detection=detection
+    )
+
+
+def cleared(fresh: SessionConfig) -> SessionConfig:
+    """What a ``null`` in ``session.update`` brings a field to: where it started, but for turn detection,
+    which starts on and which ``null`` turns off."""
+    if fresh.type == "translation":
+        return fresh
+    assert fresh.audio
+    audio = structs.replace(fresh.audio, input=structs.replace(input_of(fresh), turn_detection=None))
+    return structs.replace(fresh, audio=audio)
+
+
 _Config = TypeVar("_Config", SessionConfig, ev.AudioConfig, ev.AudioInputConfig, ev.AudioOutputConfig)
 
 
-def merged(old: _Config, new: Any, cleared: _Config) -> _Config:
-    """``old`` with what ``new`` sets; only the audio settings are merged in depth."""
+def configured(old: SessionConfig, new: Any, empty: SessionConfig) -> SessionConfig:
+    """``old`` with what ``new`` sets, where ``None`` stands for the value in ``empty``."""
+    made = _merged(old, new, empty)
+    if made.type == "translation":
+        return made
+    assert made.audio
+    side = input_of(made)
+    detection = side.turn_detection
+    if isinstance(detection, ev.ServerVad):
+        detection = _filled(detection, _SERVER_VAD if made.type == "realtime" else _TRANSCRIBED_VAD)
+    elif isinstance(detection, ev.SemanticVad):
+        detection = _filled(detection, _SEMANTIC_VAD)
+    side = structs.replace(side, turn_detection=detection)
+    return structs.replace(made, audio=structs.replace(made.audio, input=side))
+
+
+def _merged(old: _Config, new: Any, empty: _Config) -> _Config:
+    """Only the audio settings are merged in depth; any other object takes the place of the old one."""
     changes = {}
     for name in old.__struct_fields__:
         value = getattr(new, name, UNSET)
         if value is UNSET:
             continue
         if value is None:
-            value = getattr(cleared, name)
+            value = getattr(empty, name)
         elif isinstance(value, ev.AudioConfig | ev.AudioInputConfig | ev.AudioOutputConfig):
-            value = merged(getattr(old, name), value, getattr(cleared, name))
+            value = _merged(getattr(old, name), value, getattr(empty, name))
         elif isinstance(value, ev.AudioFormat) and value.type == "audio/pcm":
-            value = ev.AudioFormat(type="audio/pcm", rate=24_000)
+            value = _PCM
         changes[name] = value
     return structs.replace(old, **changes)
+
+
+def _filled(value: Any, defaults: Any) -> Any:
+    """A struct with what it leaves out taken from another of its kind."""
+    given = {name: getattr(value, name) for name in value.__struct_fields__}
+    return structs.replace(defaults, **{k: part for k, part in given.items() if part not in (UNSET, None)})
 
 
 def input_of(settings: SessionConfig) -> ev.AudioInputConfig:

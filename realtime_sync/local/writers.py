@@ -8,17 +8,32 @@ from typing import Any, TypeVar
 from .. import events as ev
 from ..events import ServerEvent
 from .ids import NEW
-from .responders import CallFunction, Say, bytes_per_second, speech
+from .responders import CallFunction, CallMcpTool, RequestMcpApproval, Say
+from .sound import bytes_per_second, speech
 
-__all__ = ["AudioWriter", "CallWriter", "TextWriter", "Writer"]
+__all__ = [
+    "AudioWriter",
+    "CallWriter",
+    "McpApprovalWriter",
+    "McpCallWriter",
+    "TextWriter",
+    "Writer",
+    "slices",
+    "words",
+]
 
 
 class Writer:
-    """Streams one item: `opening`, each of `pieces`, `closing`, which may come before the pieces end."""
+    """Streams one item: `opening`, each of `pieces`, `closing`, which may come before the pieces end.
+
+    Attributes:
+        size: About how many bytes the item keeps in memory.
+    """
 
     def __init__(self, response_id: str, item_id: str, output_index: int) -> None:
         self.item_id = item_id
         self.output_index = output_index
+        self.size = 0
         self._at: dict[str, Any] = {
             "event_id": NEW,
             "response_id": response_id,
@@ -62,7 +77,7 @@ class TextWriter(Writer):
         return [ev.ResponseContentPartAdded(**self._at, part=ev.Text())]
 
     def pieces(self) -> Iterator[ServerEvent]:
-        for word in _words(self._whole):
+        for word in words(self._whole):
             self._text += word
             yield ev.ResponseOutputTextDelta(**self._at, delta=word)
 
@@ -92,13 +107,14 @@ class AudioWriter(TextWriter):
 
     def pieces(self) -> Iterator[ServerEvent]:
         sound = speech(self._whole, self._format) if self._own_audio is None else self._own_audio
-        chunks = _slices(sound, bytes_per_second(self._format) // 10)
-        for word, chunk in zip_longest(_words(self._whole), chunks):
+        chunks = slices(sound, bytes_per_second(self._format) // 10)
+        for word, chunk in zip_longest(words(self._whole), chunks):
             if word is not None:
                 self._text += word
                 yield ev.ResponseOutputAudioTranscriptDelta(**self._at, delta=word)
             if chunk is not None:
                 self._audio += chunk
+                self.size += len(chunk)
                 yield ev.ResponseOutputAudioDelta(**self._at, delta=chunk)
 
     def closing(self) -> list[ServerEvent]:
@@ -132,7 +148,7 @@ class CallWriter(Writer):
         )
 
     def pieces(self) -> Iterator[ServerEvent]:
-        for piece in _slices(self._json, 8):
+        for piece in slices(self._json, 8):
             self._arguments += piece
             yield ev.ResponseFunctionCallArgumentsDelta(**self._at, call_id=self._call_id, delta=piece)
 
@@ -142,6 +158,76 @@ class CallWriter(Writer):
                 **self._at, call_id=self._call_id, name=self._name, arguments=self._arguments
             )
         ]
+
+
+class McpCallWriter(Writer):
+    """A call of an MCP server's tool, whose result is known beforehand."""
+
+    def __init__(self, response_id: str, item_id: str, output_index: int, call: CallMcpTool) -> None:
+        super().__init__(response_id, item_id, output_index)
+        self._label, self._name = _sendable(call.server_label), _sendable(call.name)
+        self._json = _sendable(call.json)
+        self._output = None if call.output is None else _sendable(call.output)
+        self._error = None if call.error is None else _sendable(call.error)
+        self._arguments = ""
+        self._called = False
+
+    def item(self, status: str) -> ev.Item:
+        failed = status == "incomplete" and "the response was broken off"
+        error = self._error or failed or None
+        return ev.McpCall(
+            id=self.item_id,
+            object="realtime.item",
+            server_label=self._label,
+            name=self._name,
+            arguments=self._arguments,
+            output=self._output if status == "completed" else None,
+            error=ev.McpToolExecutionError(message=error) if error and status != "in_progress" else None,
+        )
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        for piece in slices(self._json, 8):
+            self._arguments += piece
+            yield ev.ResponseMcpCallArgumentsDelta(**self._at, delta=piece)
+        yield ev.ResponseMcpCallArgumentsDone(**self._at, arguments=self._arguments)
+        self._called = True
+        yield ev.ResponseMcpCallInProgress(**self._state())
+
+    def closing(self) -> list[ServerEvent]:
+        if not self._called:
+            return [ev.ResponseMcpCallArgumentsDone(**self._at, arguments=self._arguments)]
+        if self._error is not None or self._arguments != self._json:
+            return [ev.ResponseMcpCallFailed(**self._state())]
+        return [ev.ResponseMcpCallCompleted(**self._state())]
+
+    def _state(self) -> dict[str, Any]:
+        return {"event_id": NEW, "item_id": self.item_id, "output_index": self.output_index}
+
+
+class McpApprovalWriter(Writer):
+    """A question whether a tool of an MCP server may be called; it comes in one piece."""
+
+    def __init__(
+        self, response_id: str, item_id: str, output_index: int, request: RequestMcpApproval
+    ) -> None:
+        super().__init__(response_id, item_id, output_index)
+        self._label, self._name = _sendable(request.server_label), _sendable(request.name)
+        self._json = _sendable(request.json)
+
+    def item(self, status: str) -> ev.Item:
+        return ev.McpApprovalRequest(
+            id=self.item_id,
+            object="realtime.item",
+            server_label=self._label,
+            name=self._name,
+            arguments=self._json,
+        )
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        return iter(())
+
+    def closing(self) -> list[ServerEvent]:
+        return []
 
 
 def _sendable(text: str) -> str:
@@ -157,10 +243,10 @@ def _sendable(text: str) -> str:
 _Cut = TypeVar("_Cut", str, bytes)
 
 
-def _slices(whole: _Cut, size: int) -> list[_Cut]:
+def slices(whole: _Cut, size: int) -> list[_Cut]:
     return [whole[start : start + size] for start in range(0, len(whole), size)]
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
     """Words with the space that goes before them; together they are the text."""
     return re.findall(r"\s*\S+|\s+", text)

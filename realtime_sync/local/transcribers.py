@@ -1,0 +1,78 @@
+"""What hears in place of a model: a `Transcriber` turns a user's audio into text."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["DefaultTranscriber", "Heard", "Segment", "Transcriber"]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Audio to transcribe.
+
+    Attributes:
+        audio: Raw bytes in ``audio_format``, for example ``"audio/pcm"``: 24 kHz mono 16-bit.
+        seconds: Its length.
+        model, language, prompt: As the client configured them, ``None`` where it did not.
+    """
+
+    audio: bytes
+    audio_format: str
+    seconds: float
+    model: str | None = None
+    language: str | None = None
+    prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the transcript with its speaker.  ``start`` and ``end`` are in seconds."""
+
+    text: str
+    speaker: str
+    start: float
+    end: float
+
+
+class Transcriber(Protocol):
+    """Hears in place of a model.  Any class with this method is one."""
+
+    def transcribe(self, heard: Heard) -> Iterable[str | Segment]:
+        """Give the transcript in pieces, which are joined as they are.
+
+        One transcriber serves all sessions of a server, each from a thread of its own.  An exception
+        makes the transcription fail (``conversation.item.input_audio_transcription.failed``) and
+        nothing else.
+        """
+        ...
+
+
+class DefaultTranscriber:
+    """Says in words how much it heard: "One point two seconds of audio."."""
+
+    def transcribe(self, heard: Heard) -> Iterable[str | Segment]:
+        whole, tenths = divmod(round(heard.seconds * 10), 10)
+        count = _in_words(whole) + (f" point {_in_words(tenths)}" if tenths else "")
+        unit = "second" if (whole, tenths) == (1, 0) else "seconds"
+        words = f"{count} {unit} of audio.".capitalize().split(" ")
+        return [words[0], *(f" {word}" for word in words[1:])]
+
+
+_SMALL = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+
+
+def _in_words(number: int) -> str:
+    if number < 20:
+        return _SMALL[number]
+    if number < 100:
+        tens, ones = divmod(number, 10)
+        return _TENS[tens - 2] + (f"-{_SMALL[ones]}" if ones else "")
+    if number < 1000:
+        hundreds, rest = divmod(number, 100)
+        return f"{_SMALL[hundreds]} hundred" + (f" and {_in_words(rest)}" if rest else "")
+    return str(number)

@@ -1,0 +1,317 @@
+"""One WebSocket connection from the server's side: messages in, messages out, and a bound on everything.
+
+wsproto does the framing.  The socket never blocks and one thread does all of it, which TLS wants and which
+lets that thread wait for the client and for the time at once.
+"""
+
+import base64
+import binascii
+import contextlib
+import select
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
+from wsproto.utilities import generate_accept_token
+
+__all__ = ["BadHandshake", "WebSocket", "accepting"]
+
+MOST_BYTES = 32 * 1024 * 1024
+"""Of one message: the 15 MiB that an event may carry, as base64, and room to spare."""
+STALL_SECONDS = 30.0
+"""How long nothing of what waits may go out before the client counts as gone."""
+ANSWER_SECONDS = 1.0
+"""How long a close waits for the client's answer."""
+
+_READ_SIZE = 65_536
+_WRITE_SIZE = 262_144
+_RECORD_SIZE = 16_384  # of TLS: what it writes at once, so that progress is seen
+_NEVER_CLOSED = 1006  # what a connection that ended without a close counts as having been closed with
+
+_READ = getattr(select, "POLLIN", 1)
+_WRITE = getattr(select, "POLLOUT", 4)
+_GONE = getattr(select, "POLLRDHUP", 0)  # Linux: says that the client is gone, without reading
+
+
+class BadHandshake(Exception):
+    """The request asks for an upgrade, but not as a WebSocket client does."""
+
+
+def accepting(version: str, headers: Mapping[str, str], extra: Sequence[tuple[str, str]] = ()) -> bytes:
+    """The response that upgrades a request with these headers (lower-case names).
+
+    Args:
+        version: The request's, as in ``"HTTP/1.1"``.
+        extra: More headers of the response.
+
+    Raises:
+        BadHandshake: It can't be upgraded.
+    """
+    key = headers.get("sec-websocket-key", "")
+    if version != "HTTP/1.1":
+        raise BadHandshake("HTTP/1.1 is needed")
+    if "upgrade" not in [token.strip().lower() for token in headers.get("connection", "").split(",")]:
+        raise BadHandshake("the header 'Connection: Upgrade' is missing")
+    if headers.get("sec-websocket-version") != "13":
+        raise BadHandshake("the header 'Sec-WebSocket-Version: 13' is missing")
+    if not _is_key(key):
+        raise BadHandshake("the header 'Sec-WebSocket-Key' is missing or not 16 bytes in base64")
+    token = generate_accept_token(key.encode()).decode()
+    lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Accept: {token}",
+        *(f"{name}: {value}" for name, value in extra),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+class WebSocket:
+    """An upgraded connection.  The caller's loop is `flush`, `wait`, `receive` until there is no more, again.
+
+    Args:
+        sock: Plain or TLS; becomes non-blocking.
+        answer: The response to the handshake, which goes out first.
+        early: What the client sent right behind its handshake, and was read with it.
+
+    Attributes:
+        over: The connection is of no more use.
+        closing: A close frame was sent or came, or the connection is being dropped: messages that come now are
+            thrown away.
+        code, reason: What it was closed with, by whoever did so first.
+        patience: Seconds that a close waits for its answer.
+    """
+
+    def __init__(self, sock: socket.socket, answer: bytes = b"", early: bytes = b"") -> None:
+        self.over = False
+        self.closing = False
+        self.code, self.reason = _NEVER_CLOSED, ""
+        self.patience = ANSWER_SECONDS
+        self._sock = sock
+        self._ws = Connection(ConnectionType.SERVER, trailing_data=early)
+        self._events: Iterator[Event] = self._ws.events()
+        self._unread = bool(early)  # whether the events above may have more
+        self._message = bytearray()  # the fragments of a message so far
+        self._out = bytearray(answer)
+        self._moved = time.monotonic()  # when something went out, or nothing was waiting to
+        self._flushed: float | None = None  # when the last byte of a connection that closes went out
+        self._dropping = self._silent = False
+        self._deaf = False  # wsproto has given up on what the client sends
+        self._write_size = _RECORD_SIZE if isinstance(sock, ssl.SSLSocket) else _WRITE_SIZE
+        # TLS may have to read before it can write, and the reverse.
+        self._write_needs = _WRITE
+        self._read_needs = _READ
+        sock.setblocking(False)
+
+    # --- Out -----------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the system hasn't taken yet."""
+        return len(self._out)
+
+    def send(self, text: str) -> None:
+        """Put a message behind what waits to go out.  Once the connection closes: nothing."""
+        if not self.closing:
+            self._put(self._ws.send(TextMessage(data=text)))
+
+    def send_half(self, text: str) -> None:
+        """Put the first half of a message's frame behind what waits."""
+        if not self.closing:
+            frame = self._ws.send(TextMessage(data=text))
+            self._put(frame[: (len(frame) + 1) // 2])
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Say goodbye behind what waits; the answer is waited for until `patience` ends."""
+        if not self.closing:
+            self.closing = True
+            self.code, self.reason = code, reason
+            self._put(self._ws.send(CloseConnection(code=code, reason=reason)))
+
+    def drop(self) -> None:
+        """End the TCP connection behind what waits, without a goodbye."""
+        if not self.closing:
+            self.closing = self._dropping = True
+
+    def be_silent(self) -> None:
+        """Read and write no more, with the connection open, until the client goes away."""
+        self._silent = True
+
+    def _put(self, data: bytes) -> None:
+        if not self._out:
+            self._moved = time.monotonic()
+        self._out += data
+
+    def flush(self) -> None:
+        """Hand the system what it takes of what waits, and see whether the connection is over."""
+        if self._silent:
+            return
+        while self._out and not self.over:
+            try:
+                with memoryview(self._out) as whole, whole[: self._write_size] as part:
+                    sent = self._sock.send(part)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._write_needs = _WRITE
+                break
+            except ssl.SSLWantReadError:
+                self._write_needs = _READ
+                break
+            except OSError:
+                self.over = True
+            else:
+                del self._out[:sent]
+                self._moved = time.monotonic()
+        self._conclude()
+
+    def _conclude(self) -> None:
+        if self._out:
+            if time.monotonic() - self._moved >= STALL_SECONDS:
+                self.over = True
+                self.code, self.reason = _NEVER_CLOSED, ""
+            return
+        if not self.closing:
+            return
+        if self._flushed is None:
+            self._flushed = time.monotonic()
+            if self._dropping:
+                _shut(self._sock, socket.SHUT_WR)
+        if self._ws.state is ConnectionState.CLOSED or time.monotonic() >= self._flushed + self.patience:
+            self.over = True
+
+    # --- In ------------------------------------------------------------------------------------------
+
+    @property
+    def due(self) -> float | None:
+        """When `flush` is to be called at the latest, for what waits too long, on the monotonic clock."""
+        if self._silent:
+            return None
+        if self._out:
+            return self._moved + STALL_SECONDS
+        return None if self._flushed is None else self._flushed + self.patience
+
+    def wait(self, until: float | None, *, reading: bool, wakers: Sequence[socket.socket] = ()) -> None:
+        """Wait for the client, a waker to have something to read, or the time; read what has come, if asked to.
+
+        With ``reading=False`` the client is made to wait, but its end is still noticed.
+        """
+        if self._silent or self._ws.state is ConnectionState.CLOSED:
+            reading = False
+        else:
+            reading = reading or self.closing
+        if reading and self._unread:
+            return
+        wanted = 0 if reading or (self.closing and not self._silent) else _GONE
+        if reading:
+            wanted |= self._read_needs
+        if self._out and not self._silent:
+            wanted |= self._write_needs
+        pending = reading and isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
+        ready = _poll(self._sock, wanted, wakers, 0.0 if pending else until)
+        if reading:
+            if pending or ready & self._read_needs or ready & ~(_READ | _WRITE):
+                self._read()
+        elif ready & ~(_READ | _WRITE):
+            self.over = True
+
+    def receive(self) -> str | None:
+        """The next whole message of what was read; ``None``: that was all."""
+        for event in self._events:
+            message = self._take(event)
+            if message is not None and not self.closing:
+                return message
+        self._unread = False
+        return None
+
+    def _read(self) -> None:
+        self._read_needs = _READ
+        try:
+            data = self._sock.recv(_READ_SIZE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except ssl.SSLWantWriteError:
+            self._read_needs = _WRITE
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.over = True
+        elif not self._deaf and self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+            self._ws.receive_data(data)
+            self._events = self._ws.events()
+            self._unread = True
+
+    def _take(self, event: Event) -> str | None:
+        """Obey a frame; the message, if it completes one."""
+        if isinstance(event, TextMessage):
+            return None if self.closing else self._assemble(event)
+        if isinstance(event, Ping) and not self.closing:
+            self._put(self._ws.send(event.response()))
+        elif isinstance(event, BytesMessage):
+            self.close(1003, "only text messages are understood")
+        elif isinstance(event, CloseConnection):
+            self._hear_close(event)
+        return None
+
+    def _assemble(self, event: TextMessage) -> str | None:
+        if event.message_finished and not self._message:
+            return event.data
+        self._message += event.data.encode()
+        if len(self._message) > MOST_BYTES:
+            self._message.clear()
+            self.close(1009, f"a message may have {MOST_BYTES} bytes")
+        elif event.message_finished:
+            message = self._message.decode()
+            self._message = bytearray()
+            return message
+        return None
+
+    def _hear_close(self, event: CloseConnection) -> None:
+        if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+            self._deaf = True  # this is no close frame, but wsproto's verdict on what can't be parsed
+            self.close(int(event.code), event.reason or "")
+        elif self._ws.state is ConnectionState.REMOTE_CLOSING and not self.closing:
+            self.closing = True
+            self.code, self.reason = int(event.code), event.reason or ""
+            self._put(self._ws.send(event.response()))
+
+    def end(self) -> None:
+        """Shut the connection down, over or not."""
+        if isinstance(self._sock, ssl.SSLSocket) and self._flushed is not None and not self._dropping:
+            with contextlib.suppress(OSError, ValueError):
+                self._sock.unwrap()  # says goodbye in TLS's own way; doesn't wait for the answer
+        _shut(self._sock, socket.SHUT_RDWR)
+
+
+def _shut(sock: socket.socket, how: int) -> None:
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, how)
+
+
+def _poll(sock: socket.socket, wanted: int, wakers: Sequence[socket.socket], until: float | None) -> int:
+    """Wait until the socket is ready for what is wanted, a waker for reading, or the time has come.
+
+    What the socket is ready for, where anything beyond reading and writing means that its end is near.
+    """
+    timeout = None if until is None else max(until - time.monotonic(), 0.0)
+    if not hasattr(select, "poll"):  # pragma: no cover  # Windows
+        read = [sock] if wanted & _READ else []
+        write = [sock] if wanted & _WRITE else []
+        readable, writable, failed = select.select([*read, *wakers], write, [sock], timeout)
+        return (_READ if sock in readable + failed else 0) | (_WRITE if sock in writable else 0)
+    poller = select.poll()
+    poller.register(sock, wanted)
+    for waker in wakers:
+        poller.register(waker, _READ)
+    ready = dict(poller.poll(None if timeout is None else timeout * 1000))
+    return ready.get(sock.fileno(), 0)

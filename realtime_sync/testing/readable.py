@@ -1,0 +1,118 @@
+"""Events as short text, for people who read why a test failed: sound by its length, no empty fields."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from msgspec import UNSET, Struct
+
+from ..events import ClientEvent, InputAudioBufferAppend, ServerEvent, UnknownEvent
+
+__all__ = ["compared", "difference", "event_lines", "readable"]
+
+Event = ClientEvent | ServerEvent
+
+_LONGEST = 160
+"""Characters of one string."""
+_MOST_LINES = 60
+"""Of a list of events; the last ones are shown."""
+_WIDTH = 90
+
+
+def readable(value: object) -> str:
+    """A value on one line."""
+    parts = _parts(value)
+    if parts is None:
+        return _leaf(value)
+    begin, fields, end = parts
+    return begin + ", ".join(label + readable(part) for label, part in fields) + end
+
+
+def _pretty(value: object, width: int = _WIDTH) -> str:
+    """A value on as many lines as it needs."""
+    line, parts = readable(value), _parts(value)
+    if parts is None or len(line) <= width:
+        return line
+    begin, fields, end = parts
+    body = "".join(f"{label}{_pretty(part, width - 4)},\n" for label, part in fields)
+    return f"{begin}\n" + "".join(f"    {row}\n" for row in body.splitlines()) + end
+
+
+def _parts(value: object) -> tuple[str, list[tuple[str, object]], str] | None:
+    """What comes before, the labelled fields, what comes after; ``None`` for what has no fields."""
+    if isinstance(value, dict):
+        return "{", [(f"{key!r}: ", part) for key, part in value.items()], "}"
+    if isinstance(value, list | tuple):
+        return "[", [("", part) for part in value], "]"
+    # Structs with a repr of their own keep a secret.
+    if isinstance(value, UnknownEvent) or not isinstance(value, Struct) or _has_own_repr(value):
+        return None
+    name = value.type if isinstance(value, Event) else type(value).__name__
+    fields = [
+        (f"{field}=", part)
+        for field in value.__struct_fields__
+        if (part := getattr(value, field)) is not None and part is not UNSET and field != "event_id"
+    ]
+    return f"{name}(", fields, ")"
+
+
+def _has_own_repr(value: Struct) -> bool:
+    return type(value).__repr__ is not Struct.__repr__
+
+
+def _leaf(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes of audio>"
+    if isinstance(value, UnknownEvent):
+        frame = value.frame.decode(errors="replace")
+        return f"{value.problem or 'unknown event'}: {_leaf(frame)}"
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[:_LONGEST]!r}... ({len(value)} characters)"
+    return repr(value)
+
+
+def difference(expected: object, received: object) -> list[str]:
+    """Lines with ``-`` for what was expected, ``+`` for what was received, ``?`` for where they differ."""
+    if isinstance(expected, str) and isinstance(received, str):  # whole: they may differ at the end
+        left, right = repr(expected).splitlines(), repr(received).splitlines()
+    else:
+        left, right = _pretty(expected).splitlines(), _pretty(received).splitlines()
+    return [line.rstrip() for line in difflib.ndiff(left, right)]
+
+
+def event_lines(events: Iterable[Event]) -> list[str]:
+    """A line for each event, one for audio that was appended in a row."""
+    lines = list(_lines(events))
+    left_out = len(lines) - _MOST_LINES
+    return [f"... {left_out} earlier ones", *lines[left_out:]] if left_out > 0 else lines
+
+
+def _lines(events: Iterable[Event]) -> Iterator[str]:
+    for is_audio, group in groupby(events, lambda event: isinstance(event, InputAudioBufferAppend)):
+        run = list(group)
+        if is_audio and len(run) > 1:
+            size = sum(len(event.audio) for event in run if isinstance(event, InputAudioBufferAppend))
+            yield f"{run[0].type}(audio=<{size} bytes of audio in {len(run)} events>)"
+        else:
+            yield from map(readable, run)
+
+
+def compared(left: object, right: object) -> list[str] | None:
+    """Why ``left == right`` is false, if one of them is an event or a list with one; for pytest."""
+    if not (_holds_event(left) or _holds_event(right)):
+        return None
+    lines = [f"{_shortened(left)} == {_shortened(right)}", "", *difference(right, left)]
+    if readable(left) == readable(right):
+        lines.append("(what differs is not shown: event_id, or the bytes of the audio)")
+    return lines
+
+
+def _holds_event(value: object) -> bool:
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return any(isinstance(part, Event) for part in value)
+    return isinstance(value, Event)
+
+
+def _shortened(value: object) -> str:
+    line = readable(value)
+    return line if len(line) <= _WIDTH else f"{line[:_WIDTH]}..."

@@ -1,0 +1,112 @@
+"""What a server received and sent: kept for tests to look at and to wait for."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..codec import decode, decode_client
+from ..events import (
+    ClientEvent,
+    InputAudioBufferAppend,
+    ServerEvent,
+    SessionInputAudioBufferAppend,
+    UnknownEvent,
+)
+
+__all__ = ["Received", "Record", "Recorder", "audio_of"]
+
+Received = ClientEvent | UnknownEvent
+"""What a client sent: an event, or a message that is none."""
+
+
+@dataclass
+class Record:
+    """One session as the server saw it.  Grows while the session lives; nothing is ever thrown away.
+
+    Attributes:
+        session: The session's id.
+        received: What the client sent, in order.
+        sent: What the server sent, in order.
+        code: The close code; ``None`` while the session lives.
+        reason: The reason given with the code.
+    """
+
+    session: str
+    received: list[Received] = field(default_factory=list)
+    sent: list[ServerEvent] = field(default_factory=list)
+    code: int | None = None
+    reason: str = ""
+
+    @property
+    def audio_received(self) -> bytes:
+        """All audio that was appended, whatever became of it."""
+        return audio_of(self.received)
+
+
+def audio_of(events: list[Received]) -> bytes:
+    """The audio that these events append."""
+    return b"".join(
+        event.audio
+        for event in events
+        if isinstance(event, InputAudioBufferAppend | SessionInputAudioBufferAppend)
+    )
+
+
+class Recorder:
+    """The observer of a server.  Its four events are called in the threads of the sessions.
+
+    Attributes:
+        records: By the session's id, in the order in which the sessions were opened.
+        received: What all clients sent, in order.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.received_by_all: list[Received] = []
+        # Guards the records, and wakes who waits for the next thing to happen.
+        self.changed = threading.Condition()
+        # The session whose thread this is: a responder isn't told which one it answers.
+        self._here = threading.local()
+
+    @property
+    def session(self) -> str:
+        """The session in whose thread this is asked; ``""`` in other threads."""
+        return getattr(self._here, "session", "")
+
+    def opened(self, session: str) -> None:
+        self._here.session = session
+        with self.changed:
+            self.records[session] = Record(session)
+            self.changed.notify_all()
+
+    def received(self, session: str, frame: str | bytes) -> None:
+        self._here.session = session
+        event = decode_client(frame)
+        with self.changed:
+            self.records[session].received.append(event)
+            self.received_by_all.append(event)
+            self.changed.notify_all()
+
+    def sent(self, session: str, frame: str) -> None:
+        event = decode(frame)
+        with self.changed:
+            self.records[session].sent.append(event)
+            self.changed.notify_all()
+
+    def closed(self, session: str, code: int, reason: str) -> None:
+        with self.changed:
+            record = self.records[session]
+            record.code, record.reason = code, reason
+            self.changed.notify_all()
+
+    def wait(self, condition: Callable[[], object], timeout: float) -> bool:
+        """Wait until something happens that makes the condition true; whether it did in time."""
+        deadline = time.monotonic() + timeout
+        with self.changed:
+            while not condition():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self.changed.wait(left)
+            return True
