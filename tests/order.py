@@ -146,6 +146,11 @@ class _Asked:
         return isinstance(self.event, _APPENDS)
 
     @property
+    def skippable(self) -> bool:
+        """Whether later events may be answered first: ``session.close`` waits for what is under way."""
+        return self.silent or self.maybe or isinstance(self.event, ev.SessionClose)
+
+    @property
     def name(self) -> str | None:
         return self.event.event_id or None
 
@@ -282,13 +287,11 @@ class Order(Visitor[None]):
     def answered(self) -> None:
         """Everything sent so far must have been answered, except ``session.close``, which takes its time."""
         self._require(self._expected is None, "next", f"still to come: {self._expected}")
-        while self._asked:
-            asked = self._asked[0]
-            if isinstance(asked.event, ev.SessionClose) and not self._over:
-                break
-            if not (asked.silent or asked.maybe or self._over):
-                self._fail("answered", f"nothing came for {_shown(asked.event)}")
-            self._settle(self._asked.popleft())
+        for asked in self._asked:
+            waits = not (asked.skippable or self._over)
+            self._require(not waits, "answered", f"nothing came for {_shown(asked.event)}")
+            self._settle(asked)
+        self._asked = deque(a for a in self._asked if isinstance(a.event, ev.SessionClose))
 
     def finish(self) -> None:
         """Nothing is due any more."""
@@ -329,7 +332,7 @@ class Order(Visitor[None]):
         of_beta = self._beta and self._kind == "transcription"
         opening = ev.TranscriptionSessionCreated if of_beta else ev.SessionCreated
         self._require((self._received == 1) == isinstance(event, opening), "first")
-        second = self._beta and self._received == 2 and self._kind != "transcription"
+        second = self._beta and self._received == 2
         self._require(second == isinstance(event, ev.ConversationCreated), "conversation created")
 
     def _check_expected(self, event: ServerEvent) -> None:
@@ -346,14 +349,21 @@ class Order(Visitor[None]):
 
     def _take(self, kind: type[ClientEvent]) -> Any:
         """The client event that is answered: the oldest that waits."""
-        while self._asked:
-            asked = self._asked.popleft()
+        for index, asked in enumerate(self._asked):
             if isinstance(asked.event, kind):
+                self._pass(index)
                 return asked.event
-            if not (asked.silent or asked.maybe):
-                self._fail("in turn", f"the oldest that waits is {_shown(asked.event)}")
-            self._settle(asked)
+            self._require(asked.skippable, "in turn", f"waiting: {_shown(asked.event)}")
         return self._fail("asked")
+
+    def _pass(self, index: int) -> None:
+        """What was sent at ``index`` is answered: what was sent before and waits for nothing is settled."""
+        asked = [*self._asked]
+        for earlier in asked[:index]:
+            if not isinstance(earlier.event, ev.SessionClose):
+                self._settle(earlier)
+        kept = [earlier for earlier in asked[:index] if isinstance(earlier.event, ev.SessionClose)]
+        self._asked = deque([*kept, *asked[index + 1 :]])
 
     def _waits(self, kind: type[ClientEvent]) -> bool:
         """Whether the oldest client event that waits is of this kind."""
@@ -380,7 +390,7 @@ class Order(Visitor[None]):
             if asked.name == name:
                 self._refuse(index, name)
                 return
-            self._require(asked.silent or asked.maybe, "in turn", f"waiting: {_shown(asked.event)}")
+            self._require(asked.skippable, "in turn", f"waiting: {_shown(asked.event)}")
         self._fail("asked")
 
     def _refuse(self, index: int, name: str | None) -> None:
@@ -390,9 +400,7 @@ class Order(Visitor[None]):
         if asked.silent and later is not None and later.name == name:
             later.maybe = True
             return
-        for _ in range(index):
-            self._settle(self._asked.popleft())
-        self._asked.popleft()
+        self._pass(index)
         self._appended_ms -= asked.ms
 
     # --- Session -----------------------------------------------------------------------------------

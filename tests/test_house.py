@@ -34,9 +34,14 @@ ORDER = [
     ["local.protocol"],
     ["local.http_answer"],
     ["local.calls", "local.credentials", "local.bodies"],
-    ["local.api"],
+    ["local.api", "local.faults", "local.observer", "local.websocket"],
+    ["local.loop"],
     ["local.server"],
     ["local"],
+    ["testing.readable", "testing.record"],
+    ["testing.dialogue"],
+    ["testing.server"],
+    ["testing"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -86,8 +91,9 @@ def test_imports_point_one_way(file: Path) -> None:
         ("requests", set()),
         ("python_socks", {"dial"}),
         ("werkzeug", {"local.server"}),
-        ("simple_websocket", {"local.server"}),
+        ("wsproto", {"local.websocket"}),
         ("asyncio", set()),
+        ("pytest", set()),
     ],
 )
 def test_each_library_has_its_place(module: str, only: set[str]) -> None:
@@ -109,7 +115,7 @@ def test_import_is_light() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout.split()
-    heavy = {"requests", "werkzeug", "simple_websocket", "wsproto", "asyncio", "numpy"}
+    heavy = {"requests", "werkzeug", "wsproto", "asyncio", "numpy"}
     assert heavy.isdisjoint(loaded)
     assert not [name for name in loaded if name.startswith("realtime_sync.local")]
 

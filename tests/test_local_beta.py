@@ -12,6 +12,7 @@ from samples import ALL_SERVER, SERVER
 from realtime_sync import codec
 from realtime_sync import events as ev
 from realtime_sync.events import ServerEvent, SessionConfig
+from realtime_sync.local import Protocol
 from realtime_sync.local.beta import beta_param, beta_session, from_beta, ga_session, to_beta
 from realtime_sync.local.refusal import Refused
 
@@ -445,3 +446,143 @@ def test_absent_is_not_null() -> None:
     assert ga_session(SessionConfig()) == SessionConfig()
     assert beta_session(SessionConfig()) == SessionConfig()
     assert beta_session(SessionConfig(audio=None)).voice is UNSET
+
+
+# --- A whole session ---------------------------------------------------------------------------------
+
+
+class Talk:
+    """A Beta client of one protocol."""
+
+    def __init__(self, **options: Any) -> None:
+        self.protocol = Protocol(dialect="beta", **options)
+        self.opening = [wire(event) for event in self.protocol.start()]
+
+    def send(self, type: str, **fields: Any) -> list[dict[str, Any]]:  # noqa: A002  # the wire's name
+        frame = json.dumps({"type": type, "event_id": "mine", **fields})
+        return [wire(event) for event in self.protocol.receive(frame)]
+
+    def update(self, **settings: Any) -> dict[str, Any]:
+        [event] = self.send("session.update", session=settings)
+        return event["session"]  # type: ignore[no-any-return]
+
+    def error(self, type: str, **fields: Any) -> dict[str, Any]:  # noqa: A002
+        [event] = self.send(type, **fields)
+        assert event["error"]["event_id"] == "mine"
+        return event["error"]  # type: ignore[no-any-return]
+
+    def turn(self, **params: Any) -> list[dict[str, Any]]:
+        events = self.send("response.create", response=params)
+        while self.protocol.active:
+            events += [wire(event) for event in self.protocol.step()]
+        return events
+
+
+def test_opening() -> None:
+    """A session begins with its settings and its conversation."""
+    session, conversation = Talk(model="gpt-realtime").opening
+    assert session["type"] == "session.created"
+    flat = {
+        "object": "realtime.session",
+        "model": "gpt-realtime",
+        "modalities": ["text", "audio"],
+        "input_audio_format": "pcm16",
+        "output_audio_format": "pcm16",
+        "max_response_output_tokens": "inf",
+        "temperature": 0.8,
+    }
+    assert flat.items() <= session["session"].items()
+    assert conversation["type"] == "conversation.created"
+    assert conversation["conversation"]["id"]
+
+
+def test_settings_are_merged() -> None:
+    """An update changes what it names, null brings the default back, and all is shown."""
+    talk = Talk()
+    before = talk.opening[0]["session"]
+    changed = {
+        "voice": "sage",
+        "modalities": ["text"],
+        "temperature": 1.1,
+        "output_audio_format": "g711_ulaw",
+    }
+    assert talk.update(**changed) == before | changed
+    assert talk.update(instructions="Be brief.") == before | changed | {"instructions": "Be brief."}
+    assert talk.update(temperature=None, modalities=None, voice=None)["temperature"] == 0.8
+    assert talk.protocol.session.output_modalities == ["audio"]
+
+
+@pytest.mark.parametrize(
+    ("modalities", "part", "delta"),
+    [(["text"], "text", "response.text.delta"), (["text", "audio"], "audio", "response.audio.delta")],
+)
+def test_turn(modalities: list[str], part: str, delta: str) -> None:
+    """A turn is told by Beta's events alone, in Beta's order."""
+    talk = Talk()
+    talk.update(modalities=modalities)
+    content = [{"type": "input_text", "text": "Hi."}]
+    [created_item] = talk.send(
+        "conversation.item.create", item={"type": "message", "role": "user", "content": content}
+    )
+    assert created_item["type"] == "conversation.item.created"
+    events = talk.turn()
+    names = [event["type"] for event in events]
+    assert names[:4] == [
+        "response.created",
+        "response.output_item.added",
+        "conversation.item.created",
+        "response.content_part.added",
+    ]
+    assert delta in names
+    assert names[-1] == "response.done"
+    assert not [name for name in names if "output_text" in name or "output_audio" in name]
+    response = events[-1]["response"]
+    assert response["modalities"] == modalities
+    assert [made["type"] for made in response["output"][0]["content"]] == [part]
+    assert events[2]["previous_item_id"] == created_item["item"]["id"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "param"),
+    [
+        ({"voice": "nobody"}, "invalid_value", "session.voice"),
+        ({"speed": 9}, "invalid_value", "session.speed"),
+        ({"max_response_output_tokens": 0}, "invalid_value", "session.max_response_output_tokens"),
+        ({"turn_detection": {"type": "magic"}}, "invalid_value", "session.turn_detection.type"),
+        ({"turn_detection": {"type": "server_vad", "threshold": 7}}, "invalid_value",
+         "session.turn_detection.threshold"),
+        ({"input_audio_format": "mp3"}, "invalid_value", "session.input_audio_format"),
+        ({"max_output_tokens": 5}, "unknown_parameter", "session.max_output_tokens"),
+        ({"output_modalities": ["text"]}, "unknown_parameter", "session.output_modalities"),
+        ({"colour": "red"}, "unknown_parameter", "session.colour"),
+        ({"voice": 5}, "invalid_type", "session.voice"),
+    ],
+)  # fmt: skip
+def test_errors_name_what_the_client_wrote(setting: dict[str, Any], code: str, param: str) -> None:
+    """What is refused is named as the client spelled it, and nothing changes."""
+    talk = Talk()
+    error = talk.error("session.update", session=setting)
+    assert (error["code"], error["param"]) == (code, param)
+    assert param in error["message"]
+    assert "audio." not in error["message"]
+    assert talk.update() == talk.opening[0]["session"]
+
+
+def test_temperature_of_a_response() -> None:
+    """A response is shown with the temperature it was made with."""
+    talk = Talk()
+    talk.update(temperature=0.7, modalities=["text"])
+    assert talk.turn()[-1]["response"]["temperature"] == 0.7
+    assert talk.turn(temperature=0.9)[-1]["response"]["temperature"] == 0.9
+
+
+def test_transcription_session() -> None:
+    """A transcription session has its own events, and can't be updated as another kind."""
+    talk = Talk(session_type="transcription")
+    assert talk.opening[0]["type"] == "transcription_session.created"
+    session = {"input_audio_format": "g711_alaw", "turn_detection": None}
+    [updated] = talk.send("transcription_session.update", session=session)
+    assert updated["type"] == "transcription_session.updated"
+    assert session.items() <= updated["session"].items()
+    error = talk.error("session.update", session={"instructions": "Be brief."})
+    assert (error["code"], error["param"]) == ("invalid_value", "type")

@@ -1,13 +1,14 @@
 """The local server's protocol, without sockets."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from talk import Talk, item_id, kinds, wire
 
 from realtime_sync import codec
 from realtime_sync import events as ev
@@ -17,7 +18,6 @@ from realtime_sync.local import (
     DefaultResponder,
     Protocol,
     Request,
-    Responder,
     Say,
     ScriptedResponder,
 )
@@ -27,84 +27,6 @@ E = TypeVar("E", bound=ServerEvent)
 
 RATES = [("audio/pcm", 48_000), ("audio/pcmu", 8000), ("audio/pcma", 8000)]
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
-
-
-class Talk:
-    """A client of one protocol, with nothing in between."""
-
-    def __init__(self, responder: Responder | None = None, **config: Any) -> None:
-        self.protocol = Protocol(responder=responder)
-        self.opening = self.protocol.start()
-        if config:
-            self.update(**config)
-
-    def send(self, type: str, **fields: Any) -> list[ServerEvent]:  # noqa: A002  # the wire's name
-        return self.protocol.receive(json.dumps({"type": type, **fields}))
-
-    def error(self, type: str, **fields: Any) -> ev.ErrorDetails:  # noqa: A002
-        """Send what must be refused."""
-        [event] = self.send(type, event_id="mine", **fields)
-        assert isinstance(event, ev.ErrorEvent), event
-        assert event.error.type == "invalid_request_error"
-        assert event.error.event_id == "mine"
-        assert event.error.message
-        return event.error
-
-    def update(self, **config: Any) -> dict[str, Any]:
-        """Update the session; the whole session as the wire carries it."""
-        [event] = self.send("session.update", session={"type": "realtime", **config})
-        assert isinstance(event, ev.SessionUpdated), event
-        return wire(event)["session"]  # type: ignore[no-any-return]
-
-    def say(self, text: str, **fields: Any) -> str:
-        """Add a user message; its id."""
-        content = [{"type": "input_text", "text": text}]
-        return self.add({"type": "message", "role": "user", "content": content}, **fields)
-
-    def add(self, item: dict[str, Any], **fields: Any) -> str:
-        added, done = self.send("conversation.item.create", item=item, **fields)
-        assert isinstance(added, ev.ConversationItemAdded)
-        assert isinstance(done, ev.ConversationItemDone)
-        assert (added.item, added.previous_item_id) == (done.item, done.previous_item_id)
-        return item_id(added.item)
-
-    def steps(self) -> list[ServerEvent]:
-        """Run what is running to its end."""
-        events = []
-        while self.protocol.active:
-            events += self.protocol.step()
-        return events
-
-    def turn(self, **params: Any) -> list[ServerEvent]:
-        """One response, from ``response.created`` to ``response.done``."""
-        return self.send("response.create", response=params) + self.steps()
-
-    def retrieve(self, item: str) -> Any:
-        [event] = self.send("conversation.item.retrieve", item_id=item)
-        assert isinstance(event, ev.ConversationItemRetrieved), event
-        return event.item
-
-    def order(self) -> list[str]:
-        """The ids of the conversation, as a responder sees them."""
-        spy = ScriptedResponder([[]])
-        session: Any = self.protocol._session
-        session._responder, own = spy, session._responder
-        self.turn(conversation="none")
-        session._responder = own
-        return [item_id(item) for item in spy.requests[0].items]
-
-
-def wire(event: ServerEvent) -> dict[str, Any]:
-    return json.loads(codec.encode(event))  # type: ignore[no-any-return]
-
-
-def item_id(item: Any) -> str:
-    assert item.id
-    return str(item.id)
-
-
-def kinds(events: Iterable[ServerEvent]) -> list[str]:
-    return [event.type for event in events]
 
 
 # --- The order of a response, written once --------------------------------------------------------

@@ -377,6 +377,64 @@ async def test_truncate(client_class: Any) -> None:
     assert errors[-1].code == "item_truncate_invalid_item_id"
 
 
+# --- Turns that the server detects -------------------------------------------------------------------
+
+LISTENING: dict[str, Any] = {
+    "type": "realtime",
+    "audio": {
+        "input": {
+            "turn_detection": {"type": "server_vad", "prefix_padding_ms": 100, "silence_duration_ms": 200},
+            "transcription": {"model": "gpt-4o-transcribe"},
+        }
+    },
+}
+SILENCE = bytes(24_000)
+"""Half a second."""
+
+
+@run
+async def test_detected_turn(client_class: Any) -> None:
+    """The server hears where speech starts and stops, and answers by itself."""
+    async with talking(client_class, LISTENING) as talk:
+        await talk.hear(SILENCE + tone(1.0) + SILENCE)
+        events = await talk.until("response.done")
+        while not any(event.type.endswith("transcription.completed") for event in events):
+            events.append(await talk.next())
+    order = [
+        "input_audio_buffer.speech_started",
+        "input_audio_buffer.speech_stopped",
+        "input_audio_buffer.committed",
+        "conversation.item.added",
+        "response.created",
+    ]
+    started, stopped, committed, added, _ = firsts = [
+        next(event for event in events if event.type == name) for name in order
+    ]
+    assert [events.index(event) for event in firsts] == sorted(events.index(event) for event in firsts)
+    assert started.item_id == stopped.item_id == committed.item_id == added.item.id
+    assert 0 < started.audio_start_ms < 500 < 1500 < stopped.audio_end_ms <= 2000
+    [heard] = [event for event in events if event.type.endswith("transcription.completed")]
+    assert heard.item_id == committed.item_id
+    assert heard.transcript
+    [response] = [event.response for event in events if event.type == "response.done"]
+    assert response.status == "completed"
+
+
+@run
+async def test_interruption(client_class: Any) -> None:
+    """Who speaks while the server does is listened to: the response is cancelled."""
+    async with talking(client_class, LISTENING, ScriptedResponder([LONG, "Yes?"]), delay=0.01) as talk:
+        await talk.hear(tone(0.5) + SILENCE)
+        await talk.until("response.output_audio.delta")
+        await talk.hear(tone(0.5) + SILENCE)
+        events = await talk.until("response.done")
+        answer = (await talk.until("response.done"))[-1].response
+    cancelled = events[-1].response
+    assert "input_audio_buffer.speech_started" in [event.type for event in events]
+    assert (cancelled.status, cancelled.status_details.reason) == ("cancelled", "turn_detected")
+    assert (answer.status, answer.output[0].content[0].transcript) == ("completed", "Yes?")
+
+
 # --- Errors and ends ---------------------------------------------------------------------------------
 
 

@@ -1,11 +1,14 @@
 """A Realtime server on this machine: no key, no network, no model.
 
 `LocalServer` speaks HTTP and WebSocket; `Protocol` is what it says, without sockets; a `Responder`
-decides what is answered.
+decides what is answered; `faults` are what may go wrong.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from . import faults
+from .calls import Call
+from .observer import Observer
 from .protocol import Protocol
 from .responders import (
     CallFunction,
@@ -24,12 +27,14 @@ if TYPE_CHECKING:
     from .server import LocalServer
 
 __all__ = [
+    "Call",
     "CallFunction",
     "CallMcpTool",
     "DefaultResponder",
     "DefaultTranscriber",
     "Heard",
     "LocalServer",
+    "Observer",
     "Output",
     "Protocol",
     "Request",
@@ -39,6 +44,7 @@ __all__ = [
     "ScriptedResponder",
     "Segment",
     "Transcriber",
+    "faults",
 ]
 
 

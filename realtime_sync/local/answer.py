@@ -131,7 +131,7 @@ class Answer:
         whole = writer.item(status)
         item = without_audio(whole)
         self._made.append(item)
-        events = writer.closing()
+        events = writer.closing(status)
         events.append(
             ev.ResponseOutputItemDone(
                 event_id=NEW, response_id=self.id, output_index=writer.output_index, item=item

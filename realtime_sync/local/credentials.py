@@ -56,7 +56,7 @@ class Credentials:
     def issue(
         self, session_type: str, settings: SessionConfig, expires_at: int, now: float, size: int = 0
     ) -> Secret:
-        """Make a secret.  The oldest give way when there are too many."""
+        """Make a secret.  The oldest are forgotten when there are too many."""
         secret = Secret(_PREFIX + secrets.token_hex(16), expires_at, session_type, settings, size)
         with self._lock:
             self._secrets[secret.value] = secret
@@ -65,15 +65,14 @@ class Credentials:
         return secret
 
     def _tidy(self, now: float) -> None:
-        over = [s for s in self._secrets.values() if s.expires_at + _REMEMBERED_SECONDS <= now]
-        for secret in over:
-            self._drop(secret)
-        while len(self._secrets) > _MOST_SECRETS or self._bytes > _MOST_BYTES:
-            self._drop(next(iter(self._secrets.values())))
-
-    def _drop(self, secret: Secret) -> None:
-        del self._secrets[secret.value]
-        self._bytes -= secret.size
+        """Drop the oldest while it is long past, or there are too many."""
+        while self._secrets:
+            oldest = next(iter(self._secrets.values()))
+            past = oldest.expires_at + _REMEMBERED_SECONDS <= now
+            if not past and len(self._secrets) <= _MOST_SECRETS and self._bytes <= _MOST_BYTES:
+                return
+            del self._secrets[oldest.value]
+            self._bytes -= oldest.size
 
     def check_key(self, headers: Mapping[str, str]) -> None:
         """Let in a request with the key.  Secrets open sessions and nothing else.

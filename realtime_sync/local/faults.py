@@ -8,6 +8,7 @@ server's loop carries them out.
 """
 
 import random
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count, cycle
 from typing import Any, ClassVar, Literal
@@ -135,8 +136,8 @@ class Drop(Fault, frozen=True):
 
     Args:
         events: Events of the session that are sent whole before.
-        inside: ``"frame"``: half of the next event's frame goes out.  ``"response"``: it happens behind the next
-            delta of a response, between two frames.
+        inside: ``"frame"``: half of the next event's frame goes out.  ``"response"``: it happens behind the
+            next delta of a response, between two frames.
     """
 
     name = "drop"
@@ -266,8 +267,9 @@ class Duplicate(Fault, frozen=True):
 class Reorder(Fault, frozen=True):
     """Swap every so-manieth pair of neighbours of which the protocol leaves open which comes first.
 
-    These are: events of different responses; a transcription of input and an event of a response; transcriptions
-    of different items; ``rate_limits.updated`` and any event of a response.  All others keep their places.
+    These are: events of different responses; a transcription of input and an event of a response;
+    transcriptions of different items; ``rate_limits.updated`` and any event of a response.  All others keep
+    their places.
     """
 
     name = "reorder"
@@ -298,7 +300,8 @@ MALFORMED: Sequence[str] = (
     '{"type":7,"event_id":"event_malformed"}',
     '{"type":"response.done"}',  # fields missing
     '{"type":"conversation.item.added","event_id":"event_malformed"}',
-    '{"type":"response.output_text.delta","event_id":7,"delta":{"text":"x"},"output_index":"0"}',  # wrong types
+    # wrong types
+    '{"type":"response.output_text.delta","event_id":7,"delta":{"text":"x"},"output_index":"0"}',
     '{"type":"response.output_audio.delta","event_id":"event_malformed","delta":"no base64!"}',
     '{"type":"error","event_id":"event_malformed","error":"a string"}',
     '{"type":"response.done","event_id":"event_malformed","response":null}',
@@ -308,6 +311,36 @@ MALFORMED: Sequence[str] = (
 
 
 # --- The machinery -------------------------------------------------------------------------------------
+
+
+class Plan:
+    """The faults of a server: which of them strike the next connection."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self._faults = [(fault, count()) for fault in faults]
+        # Lets one connection at a time be counted.
+        self._lock = threading.Lock()
+
+    def refusal(self) -> RefuseHandshake | None:
+        """How the next handshake is refused."""
+        with self._lock:
+            for fault, used in self._faults:
+                if isinstance(fault, RefuseHandshake) and _is_left(fault, used):
+                    return fault
+        return None
+
+    def next(self) -> list[Fault]:
+        """What strikes the next connection."""
+        with self._lock:
+            return [
+                fault
+                for fault, used in self._faults
+                if not isinstance(fault, RefuseHandshake) and _is_left(fault, used)
+            ]
+
+
+def _is_left(fault: Fault, used: "count[int]") -> bool:
+    return fault.times is None or next(used) < fault.times
 
 
 class Stage:
@@ -387,7 +420,7 @@ def _order_is_open(first: ServerEvent, second: ServerEvent) -> bool:
         if other and (isinstance(event, ev.RateLimitsUpdated) or _is_transcription(event)):
             return True
     if _is_transcription(first) and _is_transcription(second):
-        return _field(first, "item_id") != _field(second, "item_id")
+        return bool(_field(first, "item_id") != _field(second, "item_id"))
     return False
 
 

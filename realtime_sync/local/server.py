@@ -1,38 +1,42 @@
-"""The HTTP and WebSocket server around `Protocol`: Werkzeug accepts, simple-websocket frames.
+"""The HTTP and WebSocket server around `Protocol` and `Api`: Werkzeug accepts and reads the requests.
 
-Every connection has a thread of its own, which is the only one that uses its `Protocol`; the answers
-are sent by that thread in the order in which the protocol gave them.
+Every connection has a thread of its own, which is the only one that uses its socket and its `Protocol`.
 """
 
 import contextlib
-import hmac
+import http
+import ipaddress
 import logging
-import secrets
-import selectors
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 
-from ..codec import encode
-from ..events import ServerEvent
+from .api import MOST_BODY_BYTES, Admission, Api
+from .calls import Call
+from .faults import Expire, Fault, Plan, RefuseHandshake, Stage
+from .http_answer import Declined, HttpAnswer, declined, random_id
+from .observer import Observer
 from .protocol import Protocol
+from .refusal import Refused
 from .responders import Responder
+from .transcribers import Transcriber
 
 try:
-    import simple_websocket
     from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
-    from wsproto.events import CloseConnection
-    from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+    from .loop import Bell, Loop, Sunset
+    from .websocket import BadHandshake, WebSocket, accepting
 except ImportError as error:
     raise ImportError(
-        f'the local server needs Werkzeug and simple-websocket: pip install "realtime-sync[local]" ({error})',
+        f'the local server needs Werkzeug and wsproto: pip install "realtime-sync[local]" ({error})',
         name=error.name,
     ) from error
 
@@ -40,13 +44,15 @@ __all__ = ["LocalServer"]
 
 _log = logging.getLogger("realtime_sync.local")
 
-_PATH = "/v1/realtime"
-_MOST_BYTES = 32 * 1024 * 1024
-"""Of one message: the 15 MiB that an event may carry, as base64, and room to spare."""
+REQUEST_SECONDS = 20.0
+"""How long a client may take over its request, TLS handshake and body included."""
 _SESSION_SECONDS = 60 * 60
 _FAREWELL_SECONDS = 1.0
 """How long `LocalServer.stop` waits for sessions to say goodbye."""
 _GOING_AWAY = 1001
+_NORMAL = 1000
+_BACKLOG = 1024
+"""Connections that may wait to be accepted, so that hundreds can come at once."""
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -62,9 +68,18 @@ class LocalServer:
     Args:
         host, port: Where to listen; port 0 is any free one.
         responder: Answers in place of a model; see `realtime_sync.local.Responder`.
+        transcriber: Hears in place of a model; see `realtime_sync.local.Transcriber`.
         delay: Seconds between two pieces of a response, so that streaming can be seen.
-        api_key: The one key that is let in; ``None`` lets everyone in.
+        realtime_pace: Whether responses take as long as a live server's would.
+        api_key: The one key that is let in; ``None`` lets everyone in, and is for this machine only.
         ssl_context: Makes it ``https`` and ``wss``.
+        faults: What goes wrong; see `realtime_sync.local.faults`.
+        sunset_beta: Whether a client that speaks Beta is sent away, as OpenAI does.
+        lifetime: Seconds after which a session is ended.
+        observer: Is told what sessions hear and say; see `realtime_sync.local.Observer`.
+
+    Raises:
+        ValueError: Other machines could connect, and there is no key.
     """
 
     def __init__(
@@ -73,13 +88,28 @@ class LocalServer:
         port: int = 0,
         *,
         responder: Responder | None = None,
+        transcriber: Transcriber | None = None,
         delay: float = 0.0,
+        realtime_pace: bool = False,
         api_key: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        faults: Sequence[Fault] = (),
+        sunset_beta: bool = False,
+        lifetime: float = _SESSION_SECONDS,
+        observer: Observer | None = None,
     ) -> None:
+        if not api_key and not _is_loopback(host):
+            raise ValueError(f"other machines can connect to {host!r}: an API key is needed")
         self._host = host
         self._wanted_port = port
-        self._app = _App(responder, delay, api_key)
+        self._api = Api(api_key, sunset_beta=sunset_beta)
+        sessions = {
+            "responder": responder,
+            "transcriber": transcriber,
+            "delay": delay,
+            "realtime_pace": realtime_pace,
+        }
+        self._app = _App(self._api, sessions, lifetime, Plan(faults), observer)
         self._ssl_context = ssl_context
         self._http: _HttpServer | None = None
         self._port = 0
@@ -111,6 +141,22 @@ class LocalServer:
 
     def _address(self) -> str:
         return f"[{self._host}]:{self.port}" if ":" in self._host else f"{self._host}:{self.port}"
+
+    def create_call(self, call_id: str | None = None) -> str:
+        """Let a phone call ring; its id (by default a new one) is for ``/v1/realtime/calls/{id}/accept``.
+
+        Raises:
+            ValueError: There is a call with this id.
+        """
+        return self._api.create_call(call_id)
+
+    def call(self, call_id: str) -> Call:
+        """A call that `create_call` made: its state, and `Call.hang_up` as the caller does.
+
+        Raises:
+            KeyError: There is none.
+        """
+        return self._api.call(call_id)
 
     def start(self) -> "LocalServer":
         """Listen, in the background.  Does nothing if it does already.
@@ -154,218 +200,179 @@ class LocalServer:
         self.stop()
 
 
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 # --- Requests -----------------------------------------------------------------------------------------
 
 
-class _App:
-    """The WSGI application: what each request gets."""
+@dataclass(frozen=True)
+class _Request:
+    """What Werkzeug has read of a request, without its body."""
 
-    def __init__(self, responder: Responder | None, delay: float, api_key: str | None) -> None:
-        self._responder = responder
-        self._delay = delay
-        self._api_key = api_key
+    environ: Environ
+    headers: Mapping[str, str]
+    method: str
+    path: str
+
+    @classmethod
+    def of(cls, environ: Environ) -> "_Request":
+        headers: dict[str, str] = {}
+        for name, value in environ["realtime_sync.handler"].headers.items():
+            name = name.lower()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")  # WSGI's way with UTF-8
+        return cls(environ, headers, environ["REQUEST_METHOD"], path)
+
+    @property
+    def is_upgrade(self) -> bool:
+        return self.method == "GET" and self.headers.get("upgrade", "").lower() == "websocket"
+
+    def query(self) -> dict[str, str]:
+        query = self.environ["QUERY_STRING"].encode("latin-1").decode(errors="replace")
+        return {name: values[0] for name, values in parse_qs(query).items()}
+
+    def body(self) -> bytes:
+        """The body, or a little more of it than is accepted."""
+        source, body = self.environ["wsgi.input"], b""
+        wanted = MOST_BODY_BYTES + 1
+        if not self.environ.get("wsgi.input_terminated"):  # not in chunks
+            length = self.headers.get("content-length", "")
+            wanted = min(wanted, int(length) if length.isdecimal() else 0)
+        while len(body) < wanted and (more := source.read(wanted - len(body))):
+            body += more
+        return body
+
+
+class _App:
+    """The WSGI application: what each request gets.
+
+    Args:
+        sessions: Arguments of every session's `Protocol`.
+    """
+
+    def __init__(
+        self, api: Api, sessions: dict[str, Any], lifetime: float, plan: Plan, observer: Observer | None
+    ) -> None:
+        self._api = api
+        self._sessions = sessions
+        self._lifetime = lifetime
+        self._plan = plan
+        self._observer = observer
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        if path.rstrip("/") != _PATH:
-            message = f"Invalid URL ({environ['REQUEST_METHOD']} {path})"
-            return _refuse(start_response, "404 Not Found", message, "unknown_url")
-        if not self._admits(environ):
-            message = "Missing or incorrect API key."
-            return _refuse(start_response, "401 Unauthorized", message, "invalid_api_key")
-        if environ.get("HTTP_UPGRADE", "").lower() != "websocket":
-            message = "This address speaks WebSocket only."
-            return _refuse(start_response, "426 Upgrade Required", message, "upgrade_required")
+        request = _Request.of(environ)
+        if request.is_upgrade:
+            answer = self._upgrade(request)
+        else:
+            answer = self._api.answer(
+                request.method, request.path, request.headers, request.body(), time.time()
+            )
+        length = ("content-length", str(len(answer.body)))
+        start_response(_status_line(answer.status), [*answer.headers, length])
+        return [] if request.method == "HEAD" else [answer.body]
+
+    def _upgrade(self, request: _Request) -> HttpAnswer:
+        """Serve a session; or say why not."""
+        refusal = self._plan.refusal()
+        if refusal is not None:
+            return _refused(refusal)
+        admission = self._api.admit(request.path, request.query(), request.headers, time.time())
+        if isinstance(admission, HttpAnswer):
+            return admission
         try:
-            self._serve_session(environ)
-        except (RemoteProtocolError, simple_websocket.ConnectionError) as error:  # nothing was answered yet
-            message = f"Bad WebSocket handshake: {error}"
-            return _refuse(start_response, "400 Bad Request", message, "bad_handshake")
+            answer = _switching(request, admission)
+            faults = self._plan.next()
+            protocol = self._protocol(admission, faults)
+        except BadHandshake as error:
+            return declined(Declined(400, "bad_handshake", f"Bad WebSocket handshake: {error}."))
+        except Refused as error:
+            return declined(error)
+        self._serve(request, answer, protocol, faults, admission.call)
         raise ConnectionError("the WebSocket is over")  # so Werkzeug writes no HTTP response into it
 
-    def _admits(self, environ: Environ) -> bool:
-        if self._api_key is None:
-            return True
-        bearer = environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
-        return hmac.compare_digest(bearer.encode(), self._api_key.encode())
-
-    def _serve_session(self, environ: Environ) -> None:
-        query = parse_qs(environ["QUERY_STRING"])
-        protocol = Protocol(
-            responder=self._responder,
-            model=query.get("model", ["gpt-realtime"])[0],
-            expires_at=int(time.time()) + _SESSION_SECONDS,
-            ids=_random_id,
+    def _protocol(self, admission: Admission, faults: list[Fault]) -> Protocol | Sunset:
+        if admission.sunset:
+            return Sunset(random_id("sess"), random_id("event"))
+        lifetime = min([self._lifetime, *(fault.seconds for fault in faults if isinstance(fault, Expire))])
+        return Protocol(
+            **self._sessions,
+            model=admission.model,
+            session_type=admission.session_type,
+            dialect=admission.dialect,
+            settings=admission.settings,
+            expires_at=int(time.time() + lifetime),
+            lifetime=lifetime,
+            ids=random_id,
         )
-        with _websocket(environ) as websocket:
-            _Session(websocket, protocol, self._delay).run()
+
+    def _serve(
+        self,
+        request: _Request,
+        answer: bytes,
+        protocol: Protocol | Sunset,
+        faults: list[Fault],
+        call: Call | None,
+    ) -> None:
+        handler: _Handler = request.environ["realtime_sync.handler"]
+        http_server: Any = handler.server  # an _HttpServer
+        http_server.let_stay()
+        websocket = WebSocket(handler.connection, answer, handler.early())
+        with _bell_of(call) as bells:
+            Loop(
+                websocket,
+                protocol,
+                faults=Stage(faults),
+                observer=self._observer,
+                bells=[http_server.bell, *bells],
+            ).run()
 
 
-def _refuse(start_response: StartResponse, status: str, message: str, code: str) -> Iterable[bytes]:
-    """An HTTP error as OpenAI words it."""
-    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-    body = msgspec.json.encode({"error": error})
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(body))),
-        ("X-Request-Id", _random_id("req")),
-    ]
-    if status.startswith("426"):
-        headers.append(("Upgrade", "websocket"))
-    start_response(status, headers)
-    return [body]
-
-
-def _random_id(prefix: str) -> str:
-    return f"{prefix}_{secrets.token_hex(12)}"
-
-
-# --- Sessions -----------------------------------------------------------------------------------------
-
-
-class _Session:
-    """Runs one protocol over one WebSocket, in the connection's thread."""
-
-    def __init__(self, websocket: "simple_websocket.Server", protocol: Protocol, delay: float) -> None:
-        self._websocket = websocket
-        self._protocol = protocol
-        self._delay = delay
-
-    def run(self) -> None:
-        """Serve until the connection ends, from whichever side."""
-        # A closed connection shows as ConnectionClosed, or in `send`, a moment earlier, as the others.
-        with contextlib.suppress(simple_websocket.ConnectionClosed, LocalProtocolError, OSError):
-            self._send(self._protocol.start())
-            self._converse()
-
-    def _converse(self) -> None:
-        """Answer frames as they come, and between them give the running response piece by piece."""
-        due = 0.0
-        while True:
-            wait = max(due - time.monotonic(), 0.0) if self._protocol.active else None
-            frame = self._websocket.receive(timeout=wait)
-            if frame is not None:
-                self._send(self._protocol.receive(frame))
-            if self._protocol.active and time.monotonic() >= due:
-                self._send(self._protocol.step())
-                due = time.monotonic() + self._delay
-
-    def _send(self, events: list[ServerEvent]) -> None:
-        for event in events:
-            self._websocket.send(encode(event).decode())
+def _switching(request: _Request, admission: Admission) -> bytes:
+    """The answer that makes the connection a WebSocket."""
+    extra = [("x-request-id", random_id("req"))]
+    if admission.subprotocol is not None:
+        extra.append(("Sec-WebSocket-Protocol", admission.subprotocol))
+    return accepting(request.environ["SERVER_PROTOCOL"], request.headers, extra)
 
 
 @contextlib.contextmanager
-def _websocket(environ: Environ) -> Iterator["simple_websocket.Server"]:
-    """Upgrade the request's connection; afterwards, end what simple-websocket began for it."""
-    sock = environ["werkzeug.socket"]
-    connection = _TlsConnection(sock) if isinstance(sock, ssl.SSLSocket) else _Connection(sock)
-    websocket = simple_websocket.Server.accept(
-        environ | {"werkzeug.socket": connection},
-        subprotocols=["realtime"],  # what browsers ask for, which can't set headers
-        receive_bytes=65_536,
-        max_message_size=_MOST_BYTES,
-        thread_class=_ReaderThread,
-    )
+def _bell_of(call: Call | None) -> Iterator[list[Bell]]:
+    """What ends the session of a call together with it."""
+    if call is None:
+        yield []
+        return
+    bell = Bell(_NORMAL, "the call has ended")
+    forget = call.on_hangup(bell.ring)
     try:
-        yield websocket
+        yield [bell]
     finally:
-        _shut(sock, socket.SHUT_RD)  # ends the reader, but not before it has answered a close frame
-        websocket.thread.join()
-        if environ["realtime_sync.server"].ending:
-            with contextlib.suppress(LocalProtocolError, OSError):
-                connection.send(websocket.ws.send(CloseConnection(code=_GOING_AWAY, reason="server stopped")))
-        _shut(sock, socket.SHUT_RDWR)
+        forget()
+        bell.close()
 
 
-class _ReaderThread(threading.Thread):
-    """simple-websocket's thread that reads one connection, with an end that is always seen.
+def _refused(fault: RefuseHandshake) -> HttpAnswer:
+    kind = "server_error" if fault.status >= 500 else "invalid_request_error"
+    error = {"message": fault.message, "type": kind, "param": None, "code": None}
+    body = msgspec.json.encode({"error": error}) if fault.body is None else fault.body.encode()
+    headers = [("content-type", "application/json"), ("x-request-id", random_id("req"))]
+    return HttpAnswer(fault.status, headers, body)
 
-    Its loop ends without waking `receive` when the client breaks the protocol or sends too much.
-    """
 
-    def __init__(self, target: Callable[[], None]) -> None:
-        super().__init__(target=target, daemon=True)
-        self._websocket: Any = target.__self__  # type: ignore[attr-defined]  # a bound method
-
-    def run(self) -> None:
-        try:
-            super().run()
-        finally:
-            self._websocket.connected = False
-            self._websocket.event.set()
+def _status_line(status: int) -> str:
+    try:
+        return f"{status} {http.HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status} Unknown"
 
 
 # --- Connections --------------------------------------------------------------------------------------
-
-
-class _Connection:
-    """A socket that one thread reads and two write: the session's, and simple-websocket's reader,
-    which answers pings and close frames."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        # Keeps the bytes of one frame together, whichever thread sends it.
-        self._lock = threading.Lock()
-
-    def recv(self, size: int) -> bytes:
-        return self._sock.recv(size)
-
-    def send(self, data: bytes) -> int:
-        """All of it: simple-websocket doesn't look at how much went out."""
-        with self._lock:
-            self._sock.sendall(data)
-        return len(data)
-
-    def close(self) -> None:
-        """simple-websocket's reader is done.  The socket is Werkzeug's to close, and may still send."""
-
-
-class _TlsConnection(_Connection):
-    """The same over TLS.  OpenSSL's objects can't take two threads at once, and can't take a read
-    between the two halves of a write: so the socket doesn't block, all calls are made under the lock,
-    a frame is written whole under it, and only the reader waits outside.
-
-    A client that reads nothing while it sends without end can stall this.  It is made for tests.
-    """
-
-    def __init__(self, sock: ssl.SSLSocket) -> None:
-        super().__init__(sock)
-        sock.setblocking(False)
-
-    def recv(self, size: int) -> bytes:
-        while True:
-            with self._lock:
-                try:
-                    return self._sock.recv(size)
-                except ssl.SSLWantReadError:
-                    wanted = selectors.EVENT_READ
-                except ssl.SSLWantWriteError:
-                    wanted = selectors.EVENT_WRITE
-            self._wait(wanted)
-
-    def send(self, data: bytes) -> int:
-        rest = memoryview(data)
-        with self._lock:
-            while rest:
-                try:
-                    rest = rest[self._sock.send(rest) :]
-                except ssl.SSLWantWriteError:
-                    self._wait(selectors.EVENT_WRITE)
-                except ssl.SSLWantReadError:
-                    self._wait(selectors.EVENT_READ)
-        return len(data)
-
-    def _wait(self, wanted: int) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._sock, wanted)
-            selector.select()
-
-
-def _shut(sock: socket.socket, how: int) -> None:
-    """End a direction of a connection, from any thread: who waits in it wakes up."""
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, how)  # SSLSocket's own drops TLS under the feet of other threads
 
 
 class _Handler(WSGIRequestHandler):
@@ -374,7 +381,15 @@ class _Handler(WSGIRequestHandler):
     disable_nagle_algorithm = True  # a delta goes out when it is made
 
     def make_environ(self) -> Environ:
-        return super().make_environ() | {"realtime_sync.server": self.server}
+        return super().make_environ() | {"realtime_sync.handler": self}
+
+    def early(self) -> bytes:
+        """What came with the request and is no part of it.  Makes the socket non-blocking."""
+        self.connection.setblocking(False)
+        reader: Any = self.rfile
+        with contextlib.suppress(OSError):
+            return bytes(reader.peek())
+        return b""
 
     def connection_dropped(self, error: BaseException, environ: Environ | None = None) -> None:
         self.close_connection = True
@@ -383,22 +398,35 @@ class _Handler(WSGIRequestHandler):
         _log.debug(message, *args)
 
 
+@dataclass
+class _Connection:
+    """A connection that is served.
+
+    Attributes:
+        stays: It is a WebSocket, so it may take as long as it likes.
+    """
+
+    socket: socket.socket
+    since: float = field(default_factory=time.monotonic)
+    stays: bool = False
+
+
 class _HttpServer(ThreadedWSGIServer):
     """Werkzeug's threaded server, which knows its threads and their sockets, so that it can end them."""
 
     def __init__(self, host: str, port: int, app: _App, ssl_context: ssl.SSLContext | None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # Left to itself, Werkzeug ends the program when the port is taken.
-        with socket.create_server((host, port), family=family) as listener:
+        with socket.create_server((host, port), family=family, backlog=_BACKLOG) as listener:
             super().__init__(host, port, app, _Handler, fd=listener.fileno())
         # Set afterwards, or Werkzeug would do handshakes in the thread that accepts.
         self.ssl_context = ssl_context
-        self.ending = False
-        # Guards the table below, which every connection's thread and `end` use.
+        self.bell = Bell(_GOING_AWAY, "server stopped")
+        # Guards the table below, which every connection's thread, the acceptor and `end` use.
         self._lock = threading.Lock()
-        self._serving: dict[threading.Thread, socket.socket] = {}
-        # Accepts connections and begins a thread for each; a daemon, so that a forgotten server
-        # doesn't keep the program alive.
+        self._serving: dict[threading.Thread, _Connection] = {}
+        # Accepts connections, begins a thread for each and ends those that take too long over their request;
+        # a daemon, so that a forgotten server doesn't keep the program alive.
         self._acceptor = threading.Thread(
             target=self.serve_forever, args=(0.05,), name="realtime-sync-server", daemon=True
         )
@@ -411,19 +439,29 @@ class _HttpServer(ThreadedWSGIServer):
         """Accept no more, let the sessions say goodbye, and wait until all threads are gone."""
         self.shutdown()
         self._acceptor.join()
-        self.ending = True
-        self._shut_all(socket.SHUT_RD)
-        deadline = time.monotonic() + _FAREWELL_SECONDS
-        self._join_all(deadline)
-        self._shut_all(socket.SHUT_RDWR)
-        self._join_all(None)
+        self.bell.ring()
+        self._shut(socket.SHUT_RD, lambda connection: not connection.stays)
+        self._join(time.monotonic() + _FAREWELL_SECONDS)
+        self._shut(socket.SHUT_RDWR, lambda connection: True)
+        self._join(None)
+        self.bell.close()
 
-    def _shut_all(self, how: int) -> None:
+    def let_stay(self) -> None:
+        """This thread's connection has become a WebSocket."""
         with self._lock:
-            for sock in self._serving.values():
-                _shut(sock, how)
+            self._serving[threading.current_thread()].stays = True
 
-    def _join_all(self, deadline: float | None) -> None:
+    def service_actions(self) -> None:  # the acceptor calls it all the time
+        before = time.monotonic() - REQUEST_SECONDS
+        self._shut(socket.SHUT_RDWR, lambda connection: not connection.stays and connection.since < before)
+
+    def _shut(self, how: int, which: Callable[[_Connection], bool]) -> None:
+        with self._lock:
+            for connection in self._serving.values():
+                if which(connection):
+                    _shut(connection.socket, how)
+
+    def _join(self, deadline: float | None) -> None:
         with self._lock:
             threads = list(self._serving)
         for thread in threads:
@@ -433,7 +471,7 @@ class _HttpServer(ThreadedWSGIServer):
         # Serves one connection; a daemon like the acceptor.
         thread = threading.Thread(target=self._serve, args=(request, client_address), daemon=True)
         with self._lock:
-            self._serving[thread] = request
+            self._serving[thread] = _Connection(request)
         thread.start()
 
     def _serve(self, request: Any, client_address: Any) -> None:
@@ -449,7 +487,7 @@ class _HttpServer(ThreadedWSGIServer):
             return
         with self._lock:  # so that `end` finds the socket, which changes hands here
             tls = self.ssl_context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
-            self._serving[threading.current_thread()] = tls
+            self._serving[threading.current_thread()].socket = tls
         with tls:
             tls.do_handshake()
             super().finish_request(tls, client_address)
@@ -459,3 +497,9 @@ class _HttpServer(ThreadedWSGIServer):
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  # the name is Werkzeug's
         _log.error(message, *args)
+
+
+def _shut(sock: socket.socket, how: int) -> None:
+    """End a direction of a connection, from any thread: who waits in it wakes up."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, how)  # SSLSocket's own drops TLS under the feet of its thread

@@ -87,9 +87,10 @@ class WebSocket:
 
     Attributes:
         over: The connection is of no more use.
-        closing: A close frame was sent or came, or the connection is being dropped: messages that come now are
-            thrown away.
+        closing: A close frame was sent or came, or the connection is being dropped: messages that come now
+            are thrown away.
         code, reason: What it was closed with, by whoever did so first.
+        silent: Nothing is read or written any more.
         patience: Seconds that a close waits for its answer.
     """
 
@@ -106,7 +107,8 @@ class WebSocket:
         self._out = bytearray(answer)
         self._moved = time.monotonic()  # when something went out, or nothing was waiting to
         self._flushed: float | None = None  # when the last byte of a connection that closes went out
-        self._dropping = self._silent = False
+        self.silent = False
+        self._dropping = False
         self._deaf = False  # wsproto has given up on what the client sends
         self._write_size = _RECORD_SIZE if isinstance(sock, ssl.SSLSocket) else _WRITE_SIZE
         # TLS may have to read before it can write, and the reverse.
@@ -146,7 +148,8 @@ class WebSocket:
 
     def be_silent(self) -> None:
         """Read and write no more, with the connection open, until the client goes away."""
-        self._silent = True
+        self.flush()
+        self.silent = True
 
     def _put(self, data: bytes) -> None:
         if not self._out:
@@ -155,7 +158,7 @@ class WebSocket:
 
     def flush(self) -> None:
         """Hand the system what it takes of what waits, and see whether the connection is over."""
-        if self._silent:
+        if self.silent:
             return
         while self._out and not self.over:
             try:
@@ -194,27 +197,27 @@ class WebSocket:
     @property
     def due(self) -> float | None:
         """When `flush` is to be called at the latest, for what waits too long, on the monotonic clock."""
-        if self._silent:
+        if self.silent:
             return None
         if self._out:
             return self._moved + STALL_SECONDS
         return None if self._flushed is None else self._flushed + self.patience
 
     def wait(self, until: float | None, *, reading: bool, wakers: Sequence[socket.socket] = ()) -> None:
-        """Wait for the client, a waker to have something to read, or the time; read what has come, if asked to.
+        """Wait for the client, for a waker to have something to read, or for the time; read what has come.
 
         With ``reading=False`` the client is made to wait, but its end is still noticed.
         """
-        if self._silent or self._ws.state is ConnectionState.CLOSED:
+        if self.silent or self._ws.state is ConnectionState.CLOSED:
             reading = False
         else:
             reading = reading or self.closing
         if reading and self._unread:
             return
-        wanted = 0 if reading or (self.closing and not self._silent) else _GONE
+        wanted = 0 if reading or (self.closing and not self.silent) else _GONE
         if reading:
             wanted |= self._read_needs
-        if self._out and not self._silent:
+        if self._out and not self.silent:
             wanted |= self._write_needs
         pending = reading and isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
         ready = _poll(self._sock, wanted, wakers, 0.0 if pending else until)

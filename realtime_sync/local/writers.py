@@ -51,7 +51,7 @@ class Writer:
     def pieces(self) -> Iterator[ServerEvent]:
         raise NotImplementedError
 
-    def closing(self) -> list[ServerEvent]:
+    def closing(self, status: str) -> list[ServerEvent]:
         raise NotImplementedError
 
 
@@ -81,7 +81,7 @@ class TextWriter(Writer):
             self._text += word
             yield ev.ResponseOutputTextDelta(**self._at, delta=word)
 
-    def closing(self) -> list[ServerEvent]:
+    def closing(self, status: str) -> list[ServerEvent]:
         return [
             ev.ResponseOutputTextDone(**self._at, text=self._text),
             ev.ResponseContentPartDone(**self._at, part=ev.Text(text=self._text)),
@@ -117,7 +117,7 @@ class AudioWriter(TextWriter):
                 self.size += len(chunk)
                 yield ev.ResponseOutputAudioDelta(**self._at, delta=chunk)
 
-    def closing(self) -> list[ServerEvent]:
+    def closing(self, status: str) -> list[ServerEvent]:
         return [
             ev.ResponseOutputAudioDone(**self._at),
             ev.ResponseOutputAudioTranscriptDone(**self._at, transcript=self._text),
@@ -152,7 +152,7 @@ class CallWriter(Writer):
             self._arguments += piece
             yield ev.ResponseFunctionCallArgumentsDelta(**self._at, call_id=self._call_id, delta=piece)
 
-    def closing(self) -> list[ServerEvent]:
+    def closing(self, status: str) -> list[ServerEvent]:
         return [
             ev.ResponseFunctionCallArgumentsDone(
                 **self._at, call_id=self._call_id, name=self._name, arguments=self._arguments
@@ -170,18 +170,18 @@ class McpCallWriter(Writer):
         self._output = None if call.output is None else _sendable(call.output)
         self._error = None if call.error is None else _sendable(call.error)
         self._arguments = ""
+        self._asked = False  # the arguments are whole
         self._called = False
 
     def item(self, status: str) -> ev.Item:
-        failed = status == "incomplete" and "the response was broken off"
-        error = self._error or failed or None
+        error = self._error if status == "completed" else "the response was broken off"
         return ev.McpCall(
             id=self.item_id,
             object="realtime.item",
             server_label=self._label,
             name=self._name,
             arguments=self._arguments,
-            output=self._output if status == "completed" else None,
+            output=self._output if status == "completed" and error is None else None,
             error=ev.McpToolExecutionError(message=error) if error and status != "in_progress" else None,
         )
 
@@ -189,16 +189,22 @@ class McpCallWriter(Writer):
         for piece in slices(self._json, 8):
             self._arguments += piece
             yield ev.ResponseMcpCallArgumentsDelta(**self._at, delta=piece)
-        yield ev.ResponseMcpCallArgumentsDone(**self._at, arguments=self._arguments)
+        self._asked = True
+        yield self._arguments_done()
         self._called = True
         yield ev.ResponseMcpCallInProgress(**self._state())
 
-    def closing(self) -> list[ServerEvent]:
+    def closing(self, status: str) -> list[ServerEvent]:
+        if not self._asked:
+            return [self._arguments_done()]
         if not self._called:
-            return [ev.ResponseMcpCallArgumentsDone(**self._at, arguments=self._arguments)]
-        if self._error is not None or self._arguments != self._json:
+            return []
+        if self._error is not None or status != "completed":
             return [ev.ResponseMcpCallFailed(**self._state())]
         return [ev.ResponseMcpCallCompleted(**self._state())]
+
+    def _arguments_done(self) -> ServerEvent:
+        return ev.ResponseMcpCallArgumentsDone(**self._at, arguments=self._arguments)
 
     def _state(self) -> dict[str, Any]:
         return {"event_id": NEW, "item_id": self.item_id, "output_index": self.output_index}
@@ -226,7 +232,7 @@ class McpApprovalWriter(Writer):
     def pieces(self) -> Iterator[ServerEvent]:
         return iter(())
 
-    def closing(self) -> list[ServerEvent]:
+    def closing(self, status: str) -> list[ServerEvent]:
         return []
 
 

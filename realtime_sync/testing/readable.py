@@ -1,6 +1,7 @@
 """Events as short text, for people who read why a test failed: sound by its length, no empty fields."""
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
@@ -8,7 +9,7 @@ from msgspec import UNSET, Struct
 
 from ..events import ClientEvent, InputAudioBufferAppend, ServerEvent, UnknownEvent
 
-__all__ = ["compared", "difference", "event_lines", "readable"]
+__all__ = ["compared", "difference", "event_lines", "name_of", "readable"]
 
 Event = ClientEvent | ServerEvent
 
@@ -69,6 +70,14 @@ def _leaf(value: object) -> str:
     if isinstance(value, str) and len(value) > _LONGEST:
         return f"{value[:_LONGEST]!r}... ({len(value)} characters)"
     return repr(value)
+
+
+def name_of(function: object) -> str:
+    """What a function is called, or where it was written if it has no name."""
+    name, code = getattr(function, "__name__", None), getattr(function, "__code__", None)
+    if name == "<lambda>" and code is not None:
+        return f"the lambda at {os.path.basename(code.co_filename)}:{code.co_firstlineno}"
+    return name or repr(function)
 
 
 def difference(expected: object, received: object) -> list[str]:

@@ -1,7 +1,6 @@
 """What a server received and sent: kept for tests to look at and to wait for."""
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -58,13 +57,13 @@ class Recorder:
 
     Attributes:
         records: By the session's id, in the order in which the sessions were opened.
-        received: What all clients sent, in order.
+        received_by_all: What all clients sent, in order.
     """
 
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
         self.received_by_all: list[Received] = []
-        # Guards the records, and wakes who waits for the next thing to happen.
+        # Guards what is known of the sessions, and wakes who waits for the next thing to happen.
         self.changed = threading.Condition()
         # The session whose thread this is: a responder isn't told which one it answers.
         self._here = threading.local()
@@ -102,11 +101,5 @@ class Recorder:
 
     def wait(self, condition: Callable[[], object], timeout: float) -> bool:
         """Wait until something happens that makes the condition true; whether it did in time."""
-        deadline = time.monotonic() + timeout
         with self.changed:
-            while not condition():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self.changed.wait(left)
-            return True
+            return bool(self.changed.wait_for(condition, timeout))

@@ -1,0 +1,233 @@
+"""Runs one session over one WebSocket, in the connection's thread."""
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from .. import events as ev
+from ..events import ServerEvent, SessionConfig
+from .faults import Action, Close, Cut, Send, SendHalf, Silence, Stage
+from .observer import Observer
+from .protocol import Protocol
+from .websocket import WebSocket
+
+__all__ = ["Bell", "Loop", "Sunset"]
+
+_log = logging.getLogger("realtime_sync.local")
+
+MOST_WAITING = 1024 * 1024
+"""Bytes on their way to a client from which on it is not listened to, and nothing more is made for it."""
+_FAILED = 1011
+_SUNSET = 4000
+_HURRY_SECONDS = 0.25
+"""How long a session that a bell ends waits for the client's answer."""
+
+
+class Bell:
+    """Ends sessions from another thread: they wait for its socket along with their own.
+
+    Args:
+        code, reason: What the sessions are closed with.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code, self.reason = code, reason
+        self.rung = False
+        self.waker, self._rope = socket.socketpair()
+        # Keeps `ring` from writing into a descriptor that `close` has just given back.
+        self._lock = threading.Lock()
+
+    def ring(self) -> None:
+        """End the sessions that listen.  From any thread, also after `close`."""
+        with self._lock, contextlib.suppress(OSError):
+            self.rung = True
+            self._rope.send(b"!")
+
+    def close(self) -> None:
+        with self._lock:
+            self.waker.close()
+            self._rope.close()
+
+
+class Sunset:
+    """In place of `Protocol`: what a client that speaks Beta hears from a server that has switched it off."""
+
+    def __init__(self, session_id: str, event_id: str) -> None:
+        self.session = SessionConfig(id=session_id)
+        self.closing = (_SUNSET, "invalid_request_error.beta_api_shape_disabled")
+        self.due: float | None = None
+        self._event_id = event_id
+
+    def start(self, now: float) -> list[ServerEvent]:
+        error = ev.ErrorDetails(
+            type="invalid_request_error",
+            code="beta_api_shape_disabled",
+            message="The Realtime Beta API is switched off: connect without the header 'OpenAI-Beta'.",
+        )
+        return [ev.ErrorEvent(event_id=self._event_id, error=error)]
+
+    def receive(self, frame: str, now: float) -> list[ServerEvent]:
+        return []
+
+    def step(self, now: float) -> list[ServerEvent]:
+        return []
+
+
+class Loop:
+    """One session: waits for the client and for the time, whichever comes first.
+
+    Args:
+        faults: Stands between the protocol and the client.
+        bells: End the session when one of them rings.
+    """
+
+    def __init__(
+        self,
+        websocket: WebSocket,
+        protocol: Protocol | Sunset,
+        *,
+        faults: Stage,
+        observer: Observer | None = None,
+        bells: Sequence[Bell] = (),
+    ) -> None:
+        self._websocket = websocket
+        self._protocol = protocol
+        self._faults = faults
+        self._observer = observer
+        self._bells = list(bells)
+        self._id = str(protocol.session.id)
+        self._ended = False  # the protocol has nothing more to hear or say
+        self._late: deque[tuple[float, Action]] = deque()  # what a fault delays, and until when
+        self._late_bytes = 0
+
+    def run(self) -> None:
+        """Serve until the connection is over, from whichever side."""
+        websocket = self._websocket
+        self._tell(lambda observer: observer.opened(self._id))
+        try:
+            self._converse(lambda: self._say(self._protocol.start(time.monotonic())))
+            while not websocket.over:
+                self._heed_bells()
+                self._deliver()
+                websocket.flush()
+                websocket.wait(
+                    self._until(), reading=self._has_room(), wakers=[bell.waker for bell in self._bells]
+                )
+                self._converse(self._exchange)
+        finally:
+            websocket.end()
+            self._tell(lambda observer: observer.closed(self._id, websocket.code, websocket.reason))
+
+    def _heed_bells(self) -> None:
+        for bell in [bell for bell in self._bells if bell.rung]:
+            self._bells.remove(bell)
+            self._ended = True
+            self._late.clear()
+            self._websocket.patience = _HURRY_SECONDS
+            self._websocket.close(bell.code, bell.reason)
+            self._websocket.over = self._websocket.over or self._websocket.silent
+
+    def _until(self) -> float | None:
+        times = [self._websocket.due]
+        if self._late:
+            times.append(self._late[0][0])
+        if self._has_room():
+            times.append(self._protocol.due)
+        return min((time for time in times if time is not None), default=None)
+
+    def _has_room(self) -> bool:
+        """Whether there is any use in hearing or saying more now."""
+        websocket = self._websocket
+        if self._ended or websocket.closing or websocket.silent or websocket.over:
+            return False
+        return websocket.waiting + self._late_bytes < MOST_WAITING
+
+    # --- The protocol --------------------------------------------------------------------------------
+
+    def _converse(self, exchange: Callable[[], None]) -> None:
+        """Have the protocol do something; what it raises is a fault of the server's, or of its responder."""
+        try:
+            exchange()
+        except Exception:
+            _log.exception("a session failed")
+            self._ended = True
+            self._websocket.close(_FAILED, "the server had an error")
+        if self._protocol.closing is not None and not self._ended:
+            self._ended = True
+            self._do(Close(*self._protocol.closing))
+
+    def _exchange(self) -> None:
+        """Obey what has come, and take what is under way one piece further."""
+        while self._may_hear():
+            message = self._websocket.receive()
+            if message is None:
+                break
+            self._hear(message)
+        now = time.monotonic()
+        due = self._protocol.due
+        if due is not None and now >= due and self._has_room():
+            self._say(self._protocol.step(now))
+
+    def _hear(self, message: str) -> None:
+        self._tell(lambda observer: observer.received(self._id, message))
+        self._say(self._protocol.receive(message, time.monotonic()))
+
+    def _may_hear(self) -> bool:
+        """A closing WebSocket still has to hear the client's answer."""
+        return self._websocket.closing or (self._protocol.closing is None and self._has_room())
+
+    # --- The client ----------------------------------------------------------------------------------
+
+    def _say(self, events: list[ServerEvent]) -> None:
+        for action in self._faults.take(events, more=self._protocol.due is not None):
+            self._do(action)
+
+    def _do(self, action: Action) -> None:
+        """Do it, in its turn: at once, or when what comes before is no longer late."""
+        after = action.after if isinstance(action, Send) else 0.0
+        if not self._late and not after:
+            self._perform(action)
+            return
+        at = time.monotonic() + after
+        if self._late:
+            at = max(at, self._late[-1][0])
+        self._late.append((at, action))
+        self._late_bytes += _size(action)
+
+    def _deliver(self) -> None:
+        """Do what is late enough now."""
+        while self._late and self._late[0][0] <= time.monotonic():
+            _, action = self._late.popleft()
+            self._late_bytes -= _size(action)
+            self._perform(action)
+
+    def _perform(self, action: Action) -> None:
+        websocket = self._websocket
+        match action:
+            case Send(text=text):
+                if not websocket.closing:
+                    self._tell(lambda observer: observer.sent(self._id, text))
+                    websocket.send(text)
+            case SendHalf(text=text):
+                websocket.send_half(text)
+            case Close(code=code, reason=reason):
+                websocket.close(code, reason)
+            case Cut():
+                websocket.drop()
+            case Silence():
+                websocket.be_silent()
+
+    def _tell(self, what: Callable[[Observer], None]) -> None:
+        if self._observer is not None:
+            try:
+                what(self._observer)
+            except Exception:
+                _log.exception("the observer failed")
+
+
+def _size(action: Action) -> int:
+    return len(action.text) if isinstance(action, Send | SendHalf) else 0

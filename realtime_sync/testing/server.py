@@ -1,0 +1,273 @@
+"""`RealtimeServer`: a local server that a test talks to, looks at, and tells what to answer."""
+
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from ..events import ClientEvent, ErrorEvent, ServerEvent, UnknownEvent
+from ..local import LocalServer, Request, Responder
+from .dialogue import Dialogue, Expectation, Matcher
+from .readable import event_lines, name_of
+from .record import Received, Record, Recorder, audio_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["RealtimeServer"]
+
+_C = TypeVar("_C", bound=ClientEvent | UnknownEvent)
+_S = TypeVar("_S", bound=ServerEvent)
+
+TIMEOUT = 5.0
+"""Seconds that a test waits for its program; what is awaited takes milliseconds."""
+
+
+class RealtimeServer(LocalServer):
+    """A `LocalServer` that remembers what it received and sent, and can hold a client to a dialogue::
+
+        with RealtimeServer() as server:
+            server.expects("What is the weather?").replies("It is 7 degrees.")
+            my_program.main(base_url=server.http_url)
+
+    Leaving ``with`` stops it and then calls `check`, unless an exception is on its way.  In pytest it is
+    the fixture ``realtime_server``, and the arguments are those of ``@pytest.mark.realtime_server(...)``.
+
+    Everything is kept until the server is thrown away, audio too: it is made for tests, not to run long.
+
+    Args:
+        host, port, responder, transcriber, delay, realtime_pace, api_key, ssl_context, faults, sunset_beta,
+            lifetime: As for `LocalServer`.  The responder answers as long as nothing is expected.
+
+    Attributes:
+        api_key: The one key that is let in, or ``None``.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        responder: Responder | None = None,
+        transcriber: Any = None,
+        delay: float = 0.0,
+        realtime_pace: bool = False,
+        api_key: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        faults: Sequence[Any] = (),
+        sunset_beta: bool = False,
+        lifetime: float = 3600.0,
+    ) -> None:
+        self.api_key = api_key
+        self._recorder = Recorder()
+        self._dialogue = Dialogue(responder, self._recorder)
+        super().__init__(
+            host,
+            port,
+            responder=self._dialogue,
+            transcriber=transcriber,
+            delay=delay,
+            realtime_pace=realtime_pace,
+            api_key=api_key,
+            ssl_context=ssl_context,
+            faults=faults,
+            sunset_beta=sunset_beta,
+            lifetime=lifetime,
+            observer=self._recorder,
+        )
+
+    def __enter__(self) -> "Self":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        __tracebackhide__ = True
+        self.stop()
+        if error is None:
+            self.check()
+
+    # --- The dialogue ------------------------------------------------------------------------------
+
+    def expects(
+        self,
+        text: Matcher | None = None,
+        *,
+        function_output: Matcher | Mapping[str, Any] | Sequence[Any] | float | None = None,
+        function_outputs: Sequence[Any] | None = None,
+        audio: float | Callable[[float], object] | None = None,
+        instructions: Matcher | None = None,
+        tools: Sequence[str] | None = None,
+        where: Callable[[Request], object] | None = None,
+    ) -> Expectation:
+        """Expect the client to ask for one more response, and to have said this since the last one.
+
+        Call it once for each response, in order, before the client asks.  What is not given may be
+        anything.  Where a string must be equal, there may also be a compiled regular expression to be found
+        in it, a function that says whether it is right (or asserts it), or any object with an ``==``
+        of its own, like ``unittest.mock.ANY`` and ``pytest.approx(7)``.
+
+        Args:
+            text: What the user wrote: the last message's text.
+            function_output: What the one function that was called returned.  A string is compared with
+                the text; a dict, a list or a number with the JSON in it.
+            function_outputs: The same for several, in the order of their calls.
+            audio: Seconds that the user spoke, to within a tenth (at least 0.1 s); ``True`` = any.
+            instructions: What the instructions contain.
+            tools: The names of all functions that the model is offered, in any order.
+            where: Says whether the whole `Request` is right.
+
+        Returns:
+            The expectation, to be told what it `replies <Expectation.replies>`.
+        """
+        wanted = {
+            "text": text,
+            "function_output": function_output,
+            "function_outputs": function_outputs,
+            "audio": audio,
+            "instructions": instructions,
+            "tools": tools,
+            "where": where,
+        }
+        expectation = Expectation(wanted)
+        self._dialogue.add(expectation)
+        return expectation
+
+    def check(self) -> None:
+        """Make sure that the client did what was expected, all of it and no more.
+
+        Raises:
+            AssertionError: It didn't.  The message compares the turns one by one, and lists what the server
+                received.
+        """
+        __tracebackhide__ = True
+        problem = self._dialogue.problem()
+        if problem is not None:
+            raise AssertionError(f"{problem}\n\n{self._heard()}")
+
+    # --- What happened -----------------------------------------------------------------------------
+
+    @property
+    def sessions(self) -> list[str]:
+        """The ids of all sessions so far, in the order in which they were opened."""
+        return list(self.records)
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """What each session received and sent, by its id."""
+        with self._recorder.changed:
+            return dict(self._recorder.records)
+
+    @property
+    def received(self) -> list[Received]:
+        """What all clients sent so far, in order."""
+        with self._recorder.changed:
+            return list(self._recorder.received_by_all)
+
+    @property
+    def sent(self) -> list[ServerEvent]:
+        """What the server sent so far, session by session."""
+        return [event for record in self.records.values() for event in list(record.sent)]
+
+    @property
+    def audio_received(self) -> bytes:
+        """The audio that all clients appended so far."""
+        return audio_of(self.received)
+
+    @property
+    def closed(self) -> dict[str, int]:
+        """The close codes of the sessions that have ended, by their ids."""
+        return {name: record.code for name, record in self.records.items() if record.code is not None}
+
+    def received_of(self, *kinds: type[_C]) -> list[_C]:
+        """The client events of these types so far."""
+        return [event for event in self.received if isinstance(event, kinds)]
+
+    def sent_of(self, *kinds: type[_S]) -> list[_S]:
+        """The server events of these types so far."""
+        return [event for event in self.sent if isinstance(event, kinds)]
+
+    # --- Waiting -----------------------------------------------------------------------------------
+
+    @overload
+    def wait_for(self, what: type[_C], timeout: float = TIMEOUT, *, count: int = 1) -> _C: ...
+    @overload
+    def wait_for(
+        self, what: Callable[[Received], object], timeout: float = TIMEOUT, *, count: int = 1
+    ) -> Received: ...
+    def wait_for(self, what: Any, timeout: float = TIMEOUT, *, count: int = 1) -> Any:
+        """Wait until the server has received such an event.  One that it has already received counts.
+
+        Args:
+            what: A type of client event, or a function that says whether an event is the one.
+            timeout: Seconds.
+            count: How many of them.
+
+        Returns:
+            The last of the ``count`` events.
+
+        Raises:
+            AssertionError: There were not as many in time, or the client did something else than expected.
+                The message lists what the server received.
+        """
+        __tracebackhide__ = True
+        fits = (lambda event: isinstance(event, what)) if isinstance(what, type) else what
+        found: list[Received] = []
+        seen = 0
+
+        def enough() -> bool:
+            nonlocal seen
+            events = self._recorder.received_by_all[seen:]
+            seen += len(events)
+            found.extend(filter(fits, events))
+            return len(found) >= count
+
+        self._wait(enough, timeout, f"{count} of {name_of(what)}")
+        return found[count - 1]
+
+    def wait_until(self, condition: Callable[[], object], timeout: float = TIMEOUT) -> None:
+        """Wait until something is true, asking at everything that the server receives or sends::
+
+            server.wait_until(lambda: len(server.audio_received) >= 48_000)
+
+        Raises:
+            AssertionError: It is not in ``timeout`` seconds, or the client did something else than expected.
+        """
+        __tracebackhide__ = True
+        self._wait(condition, timeout, name_of(condition))
+
+    def wait_closed(self, timeout: float = TIMEOUT) -> None:
+        """Wait until there was a session and all have ended; `closed` has their codes.
+
+        Raises:
+            AssertionError: A session lives on after ``timeout`` seconds, or there was none.
+        """
+        __tracebackhide__ = True
+        self._wait(lambda: self.records and len(self.closed) == len(self.records), timeout, "the end")
+
+    def _wait(self, condition: Callable[[], object], timeout: float, what: str) -> None:
+        __tracebackhide__ = True
+        self._recorder.wait(lambda: condition() or self._dialogue.broken, timeout)
+        if condition():
+            return
+        if self._dialogue.broken:
+            self.check()
+        raise AssertionError(f"waited {timeout:g} s for {what}\n\n{self._heard()}")
+
+    def summary(self) -> str:
+        """How far the dialogue got, and what the server received: text for a person."""
+        return "\n\n".join(filter(None, [str(self._dialogue), self._heard()]))
+
+    def _heard(self) -> str:
+        if not self.records:
+            return "No session was opened with the server."
+        lines = []
+        for name, record in self.records.items():
+            end = "" if record.code is None else f", closed with {record.code}"
+            lines.append(f"The server received in session {name}{end}:")
+            lines += [f"  {line}" for line in event_lines(list(record.received))] or ["  nothing"]
+            errors = event_lines(event for event in list(record.sent) if isinstance(event, ErrorEvent))
+            if errors:
+                lines += ["and answered with errors:", *(f"  {line}" for line in errors)]
+        return "\n".join(lines)
