@@ -202,6 +202,23 @@ def test_commit_and_clear_in_mid_speech() -> None:
     assert times(talk.hear(tone(300))) == [("started", 2100)]
 
 
+def test_settings_in_mid_speech() -> None:
+    """An update in the middle of speech takes effect in it; the turn goes on, also when it is the last."""
+    talk = Talk(output_modalities=["text"])
+    [started] = talk.hear(tone(300))
+    assert isinstance(started, ev.InputAudioBufferSpeechStarted)
+    talk.update(audio=vad(silence_duration_ms=200, create_response=False))
+    events = talk.hear(silence(300))
+    assert times(events) == [("stopped", 500)]
+    assert kinds(events) == TURN[:-1]
+    [started] = talk.hear(tone(300))
+    assert isinstance(started, ev.InputAudioBufferSpeechStarted)
+    talk.update(audio={"input": {"turn_detection": None}})
+    assert talk.hear(silence(900)) == []
+    committed = one(talk.send("input_audio_buffer.commit"), ev.InputAudioBufferCommitted)
+    assert committed.item_id == started.item_id
+
+
 def test_positions_count_all_audio() -> None:
     """Positions count from the session's first audio, over commits, and over a change of format."""
     talk = Talk(output_modalities=["text"])
@@ -240,7 +257,7 @@ def test_speech_interrupts_a_response(steps: int, modality: str) -> None:
     events = talk.protocol.receive(append(tone(300)))
     assert kinds(events)[0] == "input_audio_buffer.speech_started"
     done = one(events, ev.ResponseDone)
-    assert done is events[-1]
+    assert done == events[-1]
     assert done.response.status == "cancelled"
     assert done.response.status_details == ev.ResponseStatusDetails(type="cancelled", reason="turn_detected")
     assert not talk.protocol.active

@@ -37,7 +37,7 @@ class InputAudioBuffer:
         self.configure(settings)
 
     def configure(self, settings: ev.AudioInputConfig) -> None:
-        """Take the session's settings.  A new format empties the buffer, a new turn detection starts anew."""
+        """Take the session's settings.  A new format empties the buffer; a turn that goes on goes on."""
         old, self._settings = self._settings, settings
         if old.format != settings.format:
             self._origin = self.end_ms if old.format else 0.0
@@ -45,22 +45,29 @@ class InputAudioBuffer:
             self._start = self._floor = 0
             self._rate = sample_rate(format_of(settings))
             self._width = rate_of(settings) // self._rate
-        elif old.turn_detection == settings.turn_detection:
-            return
-        self._listen()
+            self._listen()
+        elif self._detector is not None and (wanted := self._wanted()):
+            self._detector.adjust(*wanted)
+        elif bool(old.turn_detection) != bool(settings.turn_detection):
+            item_id = self.item_id
+            self._listen()
+            self.item_id = item_id  # of speech that is now the client's to commit
+
+    def _wanted(self) -> tuple[float, int] | None:
+        """Threshold and silence in ms that turns are to be detected with."""
+        detection = self._settings.turn_detection
+        if isinstance(detection, ev.ServerVad):
+            return detection.threshold or 0.0, detection.silence_duration_ms or 0
+        if isinstance(detection, ev.SemanticVad):
+            return 0.5, _SILENCE_MS[detection.eagerness or "auto"]
+        return None
 
     def _listen(self) -> None:
         """Begin to look for speech, from here on."""
         self.item_id = None
-        self._detector = None
-        detection = self._settings.turn_detection
         self._listening_from = self._end
-        if isinstance(detection, ev.ServerVad):
-            silence, threshold = detection.silence_duration_ms or 0, detection.threshold or 0.0
-            self._detector = Detector(format_of(self._settings), threshold, silence)
-        elif isinstance(detection, ev.SemanticVad):
-            silence = _SILENCE_MS[detection.eagerness or "auto"]
-            self._detector = Detector(format_of(self._settings), 0.5, silence)
+        wanted = self._wanted()
+        self._detector = Detector(format_of(self._settings), *wanted) if wanted else None
 
     # --- Positions ---------------------------------------------------------------------------------
 

@@ -41,18 +41,22 @@ class Detector:
 
     def __init__(self, audio_format: str, threshold: float, silence_ms: int) -> None:
         self._format = audio_format
-        rate = sample_rate(audio_format)
         self._width = 2 if audio_format == "audio/pcm" else 1  # bytes of a sample
-        self._window = rate * _WINDOW_MS // 1000
-        self._cut = _QUIETEST_DB + threshold * (_LOUDEST_DB - _QUIETEST_DB)
-        self._peak = 32_768 * 10 ** (self._cut / 20)  # a loud window has a sample that reaches this
-        self._silence = rate * silence_ms // 1000
+        self._rate = sample_rate(audio_format)
+        self._window = self._rate * _WINDOW_MS // 1000
+        self.adjust(threshold, silence_ms)
         self._rest = b""  # bytes that don't fill a window yet
         self._position = 0  # samples taken
         self._loud = 0  # loud windows in a row
         self._first: int | None = None  # where the present run of loud sound began
         self._last = 0  # where sound was last heard
         self.speaking = False
+
+    def adjust(self, threshold: float, silence_ms: int) -> None:
+        """Take other values from here on."""
+        self._cut = _QUIETEST_DB + threshold * (_LOUDEST_DB - _QUIETEST_DB)
+        self._peak = 32_768 * 10 ** (self._cut / 20)  # a loud window has a sample that reaches this
+        self._silence = self._rate * silence_ms // 1000
 
     def feed(self, audio: bytes) -> Iterator[Started | Stopped]:
         """Take more sound, and give what is found in it, in order."""
