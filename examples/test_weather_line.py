@@ -1,4 +1,4 @@
-"""The test of weather_line.py, with pytest: no key, no network, no model.  The program is not changed for it."""
+"""The test of weather_line.py, with pytest: no key, no network, no model."""
 
 import pytest
 import weather_line

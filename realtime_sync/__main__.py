@@ -23,6 +23,7 @@ __all__ = ["main"]
 
 _MODEL = "gpt-realtime-2.1"
 _FAILED, _INTERRUPTED = 2, 130  # exit statuses
+_LIFETIME = 3600.0  # seconds that a session may last, as OpenAI's
 _LOCAL_PACE = 0.04  # seconds between the local server's words, so that one sees them stream
 _CANCEL_TIMEOUT = 5.0  # seconds for the server to confirm a cancelled response
 
@@ -56,6 +57,25 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     serve.add_argument("--port", type=int, default=8765, help="default: %(default)s; 0 = a free one")
     serve.add_argument("--delay", type=float, default=0.0, help="seconds between deltas (default: 0)")
+    serve.add_argument(
+        "--realtime-pace", action="store_true", help="take as long over a response as a live server would"
+    )
+    serve.add_argument("--api-key", metavar="KEY", help="let in only who has this key (default: everyone)")
+    serve.add_argument(
+        "--lifetime",
+        type=float,
+        default=_LIFETIME,
+        metavar="SECONDS",
+        help="of a session (default: %(default)g)",
+    )
+    serve.add_argument("--sunset-beta", action="store_true", help="send Beta clients away, as OpenAI does")
+    serve.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="what goes wrong, such as close:events=3,code=4000 or unknown:every=5; may be repeated",
+    )
     serve.set_defaults(command=_serve)
     return parser
 
@@ -64,18 +84,29 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from .local import LocalServer  # only here: it needs the extra "local"
+    from .local import LocalServer, faults  # only here: it needs the extra "local"
 
+    server = LocalServer(
+        options.host,
+        options.port,
+        delay=options.delay,
+        realtime_pace=options.realtime_pace,
+        api_key=options.api_key,
+        lifetime=options.lifetime,
+        sunset_beta=options.sunset_beta,
+        faults=[faults.parse(text) for text in options.fault],
+    )
     with contextlib.suppress(ValueError):  # not the main thread: no signals there
         signal.signal(signal.SIGTERM, _interrupt)
-    with (
-        contextlib.suppress(KeyboardInterrupt),  # Ctrl-C is how it is meant to end
-        LocalServer(options.host, options.port, delay=options.delay) as server,
-    ):
+    with contextlib.suppress(KeyboardInterrupt), server:  # Ctrl-C is how it is meant to end
         print(server.url, flush=True)
-        print("No key is needed.  Use it as base_url; Ctrl-C stops it.", flush=True)
+        print(f"{_key(options.api_key)}  Use it as base_url; Ctrl-C stops it.", flush=True)
         server.serve_forever()
     return 0
+
+
+def _key(api_key: str | None) -> str:
+    return "The key is needed." if api_key else "No key is needed."
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -244,7 +244,6 @@ class Order(Visitor[None]):
         # The user's audio
         self._appended_ms = 0.0
         self._buffered = 0
-        self._slowest = 48_000
         self._position = 0
         self._speech: str | None = None
         self._speech_start = 0
@@ -407,11 +406,9 @@ class Order(Visitor[None]):
 
     def visit_session_created(self, event: ev.SessionCreated) -> None:
         self._session = event.session
-        self._slowest = self._rate
 
     def visit_transcription_session_created(self, event: ev.TranscriptionSessionCreated) -> None:
         self._session = event.session
-        self._slowest = self._rate
 
     def visit_session_updated(self, event: ev.SessionUpdated) -> None:
         self._take(ev.SessionUpdate)
@@ -424,9 +421,10 @@ class Order(Visitor[None]):
     def _update(self, session: SessionConfig) -> None:
         for name in ("id", "type", "object", "model"):
             self._require(getattr(session, name) == getattr(self._session, name), "settings", name)
-        self._speech_may_end |= _turn_detection(session) != _turn_detection(self._session)
-        self._session = session
-        self._slowest = min(self._slowest, self._rate)
+        old, self._session = self._session, session
+        if _input_format(session) != _input_format(old):  # what was in another format is gone
+            self._buffered, self._speech_may_end = 0, True
+        self._speech_may_end |= _turn_detection(session) != _turn_detection(old)
 
     def visit_session_closed(self, event: ev.SessionClosed) -> None:
         self._take(ev.SessionClose)
@@ -438,11 +436,8 @@ class Order(Visitor[None]):
     @property
     def _rate(self) -> int:
         """Bytes per second of what the client appends."""
-        hearing = self._session.audio.input if self._session.audio else None
-        kind = hearing.format.type if hearing and hearing.format else self._session.input_audio_format
-        if self._kind == "translation":
-            kind = "audio/pcm"
-        return _RATES.get(str(kind), _TOP_RATE)
+        kind = "audio/pcm" if self._kind == "translation" else _input_format(self._session)
+        return _RATES.get(kind, _TOP_RATE)
 
     # --- The conversation --------------------------------------------------------------------------
 
@@ -873,9 +868,9 @@ class Order(Visitor[None]):
             self._name(event.item_id)
         else:
             self._take(ev.InputAudioBufferCommit)
-            enough = self._buffered * 1000 >= 100 * self._slowest
+            enough = self._buffered * 1000 >= 100 * self._rate
             self._require(enough, "enough audio", f"there are {self._buffered} bytes")
-            self._buffered, self._slowest = 0, self._rate
+            self._buffered = 0
             if event.item_id != self._speech:
                 self._name(event.item_id)
             self._speech_may_end = True
@@ -890,7 +885,7 @@ class Order(Visitor[None]):
 
     def visit_input_audio_buffer_cleared(self, event: ev.InputAudioBufferCleared) -> None:
         self._take(ev.InputAudioBufferClear)
-        self._buffered, self._slowest = 0, self._rate
+        self._buffered = 0
         self._speech_may_end = True
 
     def visit_conversation_item_input_audio_transcription_delta(
@@ -1002,6 +997,11 @@ def _id(thing: Any) -> str | None:
 
 def _item_id(event: Any) -> str | None:
     return _id(event.item) if hasattr(event, "item") else getattr(event, "item_id", None)
+
+
+def _input_format(session: SessionConfig) -> str:
+    hearing = session.audio.input if session.audio else None
+    return str(hearing.format.type if hearing and hearing.format else session.input_audio_format)
 
 
 def _turn_detection(session: SessionConfig) -> Any:

@@ -2,16 +2,21 @@
 
 import json
 import logging
+import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 import pytest
+import requests
+import websocket
 from hypothesis import given
 from hypothesis import strategies as st
 
+import realtime_sync as rt
 from realtime_sync.events import SessionConfig
+from realtime_sync.local import LocalServer
 from realtime_sync.local.api import MOST_BODY_BYTES, Admission, Api
 from realtime_sync.local.calls import Calls
 from realtime_sync.local.credentials import Credentials
@@ -885,3 +890,173 @@ def test_any_upgrade(path: str, query: dict[str, str], headers: dict[str, str]) 
         answer = Api(api_key).admit(path, query, headers, NOW)
         if not isinstance(answer, Admission):
             check_answer(answer)
+
+
+# --- Over sockets -------------------------------------------------------------------------------------
+
+DEADLINE = 20.0
+
+
+@pytest.fixture
+def server() -> Iterator[LocalServer]:
+    with LocalServer(api_key=KEY) as server:
+        yield server
+
+
+def ask(
+    server: LocalServer, method: str, path: str, body: object = None, key: str = KEY
+) -> requests.Response:
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy, no netrc
+        url, headers = f"{server.http_url}{path}", {"Authorization": f"Bearer {key}"}
+        return session.request(method, url, json=body, headers=headers, timeout=DEADLINE)
+
+
+def secret_from(server: LocalServer, path: str, body: object) -> str:
+    answer = ask(server, "POST", path, body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json().get("value") or answer.json()["client_secret"]["value"])
+
+
+def opened(session: rt.Session) -> SessionConfig:
+    event = session.next_event(timeout=DEADLINE)
+    assert isinstance(event, rt.events.SessionCreated)
+    return event.session
+
+
+def connected(server: LocalServer, **options: Any) -> rt.Session:
+    return rt.connect(base_url=server.url, **options)
+
+
+def test_secret_opens_its_session(server: LocalServer) -> None:
+    """What a backend gets a secret for is what a client with it begins with."""
+    given = {"type": "realtime", "model": "m", "instructions": "Be brief.", "output_modalities": ["text"]}
+    secret = secret_from(server, "/realtime/client_secrets", {"session": given})
+    for _ in range(2):
+        with connected(server, api_key=secret) as session:
+            created = opened(session)
+            assert (created.model, created.instructions) == ("m", "Be brief.")
+            assert created.output_modalities == ["text"]
+            assert created.id
+            assert created.expires_at
+
+
+def test_secret_for_transcription_opens_one(server: LocalServer) -> None:
+    """A transcription secret opens a transcription session, whatever the address says or leaves out."""
+    secret = secret_from(server, "/realtime/client_secrets", {"session": TRANSCRIBED})
+    for query in ({}, {"intent": "transcription"}):
+        with connected(server, api_key=secret, query=query) as session:
+            assert opened(session).type == "transcription"
+
+
+def test_secret_for_translation_opens_one(server: LocalServer) -> None:
+    """A translation secret opens a translation session at its address, and nothing else."""
+    secret = secret_from(server, "/realtime/translations/client_secrets", {"session": TRANSLATION_SECRET})
+    options: Any = {"header": [f"Authorization: Bearer {secret}"], "timeout": DEADLINE}
+    peer = websocket.create_connection(f"{server.url}/realtime/translations", **options)
+    created = json.loads(peer.recv())
+    peer.close()
+    assert (created["type"], created["session"]["type"]) == ("session.created", "translation")
+    assert created["session"]["audio"]["output"]["language"] == "de"
+    with pytest.raises(rt.ConnectionFailed) as caught:
+        connected(server, api_key=secret)
+    assert caught.value.status == 400
+
+
+def test_beta_secret_opens_a_beta_session(server: LocalServer) -> None:
+    """A session made over Beta's HTTP is what a Beta client with its secret finds."""
+    secret = secret_from(server, "/realtime/sessions", {"voice": "echo", "modalities": ["text"]})
+    with connected(server, api_key=secret, dialect="beta") as session:
+        created = opened(session)
+        assert (created.voice, created.modalities) == ("echo", ["text"])
+
+
+def test_browser_handshake(server: LocalServer) -> None:
+    """A browser's handshake with its secret as a subprotocol is accepted, and the secret not sent back."""
+    secret = secret_from(server, "/realtime/client_secrets", {})
+    with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as sock:
+        sock.sendall(
+            b"GET /v1/realtime?model=gpt-realtime HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            b"Sec-WebSocket-Version: 13\r\nOrigin: https://example.com\r\n"
+            b"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key." + secret.encode() + b"\r\n\r\n"
+        )
+        answer = b""
+        while b"session.created" not in answer:
+            more = sock.recv(65_536)
+            assert more, answer
+            answer += more
+    head = answer.partition(b"\r\n\r\n")[0].lower()
+    assert head.startswith(b"http/1.1 101")
+    assert b"sec-websocket-protocol: realtime" in head.split(b"\r\n")
+    assert secret.encode() not in answer
+
+
+def test_turned_away_before_the_upgrade(server: LocalServer) -> None:
+    """Who may not come in learns it from the HTTP answer: status, request id, OpenAI's error."""
+    for key, query, status in [
+        ("sk-wrong", {}, 401),
+        ("ek_wrong", {}, 401),
+        (KEY, {"call_id": "rtc_1"}, 404),
+    ]:
+        with pytest.raises(rt.ConnectionFailed) as caught:
+            connected(server, api_key=key, query=query)
+        assert caught.value.status == status
+        assert caught.value.headers["x-request-id"].startswith("req_")
+        assert json.loads(caught.value.body)["error"]["type"] == "invalid_request_error"
+
+
+def test_call_over_http(server: LocalServer) -> None:
+    """A call that is accepted is listened to over WebSockets, which end with the call."""
+    call_id = server.create_call()
+    accept = ask(server, "POST", f"/realtime/calls/{call_id}/accept", GIVEN)
+    assert (accept.status_code, server.call(call_id).state) == (200, "accepted")
+    sessions = [connected(server, api_key=KEY, query={"call_id": call_id}) for _ in range(2)]
+    for session in sessions:
+        assert opened(session).instructions == GIVEN["instructions"]
+    assert ask(server, "POST", f"/realtime/calls/{call_id}/hangup").status_code == 200
+    for session in sessions:
+        with pytest.raises(rt.ConnectionClosed) as caught:
+            session.next_event(timeout=DEADLINE)
+        assert (caught.value.code, caught.value.clean) == (1000, True)
+        session.close()
+    assert ask(server, "POST", f"/realtime/calls/{call_id}/hangup").status_code == 404
+    with pytest.raises(rt.ConnectionFailed) as gone:
+        connected(server, api_key=KEY, query={"call_id": call_id})
+    assert gone.value.status == 404
+
+
+def test_caller_hangs_up(server: LocalServer) -> None:
+    """When a test hangs up for the caller, the program's session ends."""
+    call = server.call(server.create_call())
+    ask(server, "POST", f"/realtime/calls/{call.id}/accept", GIVEN)
+    with connected(server, api_key=KEY, query={"call_id": call.id}) as session:
+        opened(session)
+        call.hang_up()
+        assert list(session) == []
+
+
+def test_reject_and_refer_over_http(server: LocalServer) -> None:
+    """The other two verbs, as a client sends them."""
+    rejected, referred = server.call(server.create_call()), server.call(server.create_call())
+    assert ask(server, "POST", f"/realtime/calls/{rejected.id}/reject").status_code == 200
+    assert rejected.reject_status == 603
+    ask(server, "POST", f"/realtime/calls/{referred.id}/accept", GIVEN)
+    body = {"target_uri": "tel:+14155550123"}
+    assert ask(server, "POST", f"/realtime/calls/{referred.id}/refer", body).status_code == 200
+    assert referred.referred_to == body["target_uri"]
+
+
+def test_plain_requests_over_http(server: LocalServer) -> None:
+    """Refusals arrive whole: status, headers and body."""
+    for method, path, status, name, value in [
+        ("GET", "/realtime", 426, "upgrade", "websocket"),
+        ("GET", "/realtime/client_secrets", 405, "allow", "POST"),
+        ("HEAD", "/realtime/sessions", 405, "allow", "POST"),
+        ("POST", "/nothing", 404, "content-type", "application/json"),
+        ("POST", "/realtime/client_secrets", 400, "content-type", "application/json"),
+    ]:
+        answer = ask(server, method, path)
+        assert (answer.status_code, answer.headers[name]) == (status, value)
+        assert answer.headers["x-request-id"].startswith("req_")
+        assert method == "HEAD" or set(answer.json()) == {"error"}

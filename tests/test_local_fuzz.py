@@ -298,6 +298,7 @@ class Client(RuleBasedStateMachine):
         super().__init__()
         self.order = Order(self.kind, self.dialect)
         self.now = 0.0
+        self.well = False
         self.items = ["item_none"]
         self.responses = ["resp_none"]
         self.numbers = itertools.count()
@@ -337,9 +338,11 @@ class Client(RuleBasedStateMachine):
 
     def receive(self, frame: bytes | str) -> None:
         if self.protocol.closing is None:
+            self.well = False
             self.order.sent(codec.decode_client(frame))
             self.take(self.protocol.receive(frame, self.now))
             self.order.answered()
+            self.well = True
 
     def take(self, events: Iterable[ServerEvent]) -> None:
         for event in events:
@@ -479,8 +482,10 @@ class Client(RuleBasedStateMachine):
     def step(self) -> None:
         if self.protocol.due is not None and self.protocol.closing is None:
             self.now = max(self.now, self.protocol.due)
+        self.well = False
         self.take(self.protocol.step(self.now))
         self.order.answered()
+        self.well = True
 
     @invariant()
     def nothing_comes_before_it_is_due(self) -> None:
@@ -491,7 +496,7 @@ class Client(RuleBasedStateMachine):
                 assert self.protocol.due == due
 
     def teardown(self) -> None:
-        if not hasattr(self, "protocol"):
+        if not self.well:
             return
         self.update_well({"detection": None})  # or idle timeouts go on for ever
         for _ in range(3000):

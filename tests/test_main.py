@@ -75,6 +75,52 @@ def test_serve_is_terminated() -> None:
     assert (process.returncode, err) == (0, "")
 
 
+def test_serve_with_a_key() -> None:
+    """`--api-key` lets in only who has it."""
+    process = start("serve", "--port", "0", "--api-key", "sk-right")
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    status, out, _ = run("chat", "--base-url", url, "hello", OPENAI_API_KEY="sk-right")
+    assert (status, "hello" in out) == (0, True)
+    status, out, err = run("chat", "--base-url", url, "hello", OPENAI_API_KEY="sk-wrong")
+    assert (status, out, "401" in err) == (2, "", True)
+    process.terminate()
+    process.communicate(timeout=TIMEOUT)
+
+
+def test_serve_with_faults() -> None:
+    """`--fault` makes the server fail as described, also several times over, and the pace can be chosen."""
+    faults = ["--fault", "refuse:times=1,status=429", "--fault", "close:events=1,code=4000,reason=why not"]
+    process = start("serve", "--port", "0", "--realtime-pace", "--lifetime", "60", "--sunset-beta", *faults)
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    with pytest.raises(rt.ConnectionFailed) as failed:
+        rt.connect(base_url=url)
+    assert failed.value.status == 429
+    with rt.connect(base_url=url) as session, pytest.raises(rt.ConnectionClosed) as closed:
+        list(session)
+    assert (closed.value.code, closed.value.reason) == (4000, "why not")
+    process.terminate()
+    process.communicate(timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--host", "0.0.0.0"], "API key"),
+        (["--fault", "flood"], "close, drop, silent"),
+        (["--fault", "close:code=4000"], "events="),
+        (["--fault", "close:events=1,code=1"], "1000"),
+        (["--fault", "delay:seconds"], "FIELD=VALUE"),
+    ],
+)
+def test_serve_refuses(arguments: list[str], says: str) -> None:
+    """A host that others can reach without a key, a fault that there isn't: one line and status 2."""
+    status, out, err = run("serve", "--port", "0", *arguments)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert says in err
+
+
 def test_a_port_that_is_taken() -> None:
     """`serve` on a port that is taken is one line and status 2."""
     with ScriptedServer(lambda caller: None) as server:

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from ..events import UnknownObject
 from .refusal import Refused
 
 __all__ = ["Declined", "HttpAnswer", "accepted", "declined", "random_id"]
@@ -64,14 +63,7 @@ def random_id(prefix: str) -> str:
 def _answer(status: int, payload: Any, headers: dict[str, str]) -> HttpAnswer:
     own = {"content-type": "application/json", "openai-version": _VERSION, "x-request-id": random_id("req")}
     made = {**own, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return HttpAnswer(status, list(made.items()), msgspec.json.encode(payload, enc_hook=_plain))
-
-
-def _plain(value: object) -> Any:
-    """What msgspec asks about a class that it doesn't know."""
-    if isinstance(value, UnknownObject):
-        return value.data
-    raise TypeError(f"can't send a {type(value).__name__} as JSON")
+    return HttpAnswer(status, list(made.items()), msgspec.json.encode(payload))
 
 
 def _sendable(text: str) -> str:

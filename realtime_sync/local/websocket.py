@@ -208,6 +208,8 @@ class WebSocket:
 
         With ``reading=False`` the client is made to wait, but its end is still noticed.
         """
+        if self.over:
+            return
         if self.silent or self._ws.state is ConnectionState.CLOSED:
             reading = False
         else:

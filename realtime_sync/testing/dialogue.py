@@ -100,16 +100,16 @@ class Expectation:
         """Answer with these: one item of the response each.
 
         Args:
-            outputs: A string or `Say` is a message, `CallFunction` a call; an exception makes the response
-                fail with its message, after the items before it.
+            outputs: What a `Responder` gives: `Say` (or just a string), `CallFunction` ...  An exception
+                makes the response fail with its message, after the items before it.
 
         Raises:
             TypeError: Something else was given.
             RuntimeError: The client has got its answer already.
         """
         for output in outputs:
-            if not isinstance(output, str | Say | CallFunction | Exception):
-                raise TypeError(f"a reply is a str, Say, CallFunction or exception, not {output!r}")
+            if not isinstance(output, str | Exception | Output):
+                raise TypeError(f"a reply is a str, Say, CallFunction ... or an exception, not {output!r}")
         if self._used:
             raise RuntimeError("too late: the client has got its answer; say it before the client asks")
         self._replies = outputs

@@ -1,11 +1,12 @@
 """Events as short text, for people who read why a test failed: sound by its length, no empty fields."""
 
 import difflib
+import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, structs
 
 from ..events import ClientEvent, InputAudioBufferAppend, ServerEvent, UnknownEvent
 
@@ -51,10 +52,21 @@ def _parts(value: object) -> tuple[str, list[tuple[str, object]], str] | None:
     name = value.type if isinstance(value, Event) else type(value).__name__
     fields = [
         (f"{field}=", part)
-        for field in value.__struct_fields__
-        if (part := getattr(value, field)) is not None and part is not UNSET and field != "event_id"
+        for field, absent in _absences(type(value)).items()
+        if (part := getattr(value, field)) is not absent and part is not UNSET
     ]
     return f"{name}(", fields, ")"
+
+
+@functools.cache
+def _absences(cls: type[Struct]) -> dict[str, object]:
+    """The fields to show, each with the value that stands for its absence."""
+    # Where a field is UNSET by default, None says something: it clears a setting.
+    return {
+        field.name: UNSET if field.default is UNSET else None
+        for field in structs.fields(cls)
+        if field.name != "event_id"
+    }
 
 
 def _has_own_repr(value: Struct) -> bool:

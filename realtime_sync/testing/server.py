@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..events import ClientEvent, ErrorEvent, ServerEvent, UnknownEvent
-from ..local import LocalServer, Request, Responder
+from ..local import LocalServer, Request, Responder, Transcriber
+from ..local.faults import Fault
 from .dialogue import Dialogue, Expectation, Matcher
 from .readable import event_lines, name_of
 from .record import Received, Record, Recorder, audio_of
@@ -49,12 +50,12 @@ class RealtimeServer(LocalServer):
         port: int = 0,
         *,
         responder: Responder | None = None,
-        transcriber: Any = None,
+        transcriber: Transcriber | None = None,
         delay: float = 0.0,
         realtime_pace: bool = False,
         api_key: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        faults: Sequence[Any] = (),
+        faults: Sequence[Fault] = (),
         sunset_beta: bool = False,
         lifetime: float = 3600.0,
     ) -> None:
