@@ -1,22 +1,49 @@
 """A Python SDK for the OpenAI Realtime API, for plain scripts, with no asyncio."""
 
-from . import events
+from . import events, webhooks
 from ._version import __version__
 from .client import Client, connect
 from .codec import Deviation, decode, decode_client, encode
 from .events import ClientEvent, ServerEvent, UnknownEvent, UnknownObject
-from .exceptions import ConnectionClosed, ConnectionFailed, ProtocolError, RealtimeError
+from .exceptions import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    ConnectionClosed,
+    ConnectionFailed,
+    InvalidWebhookSignature,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    RateLimitError,
+    RealtimeError,
+    ServerError,
+)
 from .session import Session, Stats
 from .visitor import Visitor
 
 __all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
     "Client",
     "ClientEvent",
+    "ConflictError",
     "ConnectionClosed",
     "ConnectionFailed",
     "Deviation",
+    "InvalidWebhookSignature",
+    "NotFoundError",
+    "PermissionDeniedError",
     "ProtocolError",
+    "RateLimitError",
     "RealtimeError",
+    "ServerError",
     "ServerEvent",
     "Session",
     "Stats",
@@ -29,4 +56,5 @@ __all__ = [
     "decode_client",
     "encode",
     "events",
+    "webhooks",
 ]

@@ -1,100 +1,210 @@
-"""`Client`: where the server is and who is calling; opens sessions."""
+"""`Client`: where the server is and who is calling; opens sessions, and holds the HTTP half of the API."""
 
+import functools
 import os
-import re
 import ssl
-from collections.abc import Mapping
-from typing import Literal
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from urllib.parse import urlsplit
 
-from ._version import __version__
-from .dial import check_proxy, is_loopback
-from .session import Session
-from .transport import Redact, default_context, open_transport
+from .endpoint import ApiKey, Endpoint, tls_context
+from .events import ErrorEvent
+from .exceptions import ConnectionClosed, ConnectionFailed
+from .session import Session, without_secrets
+from .transport import Redact, open_transport
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from .rest import Calls, ClientSecrets, Rest, Sessions, TranscriptionSessions, Translations
 
 __all__ = ["Client", "connect"]
 
 _DEFAULT_URL = "https://api.openai.com/v1"
+_LOCAL_PORT = 8765
 _MIB = 1024 * 1024
-_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_SECRET_HEADERS = {"authorization", "api-key", "x-api-key", "cookie"}
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class _AzureOptions(TypedDict, total=False):
+    """What `Client.azure` takes besides its own arguments; see `Client`."""
+
+    safety_identifier: str | None
+    default_headers: Mapping[str, str] | None
+    default_query: Mapping[str, str] | None
+    timeout: float
+    max_retries: int
+    ssl_context: ssl.SSLContext | None
+    ca_file: str | os.PathLike[str] | None
+    client_cert: str | tuple[str, str] | None
+    proxy: str | None
+    allow_insecure: bool
+    log_payloads: bool
 
 
 class Client:
-    """Where a Realtime server is and who is calling.  Opens any number of sessions.
+    """Where a Realtime server is and who is calling.  Opens any number of sessions; thread-safe.
+
+    The HTTP half of the API is under the names of its paths: `client_secrets`, `calls`, `sessions`,
+    `transcription_sessions` and `translations`.  `Client.azure` and `Client.local` are for servers whose
+    addresses are made in another way.
 
     Args:
-        api_key: The key; default: the environment's ``OPENAI_API_KEY``.  Servers other than OpenAI's
-            may do without.
+        api_key: The key, or a function that returns a fresh one, which is called for each connection
+            and request; default: the environment's ``OPENAI_API_KEY``; ``""`` for none at all.  An
+            ephemeral secret (``ek_...``) is a key, too.
         base_url: ``https://``, ``http://``, ``wss://`` or ``ws://``, ending like OpenAI's
             ``https://api.openai.com/v1`` (the default, after the environment's ``OPENAI_BASE_URL``).
-        organization: Default: the environment's ``OPENAI_ORG_ID``.
-        project: Default: the environment's ``OPENAI_PROJECT_ID``.
-        headers: Further headers for every connection.
-        query: Further query parameters for every connection.
-        ssl_context: For ``wss``; default: the system's certificates, TLS 1.2 or newer.
+        organization: Default: the environment's ``OPENAI_ORG_ID``; ``""`` for none.
+        project: Default: the environment's ``OPENAI_PROJECT_ID``; ``""`` for none.
+        safety_identifier: A name for your user that doesn't tell who it is, for OpenAI's detection of
+            abuse (``OpenAI-Safety-Identifier``).
+        default_headers: Further headers for every connection and request.
+        default_query: Further query parameters for every connection and request.
+        timeout: Seconds that an HTTP request may take to connect, and its answer between two pieces.
+        max_retries: How often an HTTP request is tried again; `rest` says which ones.
+        ssl_context: For TLS; default: the system's certificates, TLS 1.2 or newer.
         ca_file: A file of certificates to trust in place of the system's.
-        proxy: ``"env"`` = as the environment says (``HTTPS_PROXY`` for ``wss``, ``HTTP_PROXY`` for ``ws``,
+        client_cert: A file with a certificate and its key to show to the server, or two files.
+        proxy: ``"env"`` = as the environment says (``HTTPS_PROXY`` for TLS, ``HTTP_PROXY`` without,
             ``ALL_PROXY``, ``NO_PROXY``; this machine is always reached directly), ``None`` = none, or the
             URL of one: ``http://``, ``socks5://``, ``socks5h://`` or ``socks4://`` (SOCKS needs the extra
             ``socks``).
-        allow_insecure: Send the key over plain ``ws://`` to another machine.
+        allow_insecure: Send the key without TLS to another machine.
+        log_payloads: Write the events themselves to the log (at level DEBUG), not just their names.
 
     Raises:
         ValueError: A setting can't be used: a URL with another scheme, a line break in a key, or a key
-            for plain ``ws://`` to another machine without ``allow_insecure``.
+            for another machine without TLS and without ``allow_insecure``.
     """
 
     def __init__(
         self,
         *,
-        api_key: str | None = None,
+        api_key: ApiKey | None = None,
         base_url: str | None = None,
         organization: str | None = None,
         project: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
+        safety_identifier: str | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        default_query: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+        max_retries: int = 2,
         ssl_context: ssl.SSLContext | None = None,
         ca_file: str | os.PathLike[str] | None = None,
+        client_cert: str | tuple[str, str] | None = None,
         proxy: str | None = "env",
         allow_insecure: bool = False,
+        log_payloads: bool = False,
     ) -> None:
-        self._api_key = api_key or os.environ.get("OPENAI_API_KEY") or None
-        self._base_url = base_url or os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL
-        self._url = _websocket_url(self._base_url)
-        self._ssl_context = ssl_context
-        if ca_file is not None:
-            if ssl_context is not None:
-                raise ValueError("give ssl_context or ca_file, not both")
-            self._ssl_context = default_context(os.fspath(ca_file))
-        self._proxy = proxy
-        check_proxy(proxy)
-        self._query = dict(query or {})
-        _check_value(self._api_key or "", "the API key")
-        host = urlsplit(self._url).hostname or ""
-        if self._api_key and self._url.startswith("ws:") and not (allow_insecure or is_loopback(host)):
-            raise ValueError(
-                f"the API key would travel in clear to {host}: use wss://, or allow_insecure=True"
-            )
+        _check_numbers(timeout=timeout)
+        if max_retries < 0:
+            raise ValueError("max_retries must not be negative")
         own = {
-            "OpenAI-Organization": organization or os.environ.get("OPENAI_ORG_ID"),
-            "OpenAI-Project": project or os.environ.get("OPENAI_PROJECT_ID"),
+            "OpenAI-Organization": _or_environment(organization, "OPENAI_ORG_ID"),
+            "OpenAI-Project": _or_environment(project, "OPENAI_PROJECT_ID"),
+            "OpenAI-Safety-Identifier": safety_identifier,
         }
         given = {name: value for name, value in own.items() if value}
-        self._headers = _check_headers({**given, **(headers or {})})
+        self._endpoint = Endpoint(
+            base_url or os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL,
+            api_key=_or_environment(api_key, "OPENAI_API_KEY") or None,
+            headers={**given, **(default_headers or {})},
+            query=default_query or {},
+            ssl_context=tls_context(ssl_context, ca_file, client_cert),
+            proxy=proxy,
+            allow_insecure=allow_insecure,
+        )
+        self._timeout = timeout
+        self._max_retries = max_retries
+        self._log_payloads = log_payloads
+        self._deployment: str | None = None  # Azure's name for a model
+        self._is_preview = False  # Azure's preview API: the deployment is in every query, and Beta spoken
+
+    @classmethod
+    def azure(
+        cls,
+        endpoint: str | None = None,
+        deployment: str | None = None,
+        *,
+        api_key: str | None = None,
+        token_provider: Callable[[], str] | None = None,
+        api_version: str | None = None,
+        **options: "Unpack[_AzureOptions]",
+    ) -> "Self":
+        """A client for Azure OpenAI.
+
+        Args:
+            endpoint: The resource, ``https://NAME.openai.azure.com``; default: the environment's
+                ``AZURE_OPENAI_ENDPOINT``.
+            deployment: What `connect` uses as the model; without it, name the deployment there.
+            api_key: Default: the environment's ``AZURE_OPENAI_API_KEY``, unless there is a
+                ``token_provider``.
+            token_provider: Returns a token of Entra ID; called for each connection and request.
+            api_version: For the preview API, for example ``"2025-04-01-preview"``: it speaks the Beta
+                dialect and needs a ``deployment``.  Default: the GA API.
+            options: As in `Client`.
+
+        Raises:
+            ValueError: Something is missing or can't be used.
+        """
+        endpoint = endpoint or os.environ.get("AZURE_OPENAI_ENDPOINT")
+        if not endpoint:
+            raise ValueError("no Azure endpoint: set AZURE_OPENAI_ENDPOINT, or pass endpoint=...")
+        if api_key and token_provider:
+            raise ValueError("give api_key or token_provider, not both")
+        if api_version and not deployment:
+            raise ValueError("the preview API (api_version=...) needs a deployment")
+        key = "" if token_provider else (api_key or os.environ.get("AZURE_OPENAI_API_KEY") or "")
+        if not key and not token_provider:
+            names = "set AZURE_OPENAI_API_KEY, or pass api_key=... or token_provider=..."
+            raise ValueError(f"no Azure key: {names}")
+        preview = {"api-version": api_version, "deployment": deployment} if api_version and deployment else {}
+        own = {"api-key": key} if key else {}
+        options["default_headers"] = {**own, **(options.get("default_headers") or {})}
+        options["default_query"] = {**preview, **(options.get("default_query") or {})}
+        client = cls(
+            api_key=token_provider or "",
+            base_url=_azure_url(endpoint) + ("/openai" if api_version else "/openai/v1"),
+            organization="",
+            project="",
+            **options,
+        )
+        client._deployment = deployment
+        client._is_preview = bool(preview)
+        return client
+
+    @classmethod
+    def local(cls, port: int = _LOCAL_PORT, *, api_key: str = "") -> "Self":
+        """A client for the local server, as ``python -m realtime_sync serve`` runs it.
+
+        For one that your program runs itself, use its address: ``Client(base_url=server.url)``.
+        """
+        return cls(
+            api_key=api_key,
+            base_url=f"http://127.0.0.1:{port}/v1",
+            organization="",
+            project="",
+            proxy=None,
+        )
 
     def __repr__(self) -> str:
-        return f"<Client for {self._base_url.partition('?')[0]}>"  # a query may hold a key
+        return f"<Client for {self._endpoint.base_url.partition('?')[0]}>"  # a query may hold a key
+
+    # --- Sessions ----------------------------------------------------------------------------------
 
     def connect(
         self,
         model: str | None = None,
         *,
+        call_id: str | None = None,
+        intent: Literal["transcription"] | None = None,
+        translation: bool = False,
+        client_secret: str | None = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
-        dialect: Literal["ga", "beta"] = "ga",
+        dialect: Literal["ga", "beta"] | None = None,
+        wait: bool = True,
         connect_timeout: float = 10.0,
         send_timeout: float = 30.0,
         close_timeout: float = 5.0,
@@ -104,17 +214,21 @@ class Client:
         max_buffered: int = 64 * _MIB,
         overflow: Literal["pause", "fail"] = "pause",
     ) -> Session:
-        """Open a session.
-
-        The server may still refuse it once it is open, for example for a wrong key: then the first
-        event is an `events.ErrorEvent`.
+        """Open a session, and wait until the server has begun it.
 
         Args:
             model: The model's name, for example ``"gpt-realtime-2.1"``.
+            call_id: A phone or WebRTC call whose session to join; it has its model already.
+            intent: ``"transcription"`` for a session that only transcribes.
+            translation: A translation session; its model is, for example, ``"gpt-realtime-translate"``.
+            client_secret: An ephemeral secret (``ek_...``) to use in place of the key.
             headers: Further headers for this connection.
             query: Further query parameters for this connection.
-            dialect: ``"beta"`` for servers that speak the API's older form; both forms are read alike.
-            connect_timeout: Seconds for connecting, TLS and the server's answer together.
+            dialect: ``"beta"`` for servers that speak the API's older form, else ``"ga"``; both forms
+                are read alike.
+            wait: Whether to wait for the server's first event, which tells if it really accepts you;
+                ``False`` for servers that say nothing before they are spoken to.
+            connect_timeout: Seconds for connecting, TLS, the server's answer and its first event together.
             send_timeout: Seconds an event may take to be sent before the session is given up.
             close_timeout: Seconds `Session.close` waits at most for the server's goodbye.
             ping_interval: Seconds of silence after which the server is pinged; ``None`` = never.
@@ -125,13 +239,16 @@ class Client:
                 nothing; ``"fail"`` = end the session.
 
         Raises:
-            ConnectionFailed: The server can't be reached, or refuses.
+            ConnectionFailed: The server can't be reached, or refuses, also by an ``error`` in place of
+                the session's first event.
             ValueError: A setting can't be used, or OpenAI's server was asked without a key.
         """
-        if dialect not in ("ga", "beta"):
+        if dialect not in (None, "ga", "beta"):
             raise ValueError(f"dialect {dialect!r}: use 'ga' or 'beta'")
         if overflow not in ("pause", "fail"):
             raise ValueError(f"overflow {overflow!r}: use 'pause' or 'fail'")
+        if intent not in (None, "transcription"):
+            raise ValueError(f"intent {intent!r}: use 'transcription'")
         _check_numbers(
             connect_timeout=connect_timeout,
             send_timeout=send_timeout,
@@ -141,14 +258,22 @@ class Client:
             max_message_size=max_message_size,
             max_buffered=max_buffered,
         )
-        url = self._connect_url({**self._query, **({"model": model} if model else {}), **(query or {})})
-        request_headers = self._request_headers(_check_headers(headers or {}), dialect)
-        redact = _redactor(request_headers)
+        deadline = time.monotonic() + connect_timeout
+        spoken = dialect or ("beta" if self._is_preview else "ga")
+        model = self._model(model, call_id)
+        given = {"model": model, "call_id": call_id, "intent": intent}
+        url = self._endpoint.websocket_url(
+            "/realtime/translations" if translation else "/realtime",
+            {**{name: value for name, value in given.items() if value}, **(query or {})},
+        )
+        beta = {"OpenAI-Beta": "realtime=v1"} if spoken == "beta" and not self._is_preview else {}
+        request_headers = self._headers(beta, headers or {}, secret=client_secret)
+        redact = self._endpoint.redactor(request_headers, (query or {}).items())
         transport = open_transport(
             url,
             headers=request_headers,
-            ssl_context=self._ssl_context,
-            proxy=self._proxy,
+            ssl_context=self._endpoint.ssl_context,
+            proxy=self._endpoint.proxy_setting,
             connect_timeout=connect_timeout,
             redact=redact,
             max_message_size=max_message_size,
@@ -156,50 +281,165 @@ class Client:
             ping_timeout=ping_timeout,
             send_timeout=send_timeout,
         )
-        return Session(
+        session = Session(
             transport,
-            dialect=dialect,
+            dialect=spoken,
             max_buffered=max_buffered,
             overflow=overflow,
             close_timeout=close_timeout,
             redact=redact,
+            name=f"{urlsplit(url).hostname} ({model or call_id or self._deployment or 'no model named'})",
+            log_payloads=self._log_payloads,
+        )
+        if wait:
+            _wait_until_begun(session, deadline, redact)
+        session.log_begin()
+        return session
+
+    def _model(self, model: str | None, call_id: str | None) -> str | None:
+        """What to ask for as the model.
+
+        Raises:
+            ValueError: It is settled already.
+        """
+        if model and call_id:
+            raise ValueError("give model or call_id, not both: a call has its model")
+        if model and self._deployment:
+            raise ValueError("give deployment or model, not both: they are two names for one thing")
+        if self._deployment and not self._is_preview and not call_id:
+            return self._deployment
+        return model
+
+    def _headers(self, *more: Mapping[str, str], secret: str | None = None) -> list[tuple[str, str]]:
+        headers = self._endpoint.headers(*more, secret=secret)
+        is_openai = self._endpoint.base_url.startswith(_DEFAULT_URL)
+        if is_openai and not any(name.lower() == "authorization" for name, _ in headers):
+            raise ValueError("no API key: set OPENAI_API_KEY, or pass api_key=...")
+        return headers
+
+    # --- The HTTP half -------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _rest(self) -> "Rest":
+        from .rest import Rest  # only here: most programs need no HTTP, and importing it takes long
+
+        return Rest(
+            self._endpoint,
+            self._headers,
+            prefix="/realtimeapi" if self._is_preview else "/realtime",
+            timeout=self._timeout,
+            max_retries=self._max_retries,
         )
 
-    def _connect_url(self, query: Mapping[str, str]) -> str:
-        for name, value in query.items():
-            _check_text(f"{name}{value}", f"the query parameter {name!r}")
-        parts = urlsplit(self._url)
-        pairs = [*parse_qsl(parts.query, keep_blank_values=True), *query.items()]
-        return urlunsplit(parts._replace(query=urlencode(pairs, quote_via=quote)))
+    @property
+    def client_secrets(self) -> "ClientSecrets":
+        """``POST /realtime/client_secrets``: ephemeral secrets for browsers and phones"""
+        return self._rest.client_secrets
 
-    def _request_headers(self, headers: Mapping[str, str], dialect: str) -> list[tuple[str, str]]:
-        own = {"User-Agent": f"realtime_sync/{__version__}"}
-        if self._api_key:
-            own["Authorization"] = f"Bearer {self._api_key}"
-        if dialect == "beta":
-            own["OpenAI-Beta"] = "realtime=v1"
-        merged: dict[str, tuple[str, str]] = {}  # by lower-case name: the last to set one wins
-        for name, value in [*own.items(), *self._headers.items(), *headers.items()]:
-            merged[name.lower()] = (name, value)
-        if self._base_url == _DEFAULT_URL and "authorization" not in merged:
-            raise ValueError("no API key: set OPENAI_API_KEY, or pass api_key=...")
-        return list(merged.values())
+    @property
+    def calls(self) -> "Calls":
+        """``POST /realtime/calls``: WebRTC and phone calls"""
+        return self._rest.calls
+
+    @property
+    def translations(self) -> "Translations":
+        """``POST /realtime/translations/client_secrets``: secrets for translation sessions"""
+        return self._rest.translations
+
+    @property
+    def sessions(self) -> "Sessions":
+        """``POST /realtime/sessions``: ephemeral secrets in the Beta dialect"""
+        return self._rest.sessions
+
+    @property
+    def transcription_sessions(self) -> "TranscriptionSessions":
+        """``POST /realtime/transcription_sessions``: the same for transcription"""
+        return self._rest.transcription_sessions
+
+    def close(self) -> None:
+        """Give the HTTP connections back.  Sessions stay open."""
+        if "_rest" in vars(self):
+            self._rest.close()
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _or_environment(given: Any, name: str) -> Any:
+    """What was given, also if it is empty; else what the environment has."""
+    return os.environ.get(name) if given is None else given
+
+
+def _azure_url(endpoint: str) -> str:
+    """The root of an Azure resource.
+
+    Raises:
+        ValueError: It is more or less than that.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+        raise ValueError("the Azure endpoint must be like https://NAME.openai.azure.com")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("the Azure endpoint must end after the host: the path is added here")
+    return endpoint.rstrip("/")
+
+
+def _wait_until_begun(session: Session, deadline: float, redact: Redact) -> None:
+    """Wait for the first event.  Servers accept a connection before they look at the key.
+
+    Raises:
+        ConnectionFailed: It is an error, or does not come.
+    """
+    try:
+        first = session.wait_for_first_event(max(deadline - time.monotonic(), 0.0))
+    except ConnectionClosed as closed:
+        reason = f": {closed.reason}" if closed.reason else ""
+        raise ConnectionFailed(
+            f"the server ended the session at once, with code {closed.code}{reason}"
+        ) from closed
+    except BaseException:  # Ctrl-C
+        session.close()
+        raise
+    if first is None:
+        session.close()
+        raise ConnectionFailed("the server accepted the connection, but began no session in time")
+    if isinstance(first, ErrorEvent):
+        session.close()
+        details = without_secrets(first.error, redact)
+        said = details.message or details.code or details.type
+        raise ConnectionFailed(f"the server refused the session: {said}", error=details)
+
+
+def _check_numbers(**numbers: float | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be more than 0")
 
 
 def connect(
     model: str | None = None,
     *,
-    api_key: str | None = None,
+    api_key: ApiKey | None = None,
     base_url: str | None = None,
     organization: str | None = None,
     project: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    query: Mapping[str, str] | None = None,
+    safety_identifier: str | None = None,
     ssl_context: ssl.SSLContext | None = None,
     ca_file: str | os.PathLike[str] | None = None,
+    client_cert: str | tuple[str, str] | None = None,
     proxy: str | None = "env",
     allow_insecure: bool = False,
-    dialect: Literal["ga", "beta"] = "ga",
+    log_payloads: bool = False,
+    call_id: str | None = None,
+    intent: Literal["transcription"] | None = None,
+    translation: bool = False,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    dialect: Literal["ga", "beta"] | None = None,
+    wait: bool = True,
     connect_timeout: float = 10.0,
     send_timeout: float = 30.0,
     close_timeout: float = 5.0,
@@ -215,16 +455,23 @@ def connect(
         base_url=base_url,
         organization=organization,
         project=project,
-        headers=headers,
-        query=query,
+        safety_identifier=safety_identifier,
         ssl_context=ssl_context,
         ca_file=ca_file,
+        client_cert=client_cert,
         proxy=proxy,
         allow_insecure=allow_insecure,
+        log_payloads=log_payloads,
     )
     return client.connect(
         model,
+        call_id=call_id,
+        intent=intent,
+        translation=translation,
+        headers=headers,
+        query=query,
         dialect=dialect,
+        wait=wait,
         connect_timeout=connect_timeout,
         send_timeout=send_timeout,
         close_timeout=close_timeout,
@@ -234,60 +481,3 @@ def connect(
         max_buffered=max_buffered,
         overflow=overflow,
     )
-
-
-def _websocket_url(base_url: str) -> str:
-    """The address of the WebSocket below a base URL, query kept.
-
-    Raises:
-        ValueError: It is no such URL, or has a user name or password in it.
-    """
-    _check_text(base_url, "base_url")
-    parts = urlsplit(base_url)
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise ValueError("base_url must be like https://host/v1 or ws://host:port/v1")
-    if "@" in parts.netloc:
-        raise ValueError("base_url holds a user name or password; pass the key as api_key")
-    parts.port  # noqa: B018  # raises ValueError for a port that is no number
-    path = quote(parts.path.rstrip("/") + "/realtime", safe="/%:@!$&'()*+,;=~-._")
-    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
-
-
-def _check_text(text: str, what: str) -> None:
-    """Refuse what could end a header or a request line early and begin another; never quotes it."""
-    if _CONTROL.search(text):
-        raise ValueError(f"{what} holds a line break or another control character")
-
-
-def _check_value(text: str, what: str) -> None:
-    _check_text(text, what)
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise ValueError(f"{what} holds characters that HTTP can't carry") from None
-
-
-def _check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not the name of a header")
-        _check_value(value, f"the header {name}")
-    return dict(headers)
-
-
-def _redactor(headers: list[tuple[str, str]]) -> Redact:
-    """A function that takes the secrets of these headers out of a text, should a server repeat them."""
-    secrets = [value.removeprefix("Bearer ") for name, value in headers if name.lower() in _SECRET_HEADERS]
-
-    def redact(text: str) -> str:
-        for secret in filter(None, secrets):
-            text = text.replace(secret, "***")
-        return text
-
-    return redact
-
-
-def _check_numbers(**numbers: float | None) -> None:
-    for name, value in numbers.items():
-        if value is not None and not value > 0:
-            raise ValueError(f"{name} must be more than 0")

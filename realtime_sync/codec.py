@@ -16,7 +16,7 @@ from .events import CLIENT_EVENTS, SERVER_EVENTS, ClientEvent, ServerEvent, Unkn
 from .frames import Binary, Message
 from .mend import mend
 
-__all__ = ["Deviation", "decode", "decode_client", "encode"]
+__all__ = ["Deviation", "decode", "decode_client", "encode", "parse", "plain"]
 
 E = TypeVar("E", bound=ServerEvent | ClientEvent)
 
@@ -98,14 +98,14 @@ def _shown(value: object) -> str:
     return "a dict without one" if isinstance(value, Mapping) else type(value).__name__
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
     """What msgspec asks about a class that it doesn't know."""
     if isinstance(value, UnknownObject):
         return value.data
     raise TypeError(f"can't send a {type(value).__name__} as JSON")
 
 
-_encoder = msgspec.json.Encoder(enc_hook=_plain)
+_encoder = msgspec.json.Encoder(enc_hook=plain)
 
 
 class _Family(Generic[E]):
@@ -125,7 +125,7 @@ class _Family(Generic[E]):
     def _decode_tolerantly(self, data: bytes | str, report: Report | None) -> E | UnknownEvent:
         frame = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
         try:
-            value, flaw = _parse(frame)
+            value, flaw = parse(frame)
         except UnicodeDecodeError:
             return UnknownEvent("", frame, "invalid UTF-8")
         except RecursionError:
@@ -152,7 +152,7 @@ class _Family(Generic[E]):
         return event
 
 
-def _parse(frame: bytes) -> tuple[Any, str | None]:
+def parse(frame: bytes) -> tuple[Any, str | None]:
     """The frame as plain objects, and what is odd about it.
 
     Python's own parser is the second try, because it takes what some servers send and msgspec

@@ -15,13 +15,13 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from msgspec import Struct
 
 from .exceptions import ConnectionFailed
 
-__all__ = ["check_proxy", "dial", "find_proxy", "is_loopback"]
+__all__ = ["ProxyUrl", "check_proxy", "dial", "find_proxy", "is_loopback", "parse_proxy"]
 
 _MAX_HEAD = 65536  # bytes of a proxy's answer up to its blank line
 _SHOWN = 80  # bytes of an answer that is not HTTP, in an error's text
@@ -47,7 +47,7 @@ _STATUS_LINE = re.compile(r"HTTP/\d\.\d (\d{3})(|\s.*)$")
 _T = TypeVar("_T")
 
 
-class _Proxy(Struct, frozen=True):
+class ProxyUrl(Struct, frozen=True):
     """A proxy's URL, taken apart.  Shows itself without the credentials."""
 
     scheme: str
@@ -71,9 +71,11 @@ class _Proxy(Struct, frozen=True):
 
     def redact(self, text: str) -> str:
         """The text without the credentials, should the proxy repeat them."""
-        for secret in (self.token(), self.password or self.user):
-            if secret:
-                text = text.replace(secret, "***")
+        secret = self.password or self.user or ""
+        in_urls = [quote(secret, safe=safe, errors="surrogateescape") for safe in ("", ":", "/:")]
+        for form in (self.token(), secret, *in_urls):
+            if form:
+                text = text.replace(form, "***")
         return text
 
 
@@ -107,7 +109,7 @@ def dial(
     if url is None:
         sock = _connect(host, port, deadline)
     else:
-        via = _parse(url, "proxy")
+        via = parse_proxy(url, "proxy")
         if not _PLAIN_HOST.fullmatch(host := _ascii(host)):
             raise ConnectionFailed(f"no address is known for the host {host!r}: it is no host name")
         through = _through_socks if via.scheme in _SOCKS else _through_http
@@ -160,7 +162,7 @@ def check_proxy(setting: str | None) -> None:
     Raises:
         ValueError: It is not the URL of a proxy, or needs a package that is not installed.
     """
-    if setting is not None and setting != "env" and _parse(setting, "proxy").scheme in _SOCKS:
+    if setting is not None and setting != "env" and parse_proxy(setting, "proxy").scheme in _SOCKS:
         _socks_package()
 
 
@@ -177,7 +179,7 @@ def find_proxy(secure: bool, host: str, port: int, setting: str | None) -> str |
         return None
     if setting == "env":
         return None if is_loopback(host) else _environment_proxy(secure, host, port)
-    _parse(setting, "proxy")
+    parse_proxy(setting, "proxy")
     return setting
 
 
@@ -199,11 +201,11 @@ def _environment_proxy(secure: bool, host: str, port: int) -> str | None:
     if kind not in proxies or any(proxy_bypass_environment(name, proxies) for name in names):
         return None
     url = proxies[kind] if "://" in proxies[kind] else f"http://{proxies[kind]}"
-    _parse(url, f"the environment's {kind}_proxy")
+    parse_proxy(url, f"the environment's {kind}_proxy")
     return url
 
 
-def _parse(url: str, source: str) -> _Proxy:
+def parse_proxy(url: str, source: str) -> ProxyUrl:
     """Take a proxy's URL apart.  ``source`` says in an error where the URL is from.
 
     Raises:
@@ -227,7 +229,7 @@ def _parse(url: str, source: str) -> _Proxy:
     )
     if parts.scheme in _SOCKS and not all(_fits_socks(text) for text in (user, password)):
         raise ValueError(f"{source}: SOCKS takes only user and password of at most 255 ASCII characters")
-    return _Proxy(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], user, password)
+    return ProxyUrl(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], user, password)
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
@@ -370,7 +372,7 @@ def _left(deadline: float) -> float:
 # --- Through a proxy --------------------------------------------------------------------------------
 
 
-def _no_way(target: str, proxy: _Proxy, error: Exception) -> ConnectionFailed:
+def _no_way(target: str, proxy: ProxyUrl, error: Exception) -> ConnectionFailed:
     """The error for a proxy that was there, and then was no use."""
     if isinstance(error, TimeoutError):
         return ConnectionFailed(f"could not connect to {target}: no answer in time from the proxy {proxy}")
@@ -378,7 +380,7 @@ def _no_way(target: str, proxy: _Proxy, error: Exception) -> ConnectionFailed:
     return ConnectionFailed(f"could not connect to {target} through the proxy {proxy}: {reason}")
 
 
-def _through_http(proxy: _Proxy, host: str, port: int, deadline: float) -> socket.socket:
+def _through_http(proxy: ProxyUrl, host: str, port: int, deadline: float) -> socket.socket:
     """Have an HTTP proxy make the connection.
 
     Raises:
@@ -398,14 +400,14 @@ def _through_http(proxy: _Proxy, host: str, port: int, deadline: float) -> socke
     return sock
 
 
-def _connect_request(target: str, proxy: _Proxy) -> bytes:
+def _connect_request(target: str, proxy: ProxyUrl) -> bytes:
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if token := proxy.token():
         lines.append(f"Proxy-Authorization: Basic {token}")
     return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
-def _read_head(sock: socket.socket, proxy: _Proxy, deadline: float) -> bytes:
+def _read_head(sock: socket.socket, proxy: ProxyUrl, deadline: float) -> bytes:
     """The proxy's answer up to its blank line, and not a byte more: the server may already be speaking.
 
     Raises:
@@ -430,7 +432,7 @@ def _read_head(sock: socket.socket, proxy: _Proxy, deadline: float) -> bytes:
     return head
 
 
-def _check_answer(head: bytes, proxy: _Proxy) -> None:
+def _check_answer(head: bytes, proxy: ProxyUrl) -> None:
     """Go on if the proxy agreed.
 
     Raises:
@@ -451,12 +453,12 @@ def _check_answer(head: bytes, proxy: _Proxy) -> None:
     )
 
 
-def _not_a_proxy(head: bytes, proxy: _Proxy) -> ConnectionFailed:
+def _not_a_proxy(head: bytes, proxy: ProxyUrl) -> ConnectionFailed:
     start = proxy.redact(head.decode("latin-1"))[:_SHOWN]
     return ConnectionFailed(f"{proxy} is not an HTTP proxy: it answered {start!r}")
 
 
-def _through_socks(proxy: _Proxy, host: str, port: int, deadline: float) -> socket.socket:
+def _through_socks(proxy: ProxyUrl, host: str, port: int, deadline: float) -> socket.socket:
     """Have a SOCKS proxy make the connection.
 
     Raises:

@@ -3,7 +3,24 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["ConnectionClosed", "ConnectionFailed", "ProtocolError", "RealtimeError"]
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConflictError",
+    "ConnectionClosed",
+    "ConnectionFailed",
+    "InvalidWebhookSignature",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "ProtocolError",
+    "RateLimitError",
+    "RealtimeError",
+    "ServerError",
+    "error_of_status",
+]
 
 
 class RealtimeError(Exception):
@@ -17,6 +34,7 @@ class ConnectionFailed(RealtimeError):
         status: HTTP status of the answer, or ``None`` if there was none.
         headers: Headers of the answer, names in lower case.
         body: The answer's first 64 KiB.
+        error: The `events.ErrorDetails` that the server gave in place of a session, or ``None``.
     """
 
     def __init__(
@@ -26,11 +44,13 @@ class ConnectionFailed(RealtimeError):
         status: int | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        error: Any = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
         self.body = body
+        self.error = error
 
 
 # Close codes after which a new connection may do better: going away, lost, server trouble.
@@ -105,3 +125,119 @@ class ProtocolError(RealtimeError):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class InvalidWebhookSignature(RealtimeError):
+    """A webhook can't be trusted: it is unsigned, signed with another secret, changed, too old or too new.
+
+    The text says which, and quotes neither the secret nor a signature.
+    """
+
+
+# --- HTTP -------------------------------------------------------------------------------------------
+
+
+class APIError(RealtimeError):
+    """An HTTP request came to nothing.  The subclass tells what kind of failure it was.
+
+    Attributes:
+        message: What the server said, or what went wrong.
+        status: HTTP status of the answer, or ``None`` if there was none.
+        code, type, param: What the server named them, or ``None``; ``param`` is the field at fault.
+        request_id: The server's name for the request, which its support asks for; or ``None``.
+        headers: Headers of the answer, names in lower case.
+        body: The answer's first 64 KiB.
+        retry_after: Seconds to wait before trying again, if the server said so; else ``None``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        type: str | None = None,  # noqa: A002  # the wire's name
+        param: str | None = None,
+        request_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.type = type
+        self.param = param
+        self.request_id = request_id
+        self.headers = dict(headers or {})
+        self.body = body
+        self.retry_after = retry_after
+
+    @property
+    def fatal(self) -> bool:
+        """Whether the next request would meet the same: no quota, no such key."""
+        return self.code in _FATAL_ERRORS or self.type in _FATAL_ERRORS
+
+    def __str__(self) -> str:
+        text = self.message if self.status is None else f"HTTP {self.status}: {self.message}"
+        details = [f"code {self.code}"] if self.code else []
+        if self.param and self.param not in self.message:
+            details.append(f"param {self.param}")
+        if self.retry_after is not None:
+            details.append(f"try again in {self.retry_after:g} s")
+        if self.request_id:
+            details.append(f"request {self.request_id}")
+        return f"{text} ({', '.join(details)})" if details else text
+
+
+class BadRequestError(APIError):
+    """400, 422: the request is not as it should be.  ``param`` names the field, if the server knows it."""
+
+
+class AuthenticationError(APIError):
+    """401: no key, or a wrong one."""
+
+
+class PermissionDeniedError(APIError):
+    """403: the key may not do this."""
+
+
+class NotFoundError(APIError):
+    """404: no such address, call or model; a call that is over is not found either."""
+
+
+class ConflictError(APIError):
+    """409: something else is being done to the same thing."""
+
+
+class RateLimitError(APIError):
+    """429: too many requests, or the quota is used up.  ``retry_after`` says when to come back."""
+
+
+class ServerError(APIError):
+    """5xx: trouble on the server's side."""
+
+
+class APIConnectionError(APIError):
+    """There was no answer.  The text says if the request may have been carried out all the same."""
+
+
+class APITimeoutError(APIConnectionError):
+    """There was no answer in time."""
+
+
+_BY_STATUS: dict[int, type[APIError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: BadRequestError,
+    429: RateLimitError,
+}
+
+
+def error_of_status(status: int) -> type[APIError]:
+    """The class of error for an HTTP status."""
+    return ServerError if status >= 500 else _BY_STATUS.get(status, APIError)

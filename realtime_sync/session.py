@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import queue
+import re
 import secrets
 import threading
 import time
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from . import calls
 from .codec import Deviation, decode_messages, encode
@@ -31,7 +32,7 @@ from .events import (
     TranscriptionSessionUpdated,
 )
 from .exceptions import ConnectionClosed
-from .frames import Message
+from .frames import Binary, Message
 from .inbox import Inbox
 from .transport import Closure, Redact, Transport
 from .visitor import Visitor
@@ -39,10 +40,11 @@ from .visitor import Visitor
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-__all__ = ["Session", "Stats"]
+__all__ = ["Session", "Stats", "without_secrets"]
 
 _log = logging.getLogger("realtime_sync")
 _E = TypeVar("_E", bound=ServerEvent)
+_R = TypeVar("_R", bound=Struct)
 _ANNOUNCEMENTS = (
     SessionCreated,
     SessionUpdated,
@@ -51,6 +53,13 @@ _ANNOUNCEMENTS = (
 )
 _NOTED = {ErrorEvent, *_ANNOUNCEMENTS}
 _AFTERMATH = 5.0  # seconds that the reader may take to end once the connection is dead; it takes milliseconds
+# What the settings in an event hold that is nothing for a log: of MCP servers, and the ephemeral secret.
+_CREDENTIALS = re.compile(
+    r'"(authorization|headers|client_secret)"\s*:\s*'
+    r'(?:"(?:[^"\\]|\\.)*"|\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\})'
+)
+_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LONGEST_PAYLOAD = 2000  # characters of an event in the log
 _AT_EXIT = 0.5  # seconds that goodbyes may take, together, when a program ends without closing
 
 
@@ -95,6 +104,8 @@ class Session:
         overflow: str,
         close_timeout: float,
         redact: Redact,
+        name: str = "",
+        log_payloads: bool = False,
     ) -> None:
         self._transport = transport
         self._dialect = dialect
@@ -104,14 +115,18 @@ class Session:
         self._events_in = 0
         self._close_timeout = close_timeout
         self._redact = redact
+        self._name = name  # of the server and model, for the log
+        self._log_payloads = log_payloads
         self._inbox = Inbox(max_buffered)
         self._config: SessionConfig | None = None
         self._last_error: ErrorEvent | None = None
+        self._first_event: ServerEvent | None = None
         self._last_event: ServerEvent | None = None
         self._deviations: Counter[str] = Counter()
         self._id_prefix = f"event_{secrets.token_hex(4)}_"
         self._ids = itertools.count(1)
         self._closure: Closure | None = None
+        self._begun = threading.Event()  # set by the reader when the first event is there, or the end
         self._ended = threading.Event()  # set by the reader when it is done and `_closure` is known
         # Lets one of several threads that call `close` be the one that says goodbye.
         self._close_lock = threading.Lock()
@@ -146,7 +161,9 @@ class Session:
             self._ended_at = time.monotonic()
             self._inbox.finish()
             self._ended.set()
+            self._begun.set()
             _open_sessions.discard(self)
+            self._log_end()
 
     def _wait_for_room(self) -> None:
         """The user has not taken what came: make the server wait, or end the session."""
@@ -165,6 +182,13 @@ class Session:
         self._last_event = events[-1]
         self._inbox.put(events, sum(map(len, messages)))
         self._events_in += len(events)
+        if self._first_event is None:
+            self._first_event = events[0]
+            self._begun.set()
+        if _log.isEnabledFor(logging.DEBUG):
+            for event, message in zip(events, messages, strict=True):
+                frame = message.payload if isinstance(message, Binary) else message
+                self._log_event("received", event.type, event.event_id, frame)
 
     def _note(self, events: list[ServerEvent]) -> None:
         """Keep what the session itself wants to know of its events."""
@@ -179,10 +203,57 @@ class Session:
         kind = f"{deviation.event}{deviation.path}: {deviation.problem}"
         self._deviations[kind] += 1
         if self._deviations[kind] == 1:
-            frame = self._redact(deviation.frame.decode("utf-8", "replace"))[:200]
+            frame = self._payload(deviation.frame)[:200]
             _log.warning("the server deviates from the specification: %s, in %s", kind, frame)
 
+    def _log_event(self, verb: str, kind: str, event_id: str | None, frame: bytes) -> None:
+        """Write one line about an event, with the event itself if that is wanted."""
+        payload = ""
+        if self._log_payloads:
+            text = self._payload(frame)
+            payload = f": {text[:_LONGEST_PAYLOAD]}{'...' if len(text) > _LONGEST_PAYLOAD else ''}"
+        name = self._line(f"{kind} {event_id}")
+        _log.debug("%s %s, %d bytes%s", verb, name, len(frame), payload)
+
+    def _line(self, text: str) -> str:
+        """A text of the server's for one line of the log: without secrets, and without line breaks."""
+        return _BREAKS.sub(lambda found: ascii(found[0])[1:-1], self._redact(text))
+
+    def _payload(self, frame: bytes) -> str:
+        """An event for the log."""
+        return self._line(_CREDENTIALS.sub(r'"\1":"***"', frame.decode("utf-8", "replace")))
+
+    def log_begin(self) -> None:
+        """Write the line about the beginning, once it is known which session it is."""
+        _log.info("session %s with %s opened", self._line(self.id or "without id"), self._name)
+
+    def _log_end(self) -> None:
+        closure, stats = self._closure, self.stats
+        _log.info(
+            "session %s with %s closed by the %s: code %s%s, %.1f s, %d events in, %d out",
+            self._line(self.id or "without id"),
+            self._name,
+            closure.by if closure else "network",
+            closure.code if closure else 1006,
+            self._line(f" ({closure.reason})") if closure and closure.reason else "",
+            stats.seconds,
+            stats.events_in,
+            stats.events_out,
+        )
+
     # --- Receiving ---------------------------------------------------------------------------------
+
+    def wait_for_first_event(self, timeout: float) -> ServerEvent | None:
+        """Wait for the server's first event, without taking it; ``None`` if there was none in time.
+
+        Raises:
+            ConnectionClosed: The session ended without any.
+        """
+        if not self._begun.wait(timeout):
+            return None
+        if self._first_event is None:
+            raise self._closed_error()
+        return self._first_event
 
     def next_event(self, timeout: float | None = None) -> ServerEvent:
         """Wait for the next event, in the order the server sent them.
@@ -271,6 +342,9 @@ class Session:
         """
         event, event_id = self._named(event)
         payload = encode(event)
+        if _log.isEnabledFor(logging.DEBUG):
+            kind = event.type if isinstance(event, ClientEvent) else event["type"]
+            self._log_event("sent", kind, event_id, payload)
         try:
             self._transport.send(payload, event)
         except OSError as error:
@@ -391,7 +465,8 @@ class Session:
         return self._ended.is_set()
 
     def __repr__(self) -> str:
-        return f"<Session {self.id or 'without id'}, {'closed' if self.closed else 'open'}>"
+        name = self._line(self.id or "without id")
+        return f"<Session {name}, {'closed' if self.closed else 'open'}>"
 
     # --- Closing -----------------------------------------------------------------------------------
 
@@ -445,12 +520,13 @@ class Session:
     def _closed_error(self) -> ConnectionClosed:
         """A new error for the end of the session: each thread raises its own."""
         closure = self._closure or Closure(1006, "", by="network")
+        last_error = self._last_error
         error = ConnectionClosed(
             closure.code,
-            closure.reason,
+            self._redact(closure.reason),
             clean=closure.clean,
             by=closure.by,
-            last_error=self._last_error,
+            last_error=last_error and without_secrets(last_error, self._redact),
             unsent=self._transport.unsent(),
         )
         error.__cause__ = closure.cause
@@ -466,6 +542,19 @@ class Session:
         self._close_lock, self._close_begun = threading.Lock(), True
         self._ended = threading.Event()
         self._ended.set()
+        self._begun = self._ended
+
+
+def without_secrets(struct: _R, redact: Redact) -> _R:
+    """A copy of a struct, and of those in it, with the secrets taken out of its texts."""
+    changes: dict[str, Any] = {}
+    for name in struct.__struct_fields__:
+        value = getattr(struct, name)
+        if isinstance(value, str):
+            changes[name] = redact(value)
+        elif isinstance(value, Struct):
+            changes[name] = without_secrets(value, redact)
+    return structs.replace(struct, **changes)
 
 
 # --- The end of the process, and its children -----------------------------------------------------------

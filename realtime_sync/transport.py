@@ -28,6 +28,7 @@ __all__ = ["Closure", "Redact", "Transport", "default_context", "open_transport"
 
 _MAX_HEAD = 65536  # bytes of the handshake's answer up to its blank line
 _MAX_BODY = 65536  # bytes kept of a refusal's body
+_LONGEST_SECRET = 4096  # bytes
 _GOODBYE = 1.0  # seconds to answer the server's close frame
 _FRAGMENT = 256 * 1024  # bytes of a message per frame, so that answers to pings can go between
 
@@ -405,12 +406,13 @@ class _HandshakeSocket:
             text += f": {detail}"
         elif status < 300:
             text += "; this address is not a WebSocket server"
-        return ConnectionFailed(text, status=status, headers=headers, body=body.encode())
+        return ConnectionFailed(text, status=status, headers=headers, body=body.encode()[:_MAX_BODY])
 
     def _read_body(self, headers: dict[str, str]) -> bytes:
         """The body, as far as it comes in time, up to its length or our limit."""
         length = headers.get("content-length", "")
-        wanted = min(int(length), _MAX_BODY) if length.isdecimal() else _MAX_BODY
+        most = _MAX_BODY + _LONGEST_SECRET  # so that a secret at the end is whole, and known
+        wanted = min(int(length), most) if length.isdecimal() else most
         body = self.rest
         chunked = "chunked" in headers.get("transfer-encoding", "").lower()
         with contextlib.suppress(OSError):
@@ -425,7 +427,7 @@ class _HandshakeSocket:
         """The error for an answer that is not HTTP, or is no proper WebSocket handshake."""
         if not self._answer:
             return ConnectionFailed("the server hung up without an answer; is it a WebSocket server?")
-        start = self._redact(self._answer[:80].decode("latin-1"))
+        start = self._redact(self._answer.decode("latin-1"))[:80]  # in this order: half a key is a secret too
         return ConnectionFailed(f"this is not a WebSocket server: it answered {start!r}")
 
 

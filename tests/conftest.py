@@ -1,5 +1,6 @@
 """Fixtures for all tests: a certificate authority, sessions that are closed, and a clean environment."""
 
+import gc
 import os
 import ssl
 from collections.abc import Callable, Iterator
@@ -8,10 +9,35 @@ from typing import Any
 import pytest
 import trustme
 from scripted import ScriptedServer
+from secrets_watch import watch
 
 import realtime_sync as rt
 
 Open = Callable[..., rt.Session]
+
+watch.install()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_secret_was_shown() -> Iterator[None]:
+    """Look, at the end of the run, also at the errors that are still there."""
+    yield
+    gc.collect()
+    watch.look_at_living_errors()
+    complain_of_leaks()
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_shown() -> Iterator[None]:
+    """Fail soon when a secret was shown.  The text says by which test, which may be an earlier one."""
+    yield
+    complain_of_leaks()
+
+
+def complain_of_leaks() -> None:
+    """Fail if a secret was shown since the last time."""
+    if leaks := watch.take():
+        pytest.fail("secrets were shown:\n" + "\n".join(leaks), pytrace=False)
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +76,7 @@ def open_session(client_tls: ssl.SSLContext) -> Iterator[Open]:
     sessions: list[rt.Session] = []
 
     def open_session(server: ScriptedServer, **options: Any) -> rt.Session:
+        options.setdefault("wait", False)  # scripted servers say nothing by themselves
         session = rt.connect(base_url=server.url, ssl_context=client_tls, **options)
         sessions.append(session)
         return session

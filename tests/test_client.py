@@ -1,6 +1,7 @@
 """`Client` and `connect`: where and who, and what is refused before anything is sent."""
 
 import inspect
+import logging
 import ssl
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import pytest
 import trustme
 from conftest import Open
-from scripted import Caller, Script, ScriptedServer, idle
+from scripted import CREATED, DEADLINE, Caller, Script, ScriptedServer, collect, idle
 
 import realtime_sync as rt
+from realtime_sync.local import LocalServer
 
 
 def keep_request(requests: list[str]) -> Script:
@@ -52,7 +54,7 @@ def test_request(open_session: Open) -> None:
         headers={"X-Mine": "1", "user-agent": "me"},
         query={"a": "b c&d"},
     )
-    assert request.startswith("GET /v1/realtime?a=b%20c%26d&model=gpt-realtime-2.1 HTTP/1.1\r\n")
+    assert request.startswith("GET /v1/realtime?model=gpt-realtime-2.1&a=b%20c%26d HTTP/1.1\r\n")
     headers = headers_of(request)
     assert headers["authorization"] == "Bearer sk-1"
     assert headers["openai-organization"] == "org"
@@ -67,8 +69,10 @@ def test_connection_settings_come_last() -> None:
     requests: list[str] = []
 
     with ScriptedServer(keep_request(requests)) as server:
-        client = rt.Client(base_url=server.url, headers={"X-A": "1", "X-B": "1"}, query={"q": "1"})
-        client.connect("m", headers={"x-a": "2"}, query={"q": "2"}).close()
+        client = rt.Client(
+            base_url=server.url, default_headers={"X-A": "1", "X-B": "1"}, default_query={"q": "1"}
+        )
+        client.connect("m", headers={"x-a": "2"}, query={"q": "2"}, wait=False).close()
     assert "?q=2&model=m " in requests[0]
     headers = headers_of(requests[0])
     assert (headers["x-a"], headers["x-b"]) == ("2", "1")
@@ -113,7 +117,8 @@ def test_path(path: str, expected: str, open_session: Open) -> None:
 )
 def test_schemes(base_url: str | None, start: str) -> None:
     """HTTP and WebSocket addresses are both understood; the default is OpenAI's."""
-    assert rt.Client(api_key="sk-1", base_url=base_url)._url.startswith(start)
+    client = rt.Client(api_key="sk-1", base_url=base_url)
+    assert client._endpoint.websocket_url("/realtime", {}).startswith(start)
 
 
 @pytest.mark.parametrize(
@@ -197,11 +202,15 @@ def test_the_key_is_not_shown(open_session: Open) -> None:
 
 
 def test_connect_takes_all_settings() -> None:
-    """`connect` has the arguments of `Client` and of `Client.connect`, with the same defaults."""
+    """`connect` has the arguments of `Client` and of `Client.connect`, with the same defaults.
+
+    All but those that make sense only for several connections, or for the HTTP half.
+    """
     own = inspect.signature(rt.connect).parameters
+    others = {"self", "default_headers", "default_query", "timeout", "max_retries", "client_secret"}
     for method in (rt.Client, rt.Client.connect):
         for name, parameter in inspect.signature(method).parameters.items():
-            if name != "self":
+            if name not in others:
                 assert own[name].default == parameter.default
                 assert own[name].annotation == parameter.annotation
 
@@ -210,7 +219,7 @@ def test_own_context(client_tls: ssl.SSLContext, server_tls: ssl.SSLContext | No
     """An `ssl.SSLContext` of the user's is used for `wss`."""
 
     with ScriptedServer(idle, server_tls) as server:
-        rt.Client(base_url=server.url, ssl_context=client_tls).connect().close()
+        rt.Client(base_url=server.url, ssl_context=client_tls).connect(wait=False).close()
 
 
 def test_a_file_of_certificates(authority: trustme.CA, tmp_path: Path) -> None:
@@ -219,7 +228,7 @@ def test_a_file_of_certificates(authority: trustme.CA, tmp_path: Path) -> None:
     authority.issue_cert("localhost").configure_cert(context)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     with ScriptedServer(idle, context) as server:
-        rt.connect(base_url=server.url, ca_file=tmp_path / "ca.pem").close()
+        rt.connect(base_url=server.url, ca_file=tmp_path / "ca.pem", wait=False).close()
 
 
 def test_bad_certificate_settings(client_tls: ssl.SSLContext, tmp_path: Path) -> None:
@@ -235,3 +244,298 @@ def test_bad_proxies(proxy: str) -> None:
     """A proxy that can't work is a `ValueError`, before anything is sent."""
     with pytest.raises(ValueError, match="proxy"):
         rt.Client(proxy=proxy)
+
+
+# --- Where people run --------------------------------------------------------------------------------
+
+
+def asked(client: rt.Client, server: ScriptedServer, requests: list[str], **options: Any) -> str:
+    """The request line and headers of one connection."""
+    client.connect(wait=False, **options).close()
+    return requests[-1]
+
+
+def test_azure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Azure's GA API has the deployment as the model, and its key in a header of its own."""
+    requests: list[str] = []
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-azure")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-not-for-azure")
+    with ScriptedServer(keep_request(requests)) as server:
+        endpoint = server.url.removesuffix("/v1")
+        client = rt.Client.azure(endpoint + "/", "my-deployment", api_key="azure-key")
+        request = asked(client, server, requests)
+        assert request.startswith("GET /openai/v1/realtime?model=my-deployment HTTP/1.1\r\n")
+        headers = headers_of(request)
+        assert headers["api-key"] == "azure-key"
+        assert not {"authorization", "openai-organization", "openai-beta"} & set(headers)
+        assert "not-for-azure" not in request
+        request = asked(rt.Client.azure(endpoint, api_key="k"), server, requests, model="other")
+        assert request.startswith("GET /openai/v1/realtime?model=other HTTP/1.1\r\n")
+        request = asked(client, server, requests, call_id="rtc_1")
+        assert request.startswith("GET /openai/v1/realtime?call_id=rtc_1 HTTP/1.1\r\n")
+
+
+def test_azure_preview() -> None:
+    """Azure's preview API has version and deployment in the query, and speaks the Beta dialect."""
+    requests: list[str] = []
+    tokens = iter(["token-1", "token-2"])
+    with ScriptedServer(keep_request(requests)) as server:
+        client = rt.Client.azure(
+            server.url.removesuffix("/v1"),
+            "my-deployment",
+            token_provider=lambda: next(tokens),
+            api_version="2025-04-01-preview",
+        )
+        request = asked(client, server, requests)
+        assert request.startswith(
+            "GET /openai/realtime?api-version=2025-04-01-preview&deployment=my-deployment HTTP/1.1\r\n"
+        )
+        assert headers_of(request)["authorization"] == "Bearer token-1"
+        assert "api-key" not in headers_of(request)
+        assert headers_of(asked(client, server, requests))["authorization"] == "Bearer token-2"
+
+
+def test_azure_preview_speaks_beta() -> None:
+    """An update of the preview API has no type, which only GA knows."""
+    events: list[Any] = []
+    with ScriptedServer(collect(events)) as server:
+        client = rt.Client.azure(
+            server.url.removesuffix("/v1"), "mine", api_key="k", api_version="2025-04-01-preview"
+        )
+        with client.connect(wait=False) as session:
+            session.update(instructions="Be brief.")
+    assert [event["session"] for event in events] == [{"instructions": "Be brief."}]
+
+
+def test_azure_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endpoint and key of Azure come from its own variables; what is missing is named."""
+    with pytest.raises(ValueError, match="AZURE_OPENAI_ENDPOINT"):
+        rt.Client.azure()
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://name.openai.azure.com")
+    with pytest.raises(ValueError, match="AZURE_OPENAI_API_KEY"):
+        rt.Client.azure()
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-key")
+    assert repr(rt.Client.azure()) == "<Client for https://name.openai.azure.com/openai/v1>"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"endpoint": "name.openai.azure.com"}, "must be like"),
+        ({"endpoint": "https://name.openai.azure.com/openai/v1"}, "must end after the host"),
+        ({"endpoint": "https://name.openai.azure.com?x=1"}, "must end after the host"),
+        ({"endpoint": "https://u:p@name.openai.azure.com"}, "user name or password"),
+        ({"endpoint": "http://name.openai.azure.com"}, "travel in clear"),
+        ({"token_provider": lambda: "t"}, "not both"),
+        ({"api_version": "2025-04-01-preview"}, "needs a deployment"),
+    ],
+)
+def test_bad_azure_settings(options: dict[str, Any], message: str) -> None:
+    """What can't be an Azure resource is refused before anything is sent."""
+    settings = {"endpoint": "https://name.openai.azure.com", "api_key": "k", **options}
+    with pytest.raises(ValueError, match=message):
+        rt.Client.azure(**settings)
+
+
+def test_two_names_for_one_thing() -> None:
+    """A deployment and a model, or a call and a model, contradict each other."""
+    client = rt.Client.azure("https://name.openai.azure.com", "mine", api_key="k")
+    with pytest.raises(ValueError, match="deployment or model"):
+        client.connect("gpt-realtime")
+    with pytest.raises(ValueError, match="model or call_id"):
+        rt.Client(api_key="k").connect("gpt-realtime", call_id="rtc_1")
+
+
+def test_local() -> None:
+    """`Client.local` is the server that ``serve`` runs, whatever the environment says."""
+    with LocalServer() as server, rt.Client.local(server.port).connect() as session:
+        assert isinstance(session.next_event(DEADLINE), rt.events.SessionCreated)
+    assert repr(rt.Client.local()) == "<Client for http://127.0.0.1:8765/v1>"
+
+
+def test_kinds_of_sessions() -> None:
+    """Transcription, translation and a call are asked for where the API wants it."""
+    with LocalServer() as server:
+        client = rt.Client(base_url=server.url)
+        with client.connect(intent="transcription") as session:
+            assert session.config
+            assert session.config.type == "transcription"
+        with client.connect("gpt-realtime-translate", translation=True) as session:
+            assert session.config
+            assert session.config.type == "translation"
+        call_id = server.create_call()
+        client.calls.accept(call_id, instructions="Answer the phone.")
+        with client.connect(call_id=call_id) as session:
+            assert session.config
+            assert session.config.instructions == "Answer the phone."
+
+
+def test_a_key_that_changes() -> None:
+    """A function is asked for the key before each connection; one that has none is an error."""
+    keys = iter(["sk-1", "sk-2"])
+    requests: list[str] = []
+    with ScriptedServer(keep_request(requests)) as server:
+        client = rt.Client(base_url=server.url, api_key=lambda: next(keys, ""))
+        for key in ("sk-1", "sk-2"):
+            assert headers_of(asked(client, server, requests))["authorization"] == f"Bearer {key}"
+        with pytest.raises(ValueError, match="returned no key"):
+            client.connect()
+    with pytest.raises(ValueError, match="travel in clear"):
+        rt.Client(base_url="ws://example.org/v1", api_key=lambda: "sk-1")
+
+
+def test_an_ephemeral_secret() -> None:
+    """A secret takes the place of the key for one connection, and brings its own settings."""
+    with LocalServer(api_key="sk-1") as server:
+        client = rt.Client(base_url=server.url, api_key="sk-1")
+        made = client.client_secrets.create(session={"type": "realtime", "instructions": "Be brief."})
+        with client.connect(client_secret=made.value) as session:
+            assert session.config
+            assert session.config.instructions == "Be brief."
+        with rt.connect(base_url=server.url, api_key=made.value) as session:
+            assert session.config
+
+
+def test_no_key_at_all(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty key means none, also where the environment has one."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
+    assert "authorization" not in headers_of(request_of(open_session, api_key=""))
+
+
+def test_safety_identifier(open_session: Open) -> None:
+    """The safety identifier goes into its header."""
+    headers = headers_of(request_of(open_session, safety_identifier="user-7"))
+    assert headers["openai-safety-identifier"] == "user-7"
+
+
+def test_a_key_in_a_header_needs_tls() -> None:
+    """A header that carries a key is as precious as the key."""
+    with pytest.raises(ValueError, match="travel in clear"):
+        rt.Client(base_url="ws://example.org/v1", default_headers={"api-key": "k"})
+
+
+def test_a_client_certificate(authority: trustme.CA, tmp_path: Path) -> None:
+    """A server that wants to see a certificate gets the client's."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    own = authority.issue_cert("me@example.org")
+    own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "me.pem")
+    own.private_key_pem.write_to_path(tmp_path / "key.pem")
+    own.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    ca_file, both = tmp_path / "ca.pem", (str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
+    with ScriptedServer(opens, context) as server:
+        for certificate in (str(tmp_path / "me.pem"), both):
+            rt.connect(base_url=server.url, ca_file=ca_file, client_cert=certificate).close()
+        with pytest.raises(rt.ConnectionFailed):
+            rt.connect(base_url=server.url, ca_file=ca_file)
+    with pytest.raises(ValueError, match="not both"):
+        rt.Client(ssl_context=ssl.create_default_context(), client_cert=both)
+
+
+# --- A session that has begun ------------------------------------------------------------------------
+
+
+def opens(caller: Caller) -> None:
+    """A script that begins a session."""
+    caller.accept()
+    caller.text(CREATED)
+    caller.serve_until_closed()
+
+
+def test_connect_waits_for_the_session(client_tls: ssl.SSLContext, server_tls: ssl.SSLContext | None) -> None:
+    """When `connect` returns, the session has begun; its first event is still there to be taken."""
+    with (
+        ScriptedServer(opens, server_tls) as server,
+        rt.connect(base_url=server.url, ssl_context=client_tls) as session,
+    ):
+        assert session.config is not None
+        assert isinstance(session.next_event(DEADLINE), rt.events.SessionCreated)
+
+
+def test_refused_after_the_upgrade() -> None:
+    """An error in place of a session is a `ConnectionFailed` with the server's words, without the key."""
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        caller.text(
+            '{"type":"error","event_id":"e","error":{"type":"invalid_request_error","code":"invalid_api_key",'
+            '"message":"Incorrect API key provided: sk-secret-1."}}'
+        )
+        caller.close(3000)
+
+    with (
+        ScriptedServer(script) as server,
+        pytest.raises(rt.ConnectionFailed, match="refused the session") as e,
+    ):
+        rt.connect(base_url=server.url, api_key="sk-secret-1")
+    assert e.value.error.code == "invalid_api_key"
+    assert "Incorrect API key provided: ***." in str(e.value)
+    assert "sk-secret-1" not in repr(vars(e.value))
+
+
+def test_beta_has_been_switched_off() -> None:
+    """A server without the Beta dialect says so, and `connect` passes it on."""
+    with LocalServer(sunset_beta=True) as server, pytest.raises(rt.ConnectionFailed) as caught:
+        rt.connect(base_url=server.url, dialect="beta")
+    assert caught.value.error.code == "beta_api_shape_disabled"
+
+
+def test_ended_at_once() -> None:
+    """A server that closes in place of beginning is told of with code and reason."""
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        caller.close(4001, "no room")
+
+    with (
+        ScriptedServer(script) as server,
+        pytest.raises(rt.ConnectionFailed, match="4001: no room") as caught,
+    ):
+        rt.connect(base_url=server.url)
+    assert isinstance(caught.value.__cause__, rt.ConnectionClosed)
+
+
+def test_a_server_that_says_nothing() -> None:
+    """A server that begins no session within the time is given up, and the connection closed."""
+    with ScriptedServer(idle) as server, pytest.raises(rt.ConnectionFailed, match="began no session in time"):
+        rt.connect(base_url=server.url, connect_timeout=0.2)
+
+
+# --- The log -----------------------------------------------------------------------------------------
+
+
+def test_the_log_of_a_session(caplog: pytest.LogCaptureFixture) -> None:
+    """Opening and closing are a line each, with host, model, id, code, and counts."""
+    with (
+        caplog.at_level(logging.INFO, "realtime_sync"),
+        LocalServer() as server,
+        rt.connect("gpt-realtime", base_url=server.url) as session,
+    ):
+        session.update(instructions="Be brief.")
+        session.run(rt.Visitor(), until=rt.events.SessionUpdated, timeout=DEADLINE)
+    opened, closed = [record.getMessage() for record in caplog.records if record.name == "realtime_sync"]
+    assert opened == f"session {session.id} with 127.0.0.1 (gpt-realtime) opened"
+    assert closed.startswith(
+        f"session {session.id} with 127.0.0.1 (gpt-realtime) closed by the client: code 1000, "
+    )
+    assert closed.endswith("2 events in, 1 out")
+
+
+@pytest.mark.parametrize("log_payloads", [False, True])
+def test_the_log_of_events(caplog: pytest.LogCaptureFixture, log_payloads: bool) -> None:
+    """At level DEBUG each event is a line; what it says only if that is asked for."""
+    with (
+        caplog.at_level(logging.DEBUG, "realtime_sync"),
+        LocalServer() as server,
+        rt.connect(base_url=server.url, log_payloads=log_payloads) as session,
+    ):
+        event_id = session.update(instructions="A private matter. " * 200)
+        session.run(rt.Visitor(), until=rt.events.SessionUpdated, timeout=DEADLINE)
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+    assert any(line.startswith(f"sent session.update {event_id}, ") for line in lines)
+    assert any(line.startswith("received session.updated event_") for line in lines)
+    assert any("private matter" in line for line in lines) == log_payloads
+    assert max(map(len, lines)) < 2200

@@ -21,14 +21,14 @@ from typing import Any
 
 import pytest
 from scripted import DEADLINE, Caller, Script, ScriptedServer, delta
+from secrets_watch import PROXY_LOGIN as LOGIN
+from secrets_watch import PROXY_PASSWORD as PASSWORD
+from secrets_watch import PROXY_TOKEN as TOKEN
 
 import realtime_sync as rt
 from realtime_sync.dial import check_proxy, dial, find_proxy, is_loopback
 
-PASSWORD = "s3cret/w@rd:%"
-IN_URL = "s3cret%2Fw%40rd:%25"
-TOKEN = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
-LOGIN = f"ann:{IN_URL}"
+IN_URL = LOGIN.removeprefix("ann:")
 SECRETS = (PASSWORD, IN_URL, TOKEN, "s3cret")
 
 SHORT = 0.2  # seconds, for deadlines that are meant to pass

@@ -187,6 +187,7 @@ def test_the_server_leaves(capsys: pytest.CaptureFixture[str]) -> None:
 
     def script(caller: Caller) -> None:
         caller.accept()
+        caller.text(CREATED)
         while caller.read_event()["type"] != "response.create":
             pass
         caller.close(1000)
@@ -202,6 +203,7 @@ def test_ctrl_c_cancels_the_response() -> None:
 
     def script(caller: Caller) -> None:
         caller.accept()
+        caller.text(CREATED)
         while caller.read_event()["type"] != "response.create":
             pass
         caller.text(delta("Well, "))
@@ -224,6 +226,7 @@ def test_a_second_ctrl_c_leaves() -> None:
 
     def script(caller: Caller) -> None:
         caller.accept()
+        caller.text(CREATED)
         while caller.read_event()["type"] != "response.create":
             pass
         caller.text(delta("Well, "))

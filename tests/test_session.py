@@ -206,7 +206,7 @@ def test_deviations_are_counted_and_logged_once(open_session: Open, caplog: pyte
         caller.text(*['{"type":"error","event_id":"e","error":"bad key sk-secret-1"}'] * 3)
         caller.serve_until_closed()
 
-    with caplog.at_level(logging.DEBUG, "realtime_sync"), ScriptedServer(script) as server:
+    with caplog.at_level(logging.WARNING, "realtime_sync"), ScriptedServer(script) as server:
         session = open_session(server, api_key="sk-secret-1")
         for _ in range(3):
             event = session.next_event(DEADLINE)

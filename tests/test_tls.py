@@ -528,7 +528,7 @@ def under_load(session: rt.Session) -> Iterator[None]:
 
 def close_under_load(url: str, tls: ssl.SSLContext, events: int, answered: bool) -> None:
     """Open a session, take some events and close, while two threads send."""
-    session = rt.connect(base_url=url, ssl_context=tls, close_timeout=DEADLINE if answered else 0.05)
+    session = rt.connect(base_url=url, ssl_context=tls, wait=False, close_timeout=DEADLINE if answered else 0.05)
     with under_load(session):
         for number in range(events):
             assert text_taken(session) == text_of(SERVER, number)
@@ -622,7 +622,7 @@ def test_tls_1_1_is_refused(authority: trustme.CA, monkeypatch: pytest.MonkeyPat
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     with ScriptedServer(idle, server_context(authority, ssl.TLSVersion.TLSv1_2)) as server:
-        rt.connect(base_url=server.url).close()
+        rt.connect(base_url=server.url, wait=False).close()
     old = server_context(authority, ssl.TLSVersion.TLSv1_1)
     old.set_ciphers("ALL:@SECLEVEL=0")
     skip_unless_it_works(old, authority)

@@ -565,7 +565,7 @@ def test_nothing_is_left_behind(server_tls: Tls, client_tls: ssl.SSLContext) -> 
 
     with ScriptedServer(idle, server_tls) as server:
         for number in range(1000):
-            rt.connect(base_url=server.url, ssl_context=client_tls).close()
+            rt.connect(base_url=server.url, ssl_context=client_tls, wait=False).close()
             if number == 99:  # caches are warm
                 settle(server)
                 before = threading.active_count(), open_files()

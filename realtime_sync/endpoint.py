@@ -1,0 +1,233 @@
+"""Where a server is and who is calling: addresses, headers and secrets, for both halves of the API."""
+
+import os
+import re
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from ._version import __version__
+from .dial import check_proxy, find_proxy, is_loopback
+from .transport import Redact, default_context
+
+__all__ = ["ApiKey", "Endpoint", "check_headers", "check_text", "tls_context"]
+
+ApiKey = str | Callable[[], str]
+"""A key, or what returns a fresh one."""
+
+_WEBSOCKET = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SECRET_HEADERS = {"authorization", "api-key", "x-api-key", "cookie"}
+# What a header or a query parameter is called that carries a credential.  Not Idempotency-Key.
+_SECRET_NAME = re.compile(
+    r"auth|(?<!idempotency-)key|token|secret|passw|cookie|signature|^sig$", re.IGNORECASE
+)
+_SHORTEST = 4  # characters of a secret; what is shorter occurs by chance
+_EPHEMERAL = r"\bek_[\w-]+"
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Endpoint:
+    """One server and one caller.  Sockets and HTTP take their addresses and headers from here.
+
+    Args:
+        base_url: As in `client.Client`.
+        api_key: A key, or what gives a fresh one for each connection and request.
+        key_header: Where the key goes: ``"Authorization"``, as a bearer token, or another header.
+        headers, query: Sent with everything.
+        ssl_context: What TLS trusts and shows; ``None`` = the system's certificates.
+        proxy: As in `client.Client`.
+        allow_insecure: Let the key go over plain HTTP to another machine.
+
+    Raises:
+        ValueError: Something of it can't be used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: ApiKey | None,
+        key_header: str = "Authorization",
+        headers: Mapping[str, str],
+        query: Mapping[str, str],
+        ssl_context: ssl.SSLContext | None,
+        proxy: str | None,
+        allow_insecure: bool,
+    ) -> None:
+        _check_url(base_url)
+        check_proxy(proxy)
+        self.base_url = base_url
+        self._api_key = api_key
+        self._key_header = key_header
+        self._headers = check_headers(headers)
+        self._query = dict(query)
+        self._proxy = proxy
+        self.ssl_context = ssl_context
+        self._scheme = _WEBSOCKET[urlsplit(base_url).scheme]
+        self._in_clear = self._scheme == "ws" and not allow_insecure
+        if isinstance(api_key, str):
+            _check_value(api_key, "the API key")
+        if api_key or any(name.lower() in _SECRET_HEADERS for name in headers):
+            self._check_clear()
+
+    # --- The key -----------------------------------------------------------------------------------
+
+    def _key(self, secret: str | None) -> str | None:
+        """The key for one connection or request: ``secret`` in place of the usual one.
+
+        Raises:
+            ValueError: It can't be sent.
+        """
+        key = secret or self._api_key
+        if callable(key):
+            key = key()
+            if not isinstance(key, str) or not key:
+                raise ValueError("api_key returned no key")
+        if key:
+            _check_value(key, "the API key")
+            self._check_clear()
+        return key
+
+    def _check_clear(self) -> None:
+        """Refuse to send a key over a network without TLS."""
+        host = urlsplit(self.base_url).hostname or ""
+        if self._in_clear and not is_loopback(host):
+            raise ValueError(
+                f"the API key would travel in clear to {host}: use https or wss, or allow_insecure=True"
+            )
+
+    # --- Requests ----------------------------------------------------------------------------------
+
+    def headers(self, *more: Mapping[str, str], secret: str | None = None) -> list[tuple[str, str]]:
+        """The headers of one connection or request.  By name, the last to set one wins.
+
+        Raises:
+            ValueError: One can't be sent.
+        """
+        own = {"User-Agent": f"realtime_sync/{__version__}"}
+        key = self._key(secret)
+        if key:
+            bearer = self._key_header == "Authorization" or secret
+            own["Authorization" if bearer else self._key_header] = f"Bearer {key}" if bearer else key
+        merged: dict[str, tuple[str, str]] = {}
+        for headers in (own, self._headers, *map(check_headers, more)):
+            for name, value in headers.items():
+                merged[name.lower()] = (name, value)
+        return list(merged.values())
+
+    def websocket_url(self, path: str, query: Mapping[str, str]) -> str:
+        """``ws://`` or ``wss://``, for a path below the base URL."""
+        return self._url(self._scheme, path, query)
+
+    def http_url(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        """``http://`` or ``https://``, for a path below the base URL."""
+        return self._url("https" if self._scheme == "wss" else "http", path, query or {})
+
+    def _url(self, scheme: str, path: str, query: Mapping[str, str]) -> str:
+        merged = {**self._query, **query}
+        for name, value in merged.items():
+            check_text(f"{name}{value}", f"the query parameter {name!r}")
+        parts = urlsplit(self.base_url)
+        pairs = [*parse_qsl(parts.query, keep_blank_values=True), *merged.items()]
+        whole = quote(parts.path.rstrip("/") + path, safe="/%:@!$&'()*+,;=~-._")
+        return urlunsplit((scheme, parts.netloc, whole, urlencode(pairs, quote_via=quote), ""))
+
+    def proxy(self) -> str | None:
+        """The URL of the proxy on the way to the server, credentials included."""
+        parts = urlsplit(self.base_url)
+        secure = self._scheme == "wss"
+        return find_proxy(secure, parts.hostname or "", parts.port or (443 if secure else 80), self._proxy)
+
+    @property
+    def proxy_setting(self) -> str | None:
+        return self._proxy
+
+    def redactor(self, headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, str]] = ()) -> Redact:
+        """A function that takes the secrets of a request out of a text, should a server repeat them.
+
+        Secrets are the values of headers and query parameters that carry credentials by their names, and
+        every ephemeral secret.
+        """
+        in_url = parse_qsl(urlsplit(self.base_url).query)
+        pairs = [*headers, *in_url, *self._query.items(), *query]
+        found = {text for name, value in pairs if _SECRET_NAME.search(name) for text in _secrets_of(value)}
+        # The longest first, because one may be the beginning of another.
+        known = [re.escape(text) for text in sorted(found, key=len, reverse=True)]
+        pattern = re.compile("|".join([*known, _EPHEMERAL]))
+        return lambda text: pattern.sub("***", text)
+
+
+def _secrets_of(value: str) -> set[str]:
+    """The secrets in a value, without a scheme or the names of cookies, in the forms servers repeat them."""
+    words = re.split(r"[\s;,]+", value)
+    if len(words) > 1 and "=" not in words[0]:
+        words = words[1:]  # Bearer, Basic
+    words += [word.partition("=")[2] for word in words]
+    long = {word for word in words if len(word) >= _SHORTEST}
+    return {form for word in long for form in (word, quote(word, safe=""), word.replace("/", r"\/"))}
+
+
+def tls_context(
+    ssl_context: ssl.SSLContext | None,
+    ca_file: str | os.PathLike[str] | None,
+    client_cert: str | tuple[str, str] | None,
+) -> ssl.SSLContext | None:
+    """What the settings of a client ask for; ``None`` = the default.
+
+    Raises:
+        ValueError: They contradict each other.
+        OSError: A file can't be read, or doesn't hold what it should.
+    """
+    if ssl_context is not None:
+        if ca_file is not None or client_cert is not None:
+            raise ValueError("give ssl_context, or ca_file and client_cert, not both")
+        return ssl_context
+    if client_cert is None:
+        return None if ca_file is None else default_context(os.fspath(ca_file))
+    context = ssl.create_default_context(cafile=None if ca_file is None else os.fspath(ca_file))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    certificate, key = (client_cert, None) if isinstance(client_cert, str) else client_cert
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+# --- Checks ------------------------------------------------------------------------------------------
+
+
+def _check_url(base_url: str) -> None:
+    """Refuse what is no base URL, or has a user name or password in it; never quotes it."""
+    check_text(base_url, "base_url")
+    parts = urlsplit(base_url)
+    if parts.scheme not in _WEBSOCKET or not parts.hostname:
+        raise ValueError("base_url must be like https://host/v1 or ws://host:port/v1")
+    if "@" in parts.netloc:
+        raise ValueError("base_url holds a user name or password; pass the key as api_key")
+    parts.port  # noqa: B018  # raises ValueError for a port that is no number
+
+
+def check_text(text: str, what: str) -> None:
+    """Refuse what could end a header or a request line early and begin another; never quotes it."""
+    if _CONTROL.search(text):
+        raise ValueError(f"{what} holds a line break or another control character")
+
+
+def _check_value(text: str, what: str) -> None:
+    check_text(text, what)
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} holds characters that HTTP can't carry") from None
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers, if all of them can be sent.
+
+    Raises:
+        ValueError: One can't.
+    """
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a header")
+        _check_value(value, f"the header {name}")
+    return dict(headers)

@@ -1,0 +1,261 @@
+"""Webhooks: what OpenAI tells a web server of yours, for example that the phone rings.
+
+Anyone who knows your address can post to it, so `unwrap` looks at the signature first (the scheme is that
+of standardwebhooks.com), and only then reads what was posted.
+"""
+
+import base64
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from .codec import parse
+from .exceptions import InvalidWebhookSignature
+from .mend import mend
+
+__all__ = [
+    "Headers",
+    "IncomingCall",
+    "RealtimeCallIncoming",
+    "SipHeader",
+    "UnknownWebhook",
+    "WebhookEvent",
+    "sign",
+    "unwrap",
+]
+
+_log = logging.getLogger("realtime_sync")
+
+_TOLERANCE = 300  # seconds, as the scheme recommends
+_PREFIX = "whsec_"
+_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+_SECONDS = re.compile(r"[0-9]{1,15}")
+
+
+# --- Events ----------------------------------------------------------------------------------------
+
+
+class WebhookEvent(Struct, kw_only=True):
+    """Base of what webhooks tell.
+
+    Attributes:
+        id: OpenAI's name for the event.  The same one comes again if your server did not answer well.
+        created_at: When it happened, in Unix seconds.
+    """
+
+    id: str
+    created_at: int
+
+    @property
+    def type(self) -> str:
+        """The wire's ``type``, for example ``"realtime.call.incoming"``."""
+        return str(self.__struct_config__.tag)
+
+
+class SipHeader(Struct, kw_only=True):
+    """A line of the SIP INVITE, as the caller's side wrote it: nothing in it is proven."""
+
+    name: str
+    value: str
+
+
+class IncomingCall(Struct, kw_only=True):
+    """A call that rings.
+
+    Attributes:
+        call_id: What ``client.calls`` and ``client.connect(call_id=...)`` take.
+        sip_headers: Who calls whom, in the order of the INVITE; a name may occur twice.
+        sip_media_security: ``"srtp"`` or ``"rtp"`` (not encrypted); ``None`` if it is not known.
+    """
+
+    call_id: str
+    sip_headers: list[SipHeader]
+    sip_media_security: str | None = None
+
+    def header(self, name: str) -> str | None:
+        """The first SIP header of this name, in any letter case; ``None`` if there is none."""
+        wanted = name.lower()
+        return next((header.value for header in self.sip_headers if header.name.lower() == wanted), None)
+
+
+class RealtimeCallIncoming(WebhookEvent, tag="realtime.call.incoming", kw_only=True):
+    """The phone rings: accept the call with ``client.calls.accept``, or reject it."""
+
+    data: IncomingCall
+
+
+class UnknownWebhook(WebhookEvent, kw_only=True):
+    """An event that is not about Realtime, or newer than this version.
+
+    Attributes:
+        type: The event's ``type``, or ``""`` if it has none.
+        data: The event's ``data`` as plain objects; the whole JSON if that is no object.
+    """
+
+    id: str = ""
+    created_at: int = 0
+    type: str = ""
+    data: Any = None
+
+
+class Headers(Protocol):
+    """Headers of a request, as web frameworks give them: a mapping, or something like one."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Names and values."""
+
+
+# --- In and out -------------------------------------------------------------------------------------
+
+
+def unwrap(
+    body: bytes | str,
+    headers: Headers,
+    secret: str | None = None,
+    *,
+    tolerance: float = _TOLERANCE,
+    now: float | None = None,
+) -> RealtimeCallIncoming | UnknownWebhook:
+    """Check that a webhook is from OpenAI, and read it.
+
+    Args:
+        body: The request's body as it came.  JSON that was read and written again has another signature.
+        headers: The request's headers, in any letter case.
+        secret: ``whsec_...``, from where the webhook was set up; default: the environment's
+            ``OPENAI_WEBHOOK_SECRET``.
+        tolerance: Seconds that the signature may be away from now, in both directions, so that nobody
+            can send an old webhook again later.
+        now: Unix seconds, for tests; default: this machine's clock.
+
+    Returns:
+        A `RealtimeCallIncoming`, or an `UnknownWebhook` for all other events.  Fields that are missing or
+        wrong read as their zero, as in `decode`.
+
+    Raises:
+        InvalidWebhookSignature: It is unsigned, signed with another secret, changed, too old or too new.
+            Answer with status 400.
+        ValueError: There is no secret, or it can't be used; or the body, though signed, is not JSON.
+    """
+    key = _key(secret)
+    raw = _bytes(body)
+    _verify(raw, headers, key, tolerance, time.time() if now is None else now)
+    try:
+        value, _ = parse(raw)
+    except RecursionError:
+        raise ValueError("the webhook is signed well, but its JSON is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"the webhook is signed well, but is not JSON: {error}") from None
+    return _event(value)
+
+
+def sign(
+    body: bytes | str,
+    secret: str | None = None,
+    *,
+    webhook_id: str | None = None,
+    now: float | None = None,
+) -> dict[str, str]:
+    """The headers that make a webhook of a body, as OpenAI sends it.  For the tests of your web server.
+
+    Args:
+        body: What will be posted.
+        secret: As for `unwrap`.
+        webhook_id: Default: a new one.
+        now: When it is sent, in Unix seconds; default: this machine's clock.
+
+    Raises:
+        ValueError: There is no secret, or it can't be used.
+    """
+    webhook_id = webhook_id or f"wh_{secrets.token_hex(16)}"
+    timestamp = str(int(time.time() if now is None else now))
+    signature = _signature(_key(secret), webhook_id, timestamp, _bytes(body))
+    return dict(zip(_HEADERS, (webhook_id, timestamp, f"v1,{signature.decode()}"), strict=True))
+
+
+def _event(value: Any) -> RealtimeCallIncoming | UnknownWebhook:
+    if not isinstance(value, dict):
+        return UnknownWebhook(data=value)
+    if value.get("type") != RealtimeCallIncoming.__struct_config__.tag:
+        return mend(UnknownWebhook, value, _ignore)
+    return mend(RealtimeCallIncoming, value, _note)
+
+
+def _note(path: str, problem: str) -> None:
+    """Log a deviation, without the event itself, which says who calls whom."""
+    _log.warning("a webhook deviates from the specification: realtime.call.incoming%s: %s", path, problem)
+
+
+def _ignore(path: str, problem: str) -> None:
+    """Takes the notes about an event whose specification is not known here."""
+
+
+# --- Signatures -------------------------------------------------------------------------------------
+
+
+def _key(secret: str | None) -> bytes:
+    """The bytes to sign with.
+
+    Raises:
+        ValueError: There are none: with an empty secret, anyone could sign.
+    """
+    if secret is None:
+        secret = os.environ.get("OPENAI_WEBHOOK_SECRET")
+    if not secret:
+        raise ValueError("no webhook secret: set OPENAI_WEBHOOK_SECRET, or pass secret=...")
+    if not secret.startswith(_PREFIX):
+        return _bytes(secret)
+    text = secret.removeprefix(_PREFIX).strip()
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if not key:
+        raise ValueError("the webhook secret is damaged: after whsec_ it must be base64")
+    return key
+
+
+def _verify(body: bytes, headers: Headers, key: bytes, tolerance: float, now: float) -> None:
+    """Compare the signature with the one it must have.
+
+    Raises:
+        InvalidWebhookSignature: It is another; never quotes either.
+    """
+    found = {name.lower(): value for name, value in headers.items()}
+    missing = [name for name in _HEADERS if not found.get(name)]
+    if missing:
+        raise InvalidWebhookSignature(f"the webhook is not signed: no header {' and no '.join(missing)}")
+    webhook_id, timestamp, signatures = (found[name] for name in _HEADERS)
+    if not _SECONDS.fullmatch(timestamp):
+        raise InvalidWebhookSignature("the webhook's timestamp is not in Unix seconds")
+    age = int(now) - int(timestamp)
+    if not abs(age) <= tolerance:  # so written, NaN accepts nothing
+        verdict = f"too old: signed {age} s ago" if age > 0 else f"too new: signed {-age} s from now"
+        raise InvalidWebhookSignature(
+            f"the webhook is {verdict}, and {tolerance:g} s are tolerated; is this machine's clock right?"
+        )
+    ours = [part.removeprefix("v1,") for part in signatures.split() if part.startswith("v1,")]
+    if not ours:
+        raise InvalidWebhookSignature("the webhook has no signature of version v1")
+    expected = _signature(key, webhook_id, timestamp, body)
+    if not any(hmac.compare_digest(expected, _bytes(signature)) for signature in ours):
+        raise InvalidWebhookSignature(
+            "the webhook's signature is wrong: it was changed on its way, read and written again, or "
+            "signed with another secret than yours"
+        )
+
+
+def _signature(key: bytes, webhook_id: str, timestamp: str, body: bytes) -> bytes:
+    signed = b".".join([_bytes(webhook_id), _bytes(timestamp), body])
+    return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest())
+
+
+def _bytes(text: bytes | str) -> bytes:
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
