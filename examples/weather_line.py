@@ -31,18 +31,18 @@ def main(question: bytes) -> None:
         session.update(instructions="Be brief.", tools=[WEATHER], audio={"input": {"turn_detection": None}})
         session.input_audio_buffer.append(question)
         session.input_audio_buffer.commit()
-        calls = True
-        while calls:  # until the model knows all it needs
+        while True:  # until the model knows all it needs
             session.response.create()
             done = session.run(Speaker(), until=ResponseDone, timeout=30)
             if done is None or done.response.status != "completed":
                 raise SystemExit(f"no answer: {done and done.response.status_details}")
             calls = [item for item in done.response.output or [] if isinstance(item, FunctionCall)]
+            if not calls:
+                return
             for call in calls:
-                output = json.dumps(get_weather(**json.loads(call.arguments)))
-                session.conversation.item.create(
-                    FunctionCallOutput(call_id=call.call_id or "", output=output)
-                )
+                result = json.dumps(get_weather(**json.loads(call.arguments)))
+                output = FunctionCallOutput(call_id=call.call_id or "", output=result)
+                session.conversation.item.create(output)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ __all__ = ["RULES", "Order", "OutOfOrder"]
 
 RULES = {
     # Every event
-    "known": "A server sends only events that the vocabulary has.",
+    "known": "A server sends only events that the vocabulary has, and none that only other servers send.",
     "event id": "Every event has an id of its own.",
     "first": "Only the first event is session.created (Beta transcription: transcription_session.created).",
-    "conversation created": "conversation.created is Beta's second event, and nobody else's.",
+    "conversation created": "conversation.created is the second event of a Beta conversation, or never.",
     "dialect": "A session speaks one dialect: GA has none of Beta's names, and Beta none of GA's.",
     "playback": "output_audio_buffer.* and DTMF are for WebRTC and SIP: a WebSocket server never sends them.",
     "no responses": "A transcription session sends nothing about responses, limits or MCP.",
@@ -35,6 +35,7 @@ RULES = {
     "in turn": "Client events are answered in the order in which they were sent, each by its own kind.",
     "same": "An answer is about what was asked: the same item, place, metadata.",
     "answered": "Every client event but append is answered.",
+    "refused": "A refusal is true: what it says isn't there, is there already or is running, is so.",
     "settings": "session.updated keeps the session's id, type, object and model.",
     # The conversation
     "item id": "The server names an item, a call or a response once in a session.",
@@ -56,12 +57,13 @@ RULES = {
     "part open": "A delta comes while its part is open, and fits its kind.",
     "closes": "Everything that was begun is closed once, from the inside out.",
     "joined": "What closes a part, a call or an item holds exactly the joined deltas.",
+    "sound": "A retrieved item holds exactly the sound that was streamed.",
     "no audio": "Only deltas and conversation.item.retrieved carry sound.",
     "incomplete": "Only the last item of a response that was broken off is incomplete.",
     "output": "response.done lists the items that were done, and says again what response.created said.",
     "status": "A response's status and its details agree.",
     "cancelled": "A response is cancelled by response.cancel or because the user began to speak.",
-    "usage": "Usage adds up.",
+    "usage": "Usage adds up, and what was streamed costs something.",
     "limits": "Limits come with a response, name each limit once, and what remains falls.",
     # The user's audio
     "turn detection": "Speech comes only while turn detection is on, timeouts only with idle_timeout_ms.",
@@ -109,6 +111,17 @@ _TOP_RATE = 8000
 
 _RATES = {"audio/pcm": 48_000, "pcm16": 48_000}
 _APPENDS = ev.InputAudioBufferAppend | ev.SessionInputAudioBufferAppend
+_REFUSALS: dict[str, type[ClientEvent]] = {
+    "conversation_already_has_active_response": ev.ResponseCreate,
+    "response_cancel_not_active": ev.ResponseCancel,
+    "item_create_duplicate_item_id": ev.ConversationItemCreate,
+    "item_create_invalid_previous_item_id": ev.ConversationItemCreate,
+    "item_retrieve_invalid_item_id": ev.ConversationItemRetrieve,
+    "item_delete_invalid_item_id": ev.ConversationItemDelete,
+    "item_truncate_invalid_item_id": ev.ConversationItemTruncate,
+}
+"""Codes of errors that say something about the session, and what they answer."""
+
 _CLOSING = (
     ev.ResponseOutputTextDone
     | ev.ResponseOutputAudioDone
@@ -161,6 +174,7 @@ class _Part:
 
     written: bool
     words: str = ""
+    sound: int = 0
     closed: set[str] = field(default_factory=set)
     done: ev.ContentPart | None = None
 
@@ -236,6 +250,8 @@ class Order(Visitor[None]):
         self._items: list[str] = []
         self._entered: dict[str, _Entered] = {}
         self._entering: tuple[str, str] | None = None
+        self._sounds: dict[str, int] = {}  # bytes, by item
+        self._truncated: set[str] = set()
         self._conversation_id: str | None = None
         # Responses
         self._running: dict[str, _Running] = {}
@@ -243,14 +259,12 @@ class Order(Visitor[None]):
         self._created = self._metered = 0
         # The user's audio
         self._appended_ms = 0.0
-        self._buffered = 0
+        self._settled_ms = self._taken_ms = 0.0
         self._position = 0
         self._speech: str | None = None
-        self._speech_start = 0
-        self._speech_may_end = False
+        self._left: str | None = None
         self._turn: str | None = None
-        self._owed = 0
-        self._may_owe = False
+        self._owed = self._unanswered = False
         self._transcripts: dict[tuple[str, int], str] = {}
         # MCP, translation
         self._listings: dict[str, str] = {}
@@ -269,6 +283,10 @@ class Order(Visitor[None]):
             asked.ms = len(event.audio) * 1000 / (_TOP_RATE if updating else self._rate)
             self._appended_ms += asked.ms
         self._asked.append(asked)
+
+    def default(self, event: ServerEvent) -> None:
+        """Every event that this server may send has its rules below."""
+        self._fail("known")
 
     def received(self, event: ServerEvent) -> None:
         """The server sent this."""
@@ -331,7 +349,7 @@ class Order(Visitor[None]):
         of_beta = self._beta and self._kind == "transcription"
         opening = ev.TranscriptionSessionCreated if of_beta else ev.SessionCreated
         self._require((self._received == 1) == isinstance(event, opening), "first")
-        second = self._beta and self._received == 2
+        second = self._beta and self._received == 2 and self._kind == "realtime"
         self._require(second == isinstance(event, ev.ConversationCreated), "conversation created")
 
     def _check_expected(self, event: ServerEvent) -> None:
@@ -371,26 +389,48 @@ class Order(Visitor[None]):
 
     def _settle(self, asked: _Asked) -> None:
         """Nothing came for this, so it was obeyed."""
-        if isinstance(asked.event, ev.InputAudioBufferAppend):
-            self._buffered += len(asked.event.audio)
+        self._settled_ms += asked.ms
 
     def visit_error(self, event: ev.ErrorEvent) -> None:
         name = event.error.event_id or None
         if event.error.code == "session_expired":
             self._over = True
             return
-        if event.error.type == "server_error" and name is None:
-            return
-        if event.error.code == "conversation_already_has_active_response" and name is None and self._may_owe:
-            self._may_owe = False  # the turn that ended had no answer
+        if event.error.type == "server_error" and name is None and self._kind == "translation":
+            return  # an utterance that could not be translated
+        if (
+            event.error.code == "conversation_already_has_active_response"
+            and name is None
+            and self._unanswered
+        ):
+            self._unanswered = False
             return
         self._require(name is None or name in self._sent_ids, "error names")
         for index, asked in enumerate(self._asked):
             if asked.name == name:
+                self._check_refusal(event.error.code or "", asked.event)
                 self._refuse(index, name)
                 return
             self._require(asked.skippable, "in turn", f"waiting: {_shown(asked.event)}")
         self._fail("asked")
+
+    def _check_refusal(self, code: str, event: Any) -> None:
+        """Whether an error says what is so, to whom it may concern."""
+        about = _REFUSALS.get(code)
+        if about is None:
+            return
+        self._require(isinstance(event, about), "refused", "it is about another kind of event")
+        if code == "conversation_already_has_active_response":
+            self._require(self._in_conversation() is not None, "refused", "none is running")
+        elif code == "response_cancel_not_active":
+            running = self._running.get(event.response_id) if event.response_id else self._in_conversation()
+            self._require(running is None, "refused", "it is running")
+        elif code == "item_create_duplicate_item_id":
+            self._require(event.item.id in self._names, "refused", "there is none")
+        elif code == "item_create_invalid_previous_item_id":
+            self._require(event.previous_item_id not in self._items, "refused", "it is there")
+        else:
+            self._require(event.item_id not in self._items, "refused", "it is there")
 
     def _refuse(self, index: int, name: str | None) -> None:
         """An error answers the client event at ``index``, or, if that is silent, perhaps a later one."""
@@ -423,8 +463,9 @@ class Order(Visitor[None]):
             self._require(getattr(session, name) == getattr(self._session, name), "settings", name)
         old, self._session = self._session, session
         if _input_format(session) != _input_format(old):  # what was in another format is gone
-            self._buffered, self._speech_may_end = 0, True
-        self._speech_may_end |= _turn_detection(session) != _turn_detection(old)
+            self._forget_audio()
+        if self._speech and not _turn_detection(session):  # nobody will hear the end of it
+            self._left, self._speech = self._speech, None
 
     def visit_session_closed(self, event: ev.SessionClosed) -> None:
         self._take(ev.SessionClose)
@@ -471,7 +512,8 @@ class Order(Visitor[None]):
             if item.id not in self._listings:
                 self._name(item.id)
             return "listed", end
-        self._require(self._waits(ev.ConversationItemCreate), "item added", "nobody created it")
+        asked_for = any(isinstance(asked.event, ev.ConversationItemCreate) for asked in self._asked)
+        self._require(asked_for, "item added", "nobody created it")
         asked = self._take(ev.ConversationItemCreate)
         self._require(type(asked.item) is type(item), "same")
         self._require(not asked.item.id or asked.item.id == item.id, "same")
@@ -515,12 +557,16 @@ class Order(Visitor[None]):
         asked, item = self._take(ev.ConversationItemRetrieve), event.item
         self._require(_id(item) == asked.item_id, "same")
         self._require(_id(item) in self._items, "in conversation")
+        streamed = self._sounds.get(asked.item_id)
+        self._require(streamed in (None, _sound_of(item)), "sound", f"{streamed} bytes were streamed")
 
     def visit_conversation_item_deleted(self, event: ev.ConversationItemDeleted) -> None:
         self._require(self._take(ev.ConversationItemDelete).item_id == event.item_id, "same")
         self._require(event.item_id in self._items, "in conversation")
         self._items.remove(event.item_id)
         self._entered.pop(event.item_id, None)
+        self._sounds.pop(event.item_id, None)
+        self._truncated.discard(event.item_id)
         for item_id, index in list(self._transcripts):
             if item_id == event.item_id:
                 del self._transcripts[item_id, index]
@@ -530,6 +576,8 @@ class Order(Visitor[None]):
         for name in ("item_id", "content_index", "audio_end_ms"):
             self._require(getattr(asked, name) == getattr(event, name), "same", name)
         self._require(event.item_id in self._items, "in conversation")
+        self._truncated.add(event.item_id)
+        self._sounds.pop(event.item_id, None)
 
     def _name(self, name: str | None) -> None:
         """The server made this id."""
@@ -550,19 +598,25 @@ class Order(Visitor[None]):
         self._require(empty == ("in_progress", [], None, None), "response created")
         self._name(response.id)
         running = _Running(response)
-        if self._waits(ev.ResponseCreate):
-            params = self._take(ev.ResponseCreate).response or ev.ResponseCreateParams()
-            self._require(running.beside == (params.conversation == "none"), "same", "conversation")
-            self._require((params.metadata or None) == (response.metadata or None), "same", "metadata")
-        else:
-            self._require(bool(self._owed or self._may_owe) and not running.beside, "response asked")
-            self._owed, self._may_owe = 0, False
+        self._check_asked(running)
         if not running.beside:
             self._require(self._in_conversation() is None, "one at a time")
             self._conversation_id = self._conversation_id or response.conversation_id
             self._require(response.conversation_id == self._conversation_id, "conversation id")
         self._created += 1
         self._running[str(response.id)] = running
+
+    def _check_asked(self, running: _Running) -> None:
+        """Why a response comes.  A turn that ended is answered first, whatever the client asks meanwhile."""
+        if self._owed and not running.beside:
+            self._owed = False
+            return
+        asked_for = any(isinstance(asked.event, ev.ResponseCreate) for asked in self._asked)
+        self._require(asked_for, "response asked")
+        params = self._take(ev.ResponseCreate).response or ev.ResponseCreateParams()
+        self._require(running.beside == (params.conversation == "none"), "same", "conversation")
+        metadata = running.created.metadata
+        self._require((params.metadata or None) == (metadata or None), "same", "metadata")
 
     def _in_conversation(self) -> _Running | None:
         return next((running for running in self._running.values() if not running.beside), None)
@@ -615,7 +669,7 @@ class Order(Visitor[None]):
         fits = part is not None and part.done is None and event.content_index == len(output.parts) - 1
         self._require(fits and part is not None and part.written == written, "part open")
         assert part
-        running.streamed = True
+        running.streamed |= bool(getattr(event, "delta", None))
         return part
 
     def _streams(self, event: Any, stream: str, *, written: bool) -> _Part:
@@ -632,7 +686,7 @@ class Order(Visitor[None]):
         self._streams(event, "transcript", written=False).words += event.delta
 
     def visit_response_output_audio_delta(self, event: ev.ResponseOutputAudioDelta) -> None:
-        self._streams(event, "audio", written=False)
+        self._streams(event, "audio", written=False).sound += len(event.delta)
 
     def visit_response_output_text_done(self, event: ev.ResponseOutputTextDone) -> None:
         part = self._streams(event, "text", written=True)
@@ -670,7 +724,7 @@ class Order(Visitor[None]):
         self._require(not output.arguments_done, "closes", "the arguments are closed")
         self._check_call(event, output)
         output.arguments += event.delta
-        running.streamed = True
+        running.streamed |= bool(event.delta)
 
     def visit_response_function_call_arguments_done(
         self, event: ev.ResponseFunctionCallArgumentsDone
@@ -701,6 +755,8 @@ class Order(Visitor[None]):
         status = getattr(item, "status", None) or "completed"
         self._require(status in ("completed", "incomplete"), "incomplete", f"{status!r} is no end")
         output.done = item
+        if not running.beside and item.id not in self._truncated:
+            self._sounds[item.id] = sum(part.sound for part in output.parts)
         entered = self._entered.get(item.id)
         if not running.beside and entered is not None and entered.origin == "begun":
             self._entered[item.id] = _Entered("finished", item)
@@ -781,19 +837,23 @@ class Order(Visitor[None]):
         ]
         self._require(all(total == parts for total, parts in sums), "usage", f"{sums}")
         self._require(given.cached_tokens <= usage.input_tokens, "usage", "more cached than given")
+        self._require(usage.output_tokens > 0 or not running.streamed, "usage", "the output cost nothing")
 
     def visit_rate_limits_updated(self, event: ev.RateLimitsUpdated) -> None:
         self._metered += 1
         self._require(self._metered <= self._created and bool(self._running), "limits", "no response")
         names = [limit.name for limit in event.rate_limits]
         self._require(len({*names}) == len(names) > 0, "limits", "a limit is named twice, or none is")
+        fallen = not any(self._limits.values()) and bool(self._limits)
         for limit in event.rate_limits:
             self._require(
                 0 <= limit.remaining <= limit.limit, "limits", f"{limit.remaining} of {limit.limit}"
             )
             before = self._limits.get(limit.name, limit.limit)
             self._require(limit.remaining <= before, "limits", f"{limit.name} has risen from {before}")
+            fallen |= limit.remaining < before
             self._limits[limit.name] = limit.remaining
+        self._require(fallen, "limits", "nothing was spent")
         self._expect(ev.ResponseDone)
 
     # --- The user's audio --------------------------------------------------------------------------
@@ -824,12 +884,11 @@ class Order(Visitor[None]):
 
     def visit_input_audio_buffer_speech_started(self, event: ev.InputAudioBufferSpeechStarted) -> None:
         detection = self._detection()
-        self._require(self._speech is None or self._speech_may_end, "speech", "one is going on")
+        self._require(self._speech is None, "speech", "one is going on")
         self._require(not self._owed, "owed", "the turn before has no answer")
-        if event.item_id != self._speech:
-            self._name(event.item_id)
+        self._name(event.item_id)
         self._check_position(event.audio_start_ms)
-        self._speech, self._speech_may_end = event.item_id, False
+        self._speech = event.item_id
         running = self._in_conversation()
         if running is not None and detection.interrupt_response in (UNSET, None, True):
             running.interrupted = True
@@ -844,7 +903,7 @@ class Order(Visitor[None]):
     def visit_input_audio_buffer_timeout_triggered(self, event: ev.InputAudioBufferTimeoutTriggered) -> None:
         detection = self._detection()
         self._require(bool(getattr(detection, "idle_timeout_ms", None)), "turn detection")
-        self._require(self._speech is None or self._speech_may_end, "idle", "somebody speaks")
+        self._require(self._speech is None, "idle", "somebody speaks")
         self._require(self._in_conversation() is None, "idle", "a response runs")
         self._name(event.item_id)
         self._check_position(event.audio_start_ms, event.audio_end_ms)
@@ -852,28 +911,27 @@ class Order(Visitor[None]):
 
     def _end_turn(self, item_id: str, wants_answer: bool) -> None:
         """The user's turn is over: its audio becomes an item, which may be answered."""
-        self._speech, self._speech_may_end = None, False
+        self._speech = None
         self._turn = item_id
         self._expect(ev.InputAudioBufferCommitted, item_id=item_id)
         if self._kind == "realtime" and wants_answer:
-            self._may_owe = self._in_conversation() is not None
-            self._owed = not self._may_owe
+            self._unanswered = self._in_conversation() is not None  # the server may say so in an error
+            self._owed = not self._unanswered
 
     def visit_input_audio_buffer_committed(self, event: ev.InputAudioBufferCommitted) -> None:
         if self._turn is not None:
-            self._turn, self._buffered = None, 0
+            self._turn, self._taken_ms = None, self._position
         elif not self._waits(ev.InputAudioBufferCommit) and self._beta and self._idle_timeout():
             self._end_turn(event.item_id, True)
             self._turn = self._expected = None
             self._name(event.item_id)
         else:
             self._take(ev.InputAudioBufferCommit)
-            enough = self._buffered * 1000 >= 100 * self._rate
-            self._require(enough, "enough audio", f"there are {self._buffered} bytes")
-            self._buffered = 0
-            if event.item_id != self._speech:
+            left = self._settled_ms - self._taken_ms
+            self._require(left > 99.999, "enough audio", f"there are {left} ms")
+            if event.item_id not in (self._speech, self._left):
                 self._name(event.item_id)
-            self._speech_may_end = True
+            self._forget_audio()
         self._require(event.previous_item_id == (self._items[-1] if self._items else None), "previous")
         self._entering = event.item_id, "committed"
         self._expect(ev.ConversationItemAdded, ev.ConversationItemCreated, item_id=event.item_id)
@@ -885,8 +943,12 @@ class Order(Visitor[None]):
 
     def visit_input_audio_buffer_cleared(self, event: ev.InputAudioBufferCleared) -> None:
         self._take(ev.InputAudioBufferClear)
-        self._buffered = 0
-        self._speech_may_end = True
+        self._forget_audio()
+
+    def _forget_audio(self) -> None:
+        """All that was appended is taken, or thrown away, with the speech that goes on."""
+        self._taken_ms = self._settled_ms
+        self._speech = self._left = None
 
     def visit_conversation_item_input_audio_transcription_delta(
         self, event: ev.ConversationItemInputAudioTranscriptionDelta
@@ -898,6 +960,7 @@ class Order(Visitor[None]):
         self, event: ev.ConversationItemInputAudioTranscriptionSegment
     ) -> None:
         self._transcribed(event)
+        self._transcripts[event.item_id, event.content_index] += event.text
 
     def visit_conversation_item_input_audio_transcription_completed(
         self, event: ev.ConversationItemInputAudioTranscriptionCompleted
@@ -1023,6 +1086,12 @@ def _begins(item: Any) -> bool:
     if isinstance(item, ev.McpCall):
         return (item.arguments, item.output, item.error) == ("", None, None)
     return isinstance(item, ev.McpApprovalRequest)  # it comes whole
+
+
+def _sound_of(item: Any) -> int:
+    """Bytes of sound in an item."""
+    parts = item.content if isinstance(item, ev.Message) else []
+    return sum(len(part.audio or b"") for part in parts if isinstance(part, ev.OutputAudio))
 
 
 def _is_silent(part: Any) -> bool:

@@ -29,6 +29,7 @@ PRINTS = {
     "local_server": ["it said: One moment.", 'it called: hang_up {"politely": true}'],
     "text_next_event": ["Why is the sky blue?", "And at sunset?"],
     "text_visitor": ["Why is the sky blue?", "tokens"],
+    "weather_line": ["I heard 2.0 seconds of audio."],
 }
 WEB_SERVERS = {"phone_call"}  # have tests of their own, below
 
@@ -42,7 +43,8 @@ def address() -> Iterator[str]:
 def test_all_examples_are_run() -> None:
     """No example is left out here, and each is 20 to 50 lines long."""
     files = sorted(EXAMPLES.glob("*.py"))
-    assert [file.stem for file in files] == sorted({*PRINTS, *WEB_SERVERS})
+    programs = [file.stem for file in files if not file.stem.startswith("test_")]
+    assert programs == sorted({*PRINTS, *WEB_SERVERS})
     assert all(20 <= len(file.read_text().splitlines()) <= 50 for file in files)
 
 
@@ -145,3 +147,18 @@ def test_phone_call_without_flask(
     monkeypatch.setitem(sys.modules, "flask", None)
     with pytest.raises(SystemExit, match="pip install flask"):
         request.getfixturevalue("phone_call")
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("test_*.py")), ids=lambda file: file.stem)
+def test_example_of_a_test(file: Path, tmp_path: Path) -> None:
+    """The tests among the examples pass, with nothing but what the package brings."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-Werror", "-p", "no:cacheprovider", str(file)],
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr

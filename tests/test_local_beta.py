@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 from samples import ALL_SERVER, SERVER
@@ -109,6 +109,7 @@ SIDE_BY_SIDE = {
 }
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {}, optional={name: st.just(None) | values for name, values in SIDE_BY_SIDE.items()}

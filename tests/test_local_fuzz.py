@@ -35,14 +35,14 @@ KINDS = [
 ]
 
 QUICK = settings(
-    max_examples=30,
-    stateful_step_count=30,
+    max_examples=90,
+    stateful_step_count=40,
     deadline=None,
     derandomize=True,  # the same clients each time: what fails here fails everywhere
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(QUICK, max_examples=3000, stateful_step_count=60, derandomize=False)
+LONG = settings(QUICK, max_examples=1000, stateful_step_count=60, derandomize=False)
 
 # --- What a client may set and send --------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ params = some(
     max_output_tokens=limits,
     conversation=one_of("none", "none", "auto", "x"),
     metadata=one_of({"a": "b"}, {}, None),
-    input=st.lists(st.integers(0, 20), max_size=2),  # of items, by number
+    input=st.lists(st.integers(0, 30), max_size=2),  # of items, by number
 )
 
 good_settings = some(
@@ -136,6 +136,7 @@ good_settings = some(
     tools=one_of([], [FUNCTION], [MCP], [MCP, OTHER_MCP]),
     heard=one_of("pcm16", "pcm16", "g711_ulaw", "g711_alaw"),
     spoken=one_of("pcm16", "g711_ulaw"),
+    voice=one_of("marin", "cedar"),
     transcription=one_of(None, {"model": "whisper-1"}, {"model": "gpt-4o-transcribe", "language": "en"}),
     detection=quick_vad | quick_vad | one_of(None, {"type": "semantic_vad", "eagerness": "high"}),
 )
@@ -153,8 +154,10 @@ def ga(given: dict[str, Any], kind: str) -> dict[str, Any]:
     made: dict[str, Any] = {"type": kind, "audio": {"input": hearing}}
     if kind == "transcription":
         return made
+    speaking = {"voice": given["voice"]} if "voice" in given else {}
     if "spoken" in given:
-        made["audio"]["output"] = {"format": {"type": FORMATS[given["spoken"]]}}
+        speaking["format"] = {"type": FORMATS[given["spoken"]]}
+    made["audio"]["output"] = speaking
     if "modality" in given:
         made["output_modalities"] = [given["modality"]]
     names = {"tokens": "max_output_tokens", "tools": "tools"}
@@ -169,7 +172,8 @@ def beta(given: dict[str, Any], kind: str) -> dict[str, Any]:
         "detection": "turn_detection",
     }
     if kind == "realtime":
-        names |= {"spoken": "output_audio_format", "tokens": "max_response_output_tokens", "tools": "tools"}
+        names |= {"spoken": "output_audio_format", "tokens": "max_response_output_tokens"}
+        names |= {"tools": "tools", "voice": "voice"}
     made = {name: given[own] for own, name in names.items() if own in given}
     if kind == "realtime" and "modality" in given:
         made["modalities"] = ["text"] if given["modality"] == "text" else ["text", "audio"]
@@ -337,12 +341,14 @@ class Client(RuleBasedStateMachine):
         self.receive(json.dumps({"type": tag, "event_id": event_id, **body}))
 
     def receive(self, frame: bytes | str) -> None:
-        if self.protocol.closing is None:
-            self.well = False
-            self.order.sent(codec.decode_client(frame))
-            self.take(self.protocol.receive(frame, self.now))
-            self.order.answered()
-            self.well = True
+        if self.protocol.closing is not None:
+            assert self.protocol.receive(frame, self.now) == []
+            return
+        self.well = False
+        self.order.sent(codec.decode_client(frame))
+        self.take(self.protocol.receive(frame, self.now))
+        self.order.answered()
+        self.well = True
 
     def take(self, events: Iterable[ServerEvent]) -> None:
         for event in events:
@@ -444,9 +450,14 @@ class Client(RuleBasedStateMachine):
     @rule(given=params, event_id=event_ids)
     def respond(self, given: dict[str, Any], event_id: str | None) -> None:
         if "input" in given:
-            references = [{"type": "item_reference", "id": self.item(n)} for n in given["input"]]
-            given = {**given, "input": references}
+            given = {**given, "input": [self.mention(number) for number in given["input"]]}
         self.send("response.create", event_id, **({"response": given} if given else {}))
+
+    def mention(self, number: int) -> dict[str, Any]:
+        """An item of the conversation, or a new one, to answer in place of the conversation."""
+        if number > 20:
+            return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "So?"}]}
+        return {"type": "item_reference", "id": self.item(number)}
 
     @precondition(lambda self: self.kind == "realtime")
     @rule(number=st.integers(-3, 3))
@@ -496,8 +507,11 @@ class Client(RuleBasedStateMachine):
                 assert self.protocol.due == due
 
     def teardown(self) -> None:
-        if not self.well:
-            return
+        if self.well:
+            self.finish()
+        vars(self).clear()  # hypothesis keeps the machines, which hold a lot of sound
+
+    def finish(self) -> None:
         self.update_well({"detection": None})  # or idle timeouts go on for ever
         for _ in range(3000):
             if self.protocol.due is None or self.protocol.closing is not None:
@@ -525,6 +539,57 @@ def test_whatever_many_clients_do(kind: tuple[str, str]) -> None:
     run_state_machine_as_test(client_of(*kind), settings=LONG)
 
 
+EMPTY = {"type": "message", "role": "user", "content": []}
+TAKE_THE_NEWEST_ID: list[tuple[str, dict[str, Any]]] = [
+    ("create_item", {"item": EMPTY, "own": 0, "after": -1}),
+]
+DELETE_AND_TAKE = [("look_up", {"verb": "delete", "number": 0}), *TAKE_THE_NEWEST_ID]
+HEARD: dict[str, Any] = {"detection": None, "transcription": {"model": "whisper-1"}}
+UNHEARD: dict[str, Any] = {"transcription": None}
+SPEAK: tuple[str, dict[str, Any]] = ("speak", {"pcm": True, "ms": 200, "pause": 600})
+COMMITTED = [("update_well", {"new": HEARD}), SPEAK, ("settle_audio", {"verb": "commit"})]
+FOUND: dict[str, tuple[str, list[list[Any]], list[tuple[str, dict[str, Any]]]]] = {
+    "the id of speech that goes on": (
+        "realtime",
+        [[]],
+        [("speak", {"pcm": True, "ms": 200, "pause": 0}), *TAKE_THE_NEWEST_ID, SPEAK, SPEAK],
+    ),
+    "the id of what is being transcribed": ("realtime", [["Hel"]], [*COMMITTED, *DELETE_AND_TAKE]),
+    "the id of what is being said": (
+        "realtime",
+        [[Say("One.")]],
+        [("ask", {"count": 2, "beside": False}), *DELETE_AND_TAKE],
+    ),
+    "the id of what is being listed": (
+        "realtime",
+        [[]],
+        [("update_well", {"new": {"tools": [MCP]}}), ("run", {"count": 1}), *DELETE_AND_TAKE],
+    ),
+    "a source that nobody wants any more": (
+        "translation",
+        [["Hel", "lo"]],
+        [("update_well", {"new": HEARD}), SPEAK, ("run", {"count": 1}), ("update_well", {"new": UNHEARD})],
+    ),
+    "a transcript that is none": ("translation", [[42]], [("update_well", {"new": HEARD}), SPEAK, SPEAK]),
+    "a transcript that can't be sent": (
+        "translation",
+        [["\ud83d"]],
+        [("update_well", {"new": HEARD}), SPEAK, SPEAK],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found(name: str) -> None:
+    """Clients that once broke something, when the random ones don't come upon it."""
+    kind, script, doings = FOUND[name]
+    client: Any = client_of(kind, "ga")()
+    client.open(script=script, transcript=script, delay=0.0, realtime_pace=False, lifetime=None)
+    for doing, how in doings:
+        getattr(client, doing)(**how)
+    client.teardown()
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=" ".join)
 @given(frames=st.lists(garbage, max_size=5))
 @settings(QUICK, max_examples=60)
@@ -542,3 +607,41 @@ def test_any_frame_is_answered(kind: tuple[str, str], frames: list[bytes | str])
         order.answered()
         assert protocol.closing is None
     order.finish()
+
+
+# --- What a session keeps --------------------------------------------------------------------------------
+
+
+def append(audio: bytes) -> bytes:
+    return codec.encode(ev.InputAudioBufferAppend(audio=audio))
+
+
+def manual(kind: str = "audio/pcmu") -> bytes:
+    """The client commits by itself."""
+    hearing = {"format": {"type": kind}, "turn_detection": None}
+    session = {"type": "realtime", "audio": {"input": hearing}}
+    return json.dumps({"type": "session.update", "session": session}).encode()
+
+
+def test_the_input_buffer_has_a_limit() -> None:
+    """A client that appends for ever is refused, keeps what it had, and can go on after a clear."""
+    protocol = Protocol()
+    protocol.receive(manual())
+    much = append(bytes(15 << 20))
+    [refused] = next(filter(None, (protocol.receive(much) for _ in range(10))))
+    assert isinstance(refused, ev.ErrorEvent)
+    assert protocol.receive(b'{"type": "input_audio_buffer.clear"}')
+    assert protocol.receive(much) == []
+
+
+def test_silence_is_not_kept() -> None:
+    """Where turns are detected, what nobody said is forgotten."""
+    protocol = Protocol()
+    for _ in range(100):
+        assert protocol.receive(append(bytes(SECOND))) == []
+    _, added, _ = protocol.receive(b'{"type": "input_audio_buffer.commit"}')
+    assert isinstance(added, ev.ConversationItemAdded)
+    assert isinstance(added.item, ev.Message)
+    frame = json.dumps({"type": "conversation.item.retrieve", "item_id": added.item.id})
+    [whole] = protocol.receive(frame)
+    assert len(codec.encode(whole)) < 90 * SECOND

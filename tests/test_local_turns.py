@@ -292,6 +292,27 @@ def test_without_interrupt_response() -> None:
     assert one(talk.steps(), ev.ResponseDone).response.status == "completed"
 
 
+def test_truncation_of_what_is_being_said() -> None:
+    """A client that stops playing in the middle of a response may cut it, and look at it."""
+    talk = Talk(ScriptedResponder([Say("A long answer.", audio=bytes(48_000))]))
+    events = talk.send("response.create")
+    while sum(isinstance(event, ev.ResponseOutputAudioDelta) for event in events) < 3:
+        events += talk.protocol.step()
+    item = one(events, ev.ResponseOutputItemAdded).item.id
+    assert talk.retrieve(item).status == "in_progress"
+    assert len(talk.retrieve(item).content[0].audio) == 3 * 4800
+    where = {"item_id": item, "content_index": 0}
+    assert talk.error("conversation.item.truncate", audio_end_ms=301, **where).param == "audio_end_ms"
+    assert talk.error("conversation.item.truncate", audio_end_ms=0, **where).param == "audio_end_ms"
+    [truncated] = talk.send("conversation.item.truncate", audio_end_ms=250, **where)
+    assert isinstance(truncated, ev.ConversationItemTruncated)
+    assert talk.error("conversation.item.truncate", audio_end_ms=251, **where).param == "audio_end_ms"
+    assert len(talk.retrieve(item).content[0].audio) == 250 * 48
+    assert one(talk.steps(), ev.ResponseDone).response.status == "completed"
+    [kept] = talk.retrieve(item).content
+    assert (len(kept.audio), kept.transcript) == (250 * 48, None)
+
+
 # --- The idle timeout -----------------------------------------------------------------------------------
 
 

@@ -12,14 +12,16 @@ import functools
 import inspect
 import json
 import math
+import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import openai
 import pydantic
 import pytest
-from openai.types.realtime import RealtimeServerEvent
+from openai.types import realtime
+from openai.types.beta import realtime as beta_realtime
 
 from realtime_sync.local import LocalServer, Responder, ScriptedResponder
 
@@ -39,6 +41,58 @@ WEATHER: dict[str, Any] = {
     "description": "The weather now.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
 }
+
+# --- Fidelity ----------------------------------------------------------------------------------------
+
+Models = dict[str, type[pydantic.BaseModel]]
+
+
+def models_of(union: Any) -> Models:
+    """The models of a union of events, by ``type``."""
+    models = get_args(get_args(union)[0])
+    return {tag: model for model in models for tag in get_args(model.model_fields["type"].annotation)}
+
+
+GA = models_of(realtime.RealtimeServerEvent)
+TRANSLATION = models_of(realtime.RealtimeTranslationServerEvent)
+BETA = models_of(beta_realtime.RealtimeServerEvent)
+
+NOT_IN_THE_MODELS = {
+    # GA: what the real server adds to the settings
+    *("session.id", "session.object", "session.expires_at"),
+    # Beta: what the specification has, and the client's older models haven't
+    *("session.include", "session.prompt", "session.truncation", "session.turn_detection.idle_timeout_ms"),
+    "response.usage.input_token_details.image_tokens",
+    "response.usage.input_token_details.cached_tokens_details",
+}
+
+
+def assert_faithful(event: Any, frame: dict[str, Any], models: Models) -> None:
+    """The event is of the class that the client has for it, is valid, and holds nothing more."""
+    assert type(event) is models[frame["type"]]
+    assert_complete(type(event), frame)
+
+
+def assert_complete(model: type[pydantic.BaseModel], data: dict[str, Any]) -> None:
+    """The data is all that the model requires, and nothing that it hasn't.  The client doesn't look."""
+    assert set(extras(model.model_validate(data), "")) <= NOT_IN_THE_MODELS, data
+
+
+def extras(value: Any, path: str) -> Iterator[str]:
+    """The paths of all fields that the client's models don't have."""
+    if isinstance(value, list):
+        for part in value:
+            yield from extras(part, f"{path}[]")
+    elif isinstance(value, pydantic.BaseModel):
+        for name, part in value:
+            at = f"{path}.{name}".lstrip(".")
+            if name in (value.model_extra or {}):
+                yield at
+            else:
+                yield from extras(part, at)
+
+
+# --- Both clients ------------------------------------------------------------------------------------
 
 Scenario = Callable[..., Coroutine[Any, Any, None]]
 
@@ -93,11 +147,15 @@ def tone(seconds: float) -> bytes:
 
 
 class Talk:
-    """A connection of either client, and what it has received."""
+    """A connection of either client.
 
-    def __init__(self, connection: Any) -> None:
+    Args:
+        models: What the client knows of the server's events.
+    """
+
+    def __init__(self, connection: Any, models: Models | None = None) -> None:
         self.connection = connection
-        self.seen: list[Any] = []
+        self._models = models or GA
 
     async def send(self, type: str, **fields: Any) -> None:  # noqa: A002  # the wire's name
         await done(self.connection.send({"type": type, **fields}))
@@ -105,8 +163,7 @@ class Talk:
     async def next(self) -> Any:
         frame = await done(self.connection.recv_bytes())
         event = self.connection.parse_event(frame)
-        assert_faithful(event, json.loads(frame))
-        self.seen.append(event)
+        assert_faithful(event, json.loads(frame), self._models)
         return event
 
     async def until(self, last: str) -> list[Any]:
@@ -146,10 +203,10 @@ class Talk:
 
 @contextlib.asynccontextmanager
 async def talking(
-    client_class: Any, session: dict[str, Any], responder: Responder | None = None, delay: float = 0.0
+    client_class: Any, session: dict[str, Any], responder: Responder | None = None, **options: Any
 ) -> AsyncIterator[Talk]:
     """A session in which the settings are made."""
-    with LocalServer(responder=responder, delay=delay) as server, stopped_in_time(server):
+    with LocalServer(responder=responder, **options) as server, stopped_in_time(server):
         async with client_of(client_class, server) as client:
             connection = await done(client.realtime.connect(model="gpt-realtime").enter())
             talk = Talk(connection)
@@ -158,39 +215,6 @@ async def talking(
             await talk.update(session)
             yield talk
             await done(connection.close())
-
-
-# --- Fidelity ----------------------------------------------------------------------------------------
-
-NOT_IN_ITS_MODELS = {"session.id", "session.object", "session.expires_at"}
-"""What the real server sends too."""
-
-MODELS: dict[str, type[pydantic.BaseModel]] = {
-    tag: model
-    for model in RealtimeServerEvent.__origin__.__args__  # type: ignore[attr-defined]
-    for tag in model.model_fields["type"].annotation.__args__
-}
-
-
-def assert_faithful(event: Any, frame: dict[str, Any]) -> None:
-    """The event is of the class that the client has for it, is valid, and holds nothing more."""
-    assert type(event) is MODELS[frame["type"]]
-    valid = type(event).model_validate(frame)  # the client itself doesn't validate
-    assert set(extras(valid, "")) <= NOT_IN_ITS_MODELS, event
-
-
-def extras(value: Any, path: str) -> Iterator[str]:
-    """The paths of all fields that the client's models don't have."""
-    if isinstance(value, list):
-        for part in value:
-            yield from extras(part, f"{path}[]")
-    elif isinstance(value, pydantic.BaseModel):
-        for name, part in value:
-            at = f"{path}.{name}".lstrip(".")
-            if name in (value.model_extra or {}):
-                yield at
-            else:
-                yield from extras(part, at)
 
 
 # --- Turns -------------------------------------------------------------------------------------------
@@ -297,7 +321,7 @@ async def test_response_that_fails(client_class: Any) -> None:
 
 # --- Breaking off ------------------------------------------------------------------------------------
 
-LONG = "word " * 5000
+LONG = "word " * 1000
 
 
 @pytest.mark.parametrize("modality", ["text", "audio"])
@@ -496,13 +520,35 @@ async def test_items(client_class: Any) -> None:
     assert added.item.id == deleted.item_id == "system_1"
 
 
+class Ends:
+    """Hears how sessions end."""
+
+    def __init__(self) -> None:
+        self.codes: queue.Queue[int] = queue.Queue()
+
+    def opened(self, session: str) -> None:
+        pass
+
+    def received(self, session: str, frame: str | bytes) -> None:
+        pass
+
+    def sent(self, session: str, frame: str) -> None:
+        pass
+
+    def closed(self, session: str, code: int, reason: str) -> None:
+        self.codes.put(code)
+
+
 @run
 async def test_client_closes(client_class: Any) -> None:
-    """The client closes in the middle of a response, and the server has nothing left to do."""
+    """The client closes in the middle of a response, and the server hears of it."""
+    ends = Ends()
     responder = ScriptedResponder([LONG])
-    async with talking(client_class, TEXT, responder, delay=0.01) as talk:
+    async with talking(client_class, TEXT, responder, delay=0.01, observer=ends) as talk:
         await done(talk.connection.response.create())
         await talk.until("response.output_text.delta")
+        await done(talk.connection.close(code=1001, reason="enough"))
+        assert ends.codes.get(timeout=SECONDS) == 1001
 
 
 @run
@@ -533,3 +579,191 @@ async def test_wrong_key(client_class: Any) -> None:
             await Talk(connection).until("session.created")
             await done(connection.close())
     assert refused.value.response.status_code == 401
+
+
+# --- HTTP --------------------------------------------------------------------------------------------
+
+
+@run
+async def test_ephemeral_secret(client_class: Any) -> None:
+    """A secret made with the key opens a session with the settings it was made for, and nothing else."""
+    with LocalServer(api_key="right") as server, stopped_in_time(server):
+        async with client_of(client_class, server, api_key="right") as client:
+            settings = {"type": "realtime", "instructions": "Rhyme.", "output_modalities": ["text"]}
+            made = await done(
+                client.realtime.client_secrets.create(
+                    session=settings, expires_after={"anchor": "created_at", "seconds": 60}
+                )
+            )
+        async with client_of(client_class, server, api_key=made.value) as client:
+            connection = await done(client.realtime.connect(model="gpt-realtime").enter())
+            talk = Talk(connection)
+            [created] = await talk.until("session.created")
+            response = (await talk.turn())[-1].response
+            await done(connection.close())
+            with pytest.raises(openai.AuthenticationError) as refused:
+                await done(client.realtime.client_secrets.create())
+    assert_complete(realtime.ClientSecretCreateResponse, made.to_dict())
+    assert made.value.startswith("ek_")
+    assert made.session.instructions == created.session.instructions == "Rhyme."
+    assert response.output_modalities == ["text"]
+    assert refused.value.request_id
+
+
+@run
+async def test_secret_for_wrong_settings(client_class: Any) -> None:
+    """Settings that a session couldn't have are refused before there is one."""
+    with LocalServer() as server, stopped_in_time(server):
+        async with client_of(client_class, server) as client:
+            session = {"type": "realtime", "audio": {"output": {"speed": 9}}}
+            with pytest.raises(openai.BadRequestError) as refused:
+                await done(client.realtime.client_secrets.create(session=session))
+    assert refused.value.param == "session.audio.output.speed"
+    assert refused.value.code == "invalid_value"
+    assert refused.value.request_id
+
+
+@run
+async def test_call(client_class: Any) -> None:
+    """A call is accepted, listened to, and hung up, which ends the session."""
+    with LocalServer() as server, stopped_in_time(server):
+        call_id = server.create_call()
+        async with client_of(client_class, server) as client:
+            calls = client.realtime.calls
+            await done(calls.accept(call_id, type="realtime", instructions="Say hello."))
+            connection = await done(client.realtime.connect(call_id=call_id).enter())
+            talk = Talk(connection)
+            [created] = await talk.until("session.created")
+            await done(calls.hangup(call_id))
+            assert await talk.rest() == []
+            await done(connection.close())
+            with pytest.raises(openai.NotFoundError):
+                await done(calls.hangup(call_id))
+    assert created.session.instructions == "Say hello."
+
+
+@run
+async def test_call_that_is_not_taken(client_class: Any) -> None:
+    """A call is rejected, or transferred."""
+    with LocalServer() as server, stopped_in_time(server):
+        rejected, transferred = server.create_call(), server.create_call()
+        async with client_of(client_class, server) as client:
+            calls = client.realtime.calls
+            await done(calls.reject(rejected, status_code=486))
+            await done(calls.accept(transferred, type="realtime"))
+            await done(calls.refer(transferred, target_uri="tel:+14155550123"))
+            with pytest.raises(openai.NotFoundError) as refused:
+                await done(calls.reject("rtc_unknown"))
+        assert server.call(rejected).state == "rejected"
+        assert server.call(transferred).referred_to == "tel:+14155550123"
+    assert refused.value.request_id
+
+
+# --- Other kinds of session --------------------------------------------------------------------------
+
+
+@run
+async def test_transcription_session(client_class: Any) -> None:
+    """A session that only listens tells what it hears."""
+    with LocalServer() as server, stopped_in_time(server):
+        async with client_of(client_class, server) as client:
+            query = {"intent": "transcription"}
+            connection = await done(client.realtime.connect(extra_query=query).enter())
+            talk = Talk(connection)
+            await talk.until("session.created")
+            hearing = {"transcription": {"model": "gpt-4o-transcribe"}, "turn_detection": None}
+            await talk.update({"type": "transcription", "audio": {"input": hearing}})
+            await talk.hear(tone(1.0))
+            await done(connection.input_audio_buffer.commit())
+            name = "conversation.item.input_audio_transcription"
+            events = await talk.until(f"{name}.completed")
+            await done(connection.close())
+    deltas = [event.delta for event in events if event.type == f"{name}.delta"]
+    assert "".join(deltas) == events[-1].transcript != ""
+
+
+@run
+async def test_translation_session(client_class: Any) -> None:
+    """A translation session translates what it is told, to the end, and closes when it is asked to."""
+    with LocalServer() as server, stopped_in_time(server):
+        async with client_of(client_class, server) as client:
+            manager = client.realtime.translations.connect(model="gpt-realtime-translate")
+            connection = await done(manager.enter())
+            talk = Talk(connection, TRANSLATION)
+            await talk.until("session.created")
+            await done(connection.session.update(session={"audio": {"output": {"language": "es"}}}))
+            await talk.until("session.updated")
+            audio = base64.b64encode(tone(1.0) + SILENCE).decode()
+            await done(connection.session.input_audio_buffer.append(audio=audio))
+            await done(connection.session.close())
+            events = await talk.until("session.closed")
+            rest = await talk.rest()
+            await done(connection.close())
+    assert rest == []
+    sound = [event.delta for event in events if event.type == "session.output_audio.delta"]
+    assert b"".join(base64.b64decode(delta, validate=True) for delta in sound)
+    assert [event for event in events if event.type == "session.output_transcript.delta"]
+
+
+# --- Beta --------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def talking_beta(client_class: Any, **options: Any) -> AsyncIterator[Talk]:
+    with LocalServer(**options) as server, stopped_in_time(server):
+        async with client_of(client_class, server) as client:
+            connection = await done(client.beta.realtime.connect(model="gpt-4o-realtime-preview").enter())
+            yield Talk(connection, BETA)
+            await done(connection.close())
+
+
+@pytest.mark.parametrize("modality", ["text", "audio"])
+@run
+async def test_beta_turn(client_class: Any, modality: str) -> None:
+    """The client's Beta half completes turns, in the older shape throughout."""
+    async with talking_beta(client_class) as talk:
+        await talk.until("conversation.created")
+        modalities = ["text"] if modality == "text" else ["text", "audio"]
+        session = {"modalities": modalities, "turn_detection": None, "temperature": 0.7}
+        updated = await talk.update(session)
+        content = [{"type": "input_text", "text": "Hello."}]
+        item = {"type": "message", "role": "user", "content": content}
+        await done(talk.connection.conversation.item.create(item=item))
+        await talk.until("conversation.item.created")
+        events = await talk.turn()
+    assert (updated.modalities, updated.temperature) == (modalities, 0.7)
+    response = events[-1].response
+    assert response.output[0].content[0].type == modality
+    words = "response.text.delta" if modality == "text" else "response.audio_transcript.delta"
+    said = "".join(event.delta for event in events if event.type == words)
+    [part] = response.output[0].content
+    assert said == (part.text if modality == "text" else part.transcript) != ""
+
+
+@run
+async def test_beta_error(client_class: Any) -> None:
+    """An error names the field as Beta spells it."""
+    async with talking_beta(client_class) as talk:
+        await talk.until("conversation.created")
+        session = {"turn_detection": {"type": "server_vad", "threshold": 7}}
+        await done(talk.connection.session.update(session=session, event_id="mine"))
+        error = (await talk.next()).error
+    assert (error.code, error.param, error.event_id) == (
+        "invalid_value",
+        "session.turn_detection.threshold",
+        "mine",
+    )
+
+
+@run
+async def test_beta_is_switched_off(client_class: Any) -> None:
+    """A server that has switched Beta off says so and closes, as OpenAI does."""
+    from websockets.exceptions import ConnectionClosedError
+
+    async with talking_beta(client_class, sunset_beta=True) as talk:
+        error = (await talk.next()).error
+        with pytest.raises(ConnectionClosedError) as closed:
+            await talk.rest()
+    assert error.code == "beta_api_shape_disabled"
+    assert closed.value.rcvd
+    assert closed.value.rcvd.code == 4000

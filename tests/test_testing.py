@@ -115,20 +115,18 @@ def test_something_else() -> None:
             ask(session, "Hello")
             assert "What is the time?" in failure(ask(session, "What is the time?"))
             failure(ask(session, "Bye"))
-        server.wait_closed()
-    lines = str(caught.value).splitlines()
-    assert lines[0] == "turn 2 of 3 expects('What is the weather?'), but received 'What is the time?'"
-    assert lines[2:10] == [
+    lines = [line for line in str(caught.value).splitlines() if "?  " not in line]  # difflib's own marks
+    assert lines[:9] == [
+        "turn 2 of 3 expects('What is the weather?'), but received 'What is the time?'",
+        "",
         "  1. expects('Hello').replies('Hi.')",
         "> 2. expects('What is the weather?').replies('Rain.')",
         "     received 'What is the time?'",
         "       text:",
         "         - 'What is the weather?'",
-        "         ?              ^^^ ^^^",
         "         + 'What is the time?'",
-        "         ?              ^ ^^",
+        "  3. expects('Bye').replies('Bye.')",
     ]
-    assert lines[10] == "  3. expects('Bye').replies('Bye.')"
     [session_id] = server.sessions
     assert f"The server received in session {session_id}, closed with 1000:" in lines
     assert "  conversation.item.create(item=Message(role='user', content=[InputText(text='Hello')]))" in lines
@@ -422,7 +420,7 @@ def test_waits_in_vain() -> None:
                 server.wait_for(ev.ResponseCreate, 0, count=2)
             assert str(caught.value).startswith("waited 0 s for 2 of ResponseCreate\n\nThe server received")
             assert "InputText(text='Hello?')" in str(caught.value)
-            with pytest.raises(AssertionError, match="for the lambda at test_testing.py"):
+            with pytest.raises(AssertionError, match=r"for the lambda at test_testing\.py"):
                 server.wait_until(lambda: False, 0)
 
 
@@ -464,10 +462,7 @@ def test_waiting_ends_when_the_dialogue_does() -> None:
             ev.McpTool(server_label="here", authorization="secret"),
             "McpTool(server_label='here', server_url=UNSET, ...)",
         ),
-        (
-            rt.decode_client(b"nonsense"),
-            "not JSON: JSON is malformed: invalid character (byte 1): 'nonsense'",
-        ),
+        (rt.decode_client(b"[]"), "not a JSON object: '[]'"),
         (rt.decode_client(b'{"type":"new"}'), 'unknown event: \'{"type":"new"}\''),
     ],
 )
@@ -602,15 +597,16 @@ def test_failure_at_teardown(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "E * turn 1 of 1 expects('Hello'), but received 'Hallo'",
-            "E * > 1. expects('Hello').replies('Hi.')",
-            "E * - 'Hello'",
-            "E * + 'Hallo'",
-            "E * The server received in session *",
-            "E * response.create(*",
+            "*ERROR at teardown of test*",
+            "turn 1 of 1 expects('Hello'), but received 'Hallo'",
+            "> 1. expects('Hello').replies('Hi.')",
+            "* - 'Hello'",
+            "* + 'Hallo'",
+            "The server received in session *",
+            "  response.create(*",
         ]
     )
-    result.stdout.no_fnmatch_line("*dialogue.py*")
+    result.stdout.no_fnmatch_line("*pytest_realtime_sync.py*")
 
 
 def test_failure_in_the_test(pytester: pytest.Pytester) -> None:
@@ -659,10 +655,9 @@ def test_events_are_compared(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
         [
-            "E *append(audio=<4800 bytes of audio>) == input_audio_buffer.append(audio=<2400 bytes of audio>)",
-            "E *- 'right'*",
-        ],
-        consecutive=False,
+            "E *append(audio=<4800 bytes of audio>) == *append(audio=<2400 bytes of audio>)",
+            "E *- right*",
+        ]
     )
 
 
@@ -680,7 +675,7 @@ def test_can_be_named(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
     if not autoload:
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile("def test(realtime_session): ...")
-    pytester.runpytest_subprocess("-p", "realtime_sync.testing", "-Werror").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("-p", "realtime_sync.testing", "-Werror").assert_outcomes(passed=1)
 
 
 def test_costs_nothing(pytester: pytest.Pytester) -> None:
@@ -691,7 +686,8 @@ def test_costs_nothing(pytester: pytest.Pytester) -> None:
         def test():
             assert "pytest_realtime_sync" in sys.modules
             loaded = {name.partition(".")[0] for name in sys.modules}
-            assert loaded.isdisjoint({"realtime_sync", "msgspec", "websocket", "werkzeug", "wsproto", "requests"})
+            heavy = {"realtime_sync", "msgspec", "websocket", "werkzeug", "wsproto", "requests"}
+            assert loaded.isdisjoint(heavy)
             assert 1 != 2
     """)
     pytester.runpytest_subprocess("-Werror").assert_outcomes(passed=1)
@@ -707,7 +703,7 @@ def test_names_the_missing_extra(pytester: pytest.Pytester, monkeypatch: pytest.
     monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
     result = pytester.runpytest_subprocess()
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(['E *pip install "realtime-sync*local*"*no werkzeug here*'])
+    result.stdout.fnmatch_lines(['*: pip install "realtime-sync?local?" (no werkzeug here)'])
 
 
 def test_needs_no_pytest(tmp_path: Path) -> None:

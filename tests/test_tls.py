@@ -528,7 +528,9 @@ def under_load(session: rt.Session) -> Iterator[None]:
 
 def close_under_load(url: str, tls: ssl.SSLContext, events: int, answered: bool) -> None:
     """Open a session, take some events and close, while two threads send."""
-    session = rt.connect(base_url=url, ssl_context=tls, wait=False, close_timeout=DEADLINE if answered else 0.05)
+    session = rt.connect(
+        base_url=url, ssl_context=tls, wait=False, close_timeout=DEADLINE if answered else 0.05
+    )
     with under_load(session):
         for number in range(events):
             assert text_taken(session) == text_of(SERVER, number)

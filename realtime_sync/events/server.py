@@ -218,7 +218,10 @@ class ConversationItemInputAudioTranscriptionSegment(
 
 
 class ConversationItemInputAudioTranscriptionCompleted(
-    ServerEvent, tag="conversation.item.input_audio_transcription.completed", kw_only=True
+    ServerEvent,
+    tag="conversation.item.input_audio_transcription.completed",
+    kw_only=True,
+    omit_defaults=True,
 ):
     """The whole transcript of what the user said.  May come before or after the response."""
 

@@ -57,10 +57,15 @@ class Answer:
         try:
             return next(self._pieces)
         except Exception as error:  # the responder's, and it may be anything
-            _log.exception("the responder failed")
+            # A test's own assertion is told by the test; its traceback leads to the server's inside only.
+            _log.error("the responder failed: %s", error, exc_info=not isinstance(error, AssertionError))
             message = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
             failure = ev.ResponseError(type="server_error", code="responder_failed", message=message)
             return self._finish("failed", error=failure)
+
+    def writing(self, item_id: str) -> Writer | None:
+        """What is writing an item now, if this response is at it."""
+        return self._writer if self._writer is not None and self._writer.item_id == item_id else None
 
     def cancel(self, reason: str) -> list[ServerEvent]:
         """Break off: close what is open, and the response."""
@@ -82,6 +87,7 @@ class Answer:
             audio=ev.AudioConfig(output=ev.AudioOutputConfig(format=output.format, voice=output.voice)),
             usage=None if status == "in_progress" else self._usage.read(),
             metadata=self._metadata,
+            temperature=self._settings.temperature or None,  # Beta's
         )
 
     def _run(self, responder: Responder, request: Request) -> Generator[list[ServerEvent], None, None]:
@@ -139,7 +145,7 @@ class Answer:
         )
         # The client may have deleted the item meanwhile.
         if self.history is not None and self.history.find(writer.item_id):
-            self.history.replace(writer.item_id, whole, writer.size)
+            self.history.replace(writer.item_id, writer.kept(whole), writer.size)
             previous = self.history.previous(writer.item_id)
             events.append(ev.ConversationItemDone(event_id=NEW, previous_item_id=previous, item=item))
         return events

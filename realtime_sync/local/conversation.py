@@ -21,6 +21,7 @@ from .settings import cleared, configured, format_of, input_of, output_of, rate_
 from .transcribers import Transcriber
 from .transcription import Transcription, heard
 from .vad import Started
+from .writers import AudioWriter
 
 __all__ = ["ConversationSession"]
 
@@ -39,7 +40,8 @@ class ConversationSession:
         self.config = fresh
         self.due: float | None = None
         self.conversation_id = ids("conv")
-        self._ids = ids
+        self._made_ids: set[str] = set()
+        self._ids = self._remembered(ids)
         self._empty = cleared(fresh)
         self._responder = responder
         self._transcriber = transcriber
@@ -53,6 +55,16 @@ class ConversationSession:
         self._silent_from = 0  # position in the input, in ms, at which the last response was over
         self._listed: set[str] = set()  # MCP servers whose tools were listed
 
+    def _remembered(self, ids: Ids) -> Ids:
+        """The same ids, of which none will be the client's."""
+
+        def make(prefix: str) -> str:
+            made = ids(prefix)
+            self._made_ids.add(made)
+            return made
+
+        return make
+
     def obey(self, event: ClientEvent, now: float, size: int) -> list[ServerEvent]:
         """Answer an event that came in ``size`` bytes.
 
@@ -65,7 +77,8 @@ class ConversationSession:
                 return [ev.SessionUpdated(event_id=NEW, session=self.config)]
             case ev.ConversationItemRetrieve():
                 item = self._history.item(event.item_id, "retrieve")
-                return [ev.ConversationItemRetrieved(event_id=NEW, item=item)]
+                writer = self._answer.writing(event.item_id) if self._answer else None
+                return [ev.ConversationItemRetrieved(event_id=NEW, item=writer.so_far() if writer else item)]
             case ev.ConversationItemDelete():
                 self._history.delete(event.item_id)
                 return [ev.ConversationItemDeleted(event_id=NEW, item_id=event.item_id)]
@@ -134,10 +147,14 @@ class ConversationSession:
 
     def _create_item(self, item: ev.Item, after: str | None, size: int) -> list[ServerEvent]:
         check_item(item, "item")
+        self._history.check_room()
         rate = rate_of(input_of(self.config))
         if isinstance(item, ev.Message) and item.role == "assistant":
             rate = rate_of(output_of(self.config))
-        item_id = id_of(item) or self._ids("item")
+        own_id = id_of(item)
+        if own_id in self._made_ids:  # it may be deleted and still be written, or not be there yet
+            raise Refused("item_create_duplicate_item_id", f"the server has given {own_id!r} away", "item.id")
+        item_id = own_id or self._ids("item")
         return self._add(Kept(item_id, completed(item, item_id), rate, size), after)
 
     def _add(self, kept: Kept, after: str | None = None) -> list[ServerEvent]:
@@ -151,20 +168,22 @@ class ConversationSession:
 
     def _truncate(self, event: ev.ConversationItemTruncate) -> list[ServerEvent]:
         item = self._history.item(event.item_id, "truncate")
-        part = part_of(item, event.content_index)
-        if not (
-            isinstance(item, ev.Message) and item.role == "assistant" and isinstance(part, ev.OutputAudio)
-        ):
-            raise Refused("invalid_value", "only audio of an assistant message can be truncated", "item_id")
         rate = self._history.rate(event.item_id)
-        audio = part.audio or b""
-        length = len(audio) * 1000 // rate
-        if not 0 < event.audio_end_ms <= length:
-            message = f"this is not within the audio, which is {length} ms long"
-            raise Refused("invalid_value", message, "audio_end_ms")
-        content = list(item.content)
-        content[event.content_index] = ev.OutputAudio(audio=audio[: event.audio_end_ms * rate // 1000])
-        self._history.replace(event.item_id, structs.replace(item, content=content))
+        writer = self._answer.writing(event.item_id) if self._answer else None
+        if isinstance(writer, AudioWriter) and event.content_index == 0:
+            writer.truncate(_within(event.audio_end_ms, writer.said, rate))
+        else:
+            part = part_of(item, event.content_index)
+            if not (
+                isinstance(item, ev.Message) and item.role == "assistant" and isinstance(part, ev.OutputAudio)
+            ):
+                message = "only audio of an assistant message can be truncated"
+                raise Refused("invalid_value", message, "item_id")
+            audio = part.audio or b""
+            content = list(item.content)
+            kept = audio[: _within(event.audio_end_ms, len(audio), rate)]
+            content[event.content_index] = ev.OutputAudio(audio=kept)
+            self._history.replace(event.item_id, structs.replace(item, content=content))
         return [
             ev.ConversationItemTruncated(
                 event_id=NEW,
@@ -208,6 +227,8 @@ class ConversationSession:
         """Make audio a user message."""
         item_id = item_id or self._ids("item")
         side = input_of(self.config)
+        if self._history.full:  # a turn by voice can't be refused; it is kept without its sound
+            audio = b""
         item = completed(ev.Message(role="user", content=[ev.InputAudio(audio=audio)]), item_id)
         committed = ev.InputAudioBufferCommitted(
             event_id=NEW, previous_item_id=self._history.last_id, item_id=item_id
@@ -322,3 +343,16 @@ class ConversationSession:
             playing = self._said / rate_of(output_of(self.config))
             self._silent_from = self._buffer.end_ms + int(playing * 1000)
             self.due = now + playing + self._idle_timeout / 1000
+
+
+def _within(end_ms: int, size: int, rate: int) -> int:
+    """The bytes of ``end_ms``, which must be within the audio.
+
+    Raises:
+        Refused: They are not.
+    """
+    length = size * 1000 // rate
+    if not 0 < end_ms <= length:
+        message = f"this is not within the audio, which is {length} ms long"
+        raise Refused("invalid_value", message, "audio_end_ms")
+    return end_ms * rate // 1000

@@ -7,6 +7,7 @@ given; ``times=2`` only to the first two.  The same faults strike at the same ev
 server's loop carries them out.
 """
 
+import math
 import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +21,6 @@ from ..codec import encode
 from ..events import ServerEvent
 
 __all__ = [
-    "Close",
     "CloseAfter",
     "Delay",
     "Drop",
@@ -128,7 +128,7 @@ class CloseAfter(Fault, frozen=True):
         _check(len(self.reason.encode()) <= 123, "reason is longer than 123 bytes")
 
     def strike(self) -> Strike:
-        return _after(self.events, lambda send: [Close(self.code, self.reason)])
+        return _behind(self.events, Close(self.code, self.reason))
 
 
 class Drop(Fault, frozen=True):
@@ -155,7 +155,11 @@ class Drop(Fault, frozen=True):
 
 
 class GoSilent(Fault, frozen=True):
-    """Neither read nor write after so many events, with the TCP connection open: a half-open connection."""
+    """Neither read nor write after so many events, with the TCP connection open: a half-open connection.
+
+    Args:
+        events: Events of the session that are sent before.
+    """
 
     name = "silent"
     events: int
@@ -164,7 +168,7 @@ class GoSilent(Fault, frozen=True):
         _check(self.events >= 0, "events must not be negative")
 
     def strike(self) -> Strike:
-        return _after(self.events, lambda send: [Silence()])
+        return _behind(self.events, Silence())
 
 
 class Delay(Fault, frozen=True):
@@ -182,7 +186,8 @@ class Delay(Fault, frozen=True):
     seed: int = 0
 
     def _check(self) -> None:
-        _check(self.seconds >= 0 and self.jitter >= 0, "seconds and jitter must not be negative")
+        fine = 0 <= self.seconds < math.inf and 0 <= self.jitter < math.inf
+        _check(fine, "seconds and jitter must not be negative")
 
     def strike(self) -> Strike:
         chance = random.Random(self.seed)
@@ -252,7 +257,7 @@ class SendMalformed(Fault, frozen=True):
 
 
 class Duplicate(Fault, frozen=True):
-    """Send every so-manieth event twice, with the same ``event_id``."""
+    """Send every n-th event twice, with the same ``event_id``."""
 
     name = "duplicate"
     every: int
@@ -265,7 +270,7 @@ class Duplicate(Fault, frozen=True):
 
 
 class Reorder(Fault, frozen=True):
-    """Swap every so-manieth pair of neighbours of which the protocol leaves open which comes first.
+    """Swap every n-th pair of neighbours of which the protocol leaves open which comes first.
 
     These are: events of different responses; a transcription of input and an event of a response;
     transcriptions of different items; ``rate_limits.updated`` and any event of a response.  All others keep
@@ -448,6 +453,17 @@ def _field(thing: object, name: str) -> Any:
     return getattr(thing, name, None)
 
 
+def _behind(events: int, end: Action) -> Strike:
+    """Let so many events pass, and end right behind the last."""
+    numbers = count(1)
+
+    def strike(send: Send) -> list[Action]:
+        number = next(numbers)
+        return [end] if number > events else [send, end] if number == events else [send]
+
+    return strike
+
+
 def _after(events: int, strike: Strike) -> Strike:
     """Let so many events pass before the strike."""
     numbers = count(1)
@@ -455,7 +471,7 @@ def _after(events: int, strike: Strike) -> Strike:
 
 
 def _each(every: int, strike: Strike) -> Strike:
-    """Strike at every so-manieth event."""
+    """Strike at every n-th event."""
     numbers = count(1)
     return lambda send: strike(send) if next(numbers) % every == 0 else [send]
 

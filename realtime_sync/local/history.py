@@ -7,6 +7,7 @@ from msgspec import structs
 
 from .. import events as ev
 from ..events import UnknownObject
+from ..events.objects import NULL
 from .refusal import Refused
 
 __all__ = ["History", "Kept", "audio_length", "completed", "id_of", "part_of", "without_audio"]
@@ -28,6 +29,12 @@ class Kept:
     item: ev.Item
     rate: int = 1
     size: int = 0
+
+
+class HeardAudio(ev.InputAudio, tag="input_audio", kw_only=True):
+    """A user's audio as the server shows it: its transcript is ``null`` while there is none, not absent."""
+
+    transcript: str | None = NULL
 
 
 class History:
@@ -59,14 +66,18 @@ class History:
         place = self._order.index(item_id)
         return self._order[place - 1] if place else None
 
+    @property
+    def full(self) -> bool:
+        """Whether it has grown too large for the client to add to it."""
+        return self._size > _MOST_BYTES
+
     def check_room(self) -> None:
-        """Refuse if the conversation has grown too large to add to it."""
-        if self._size > _MOST_BYTES:
+        """Refuse if it is full."""
+        if self.full:
             raise Refused("conversation_full", f"the conversation holds {self._size} bytes: delete items")
 
     def add(self, kept: Kept, after: str | None = None) -> str | None:
         """Put an item at the end, at the ``"root"``, or after another; return that other's id."""
-        self.check_room()
         if kept.id in self._kept:
             raise Refused("item_create_duplicate_item_id", f"there is an item {kept.id!r} already", "item.id")
         place = len(self._order)
@@ -106,6 +117,13 @@ def completed(item: ev.Item, item_id: str) -> ev.Item:
     assert not isinstance(item, UnknownObject | ev.ItemReference)
     made = copy.copy(item)
     made.id, made.object = item_id, "realtime.item"
+    if isinstance(made, ev.Message):
+        made.content = [
+            HeardAudio(audio=part.audio, transcript=part.transcript)
+            if isinstance(part, ev.InputAudio)
+            else part
+            for part in made.content
+        ]
     if isinstance(made, ev.Message | ev.FunctionCall | ev.FunctionCallOutput):
         made.status = made.status or "completed"
     return made

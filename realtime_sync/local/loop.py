@@ -60,6 +60,7 @@ class Sunset:
         self.session = SessionConfig(id=session_id)
         self.closing = (_SUNSET, "invalid_request_error.beta_api_shape_disabled")
         self.due: float | None = None
+        self.active = False
         self._event_id = event_id
 
     def start(self, now: float) -> list[ServerEvent]:
@@ -183,7 +184,7 @@ class Loop:
     # --- The client ----------------------------------------------------------------------------------
 
     def _say(self, events: list[ServerEvent]) -> None:
-        for action in self._faults.take(events, more=self._protocol.due is not None):
+        for action in self._faults.take(events, more=self._protocol.active):
             self._do(action)
 
     def _do(self, action: Action) -> None:

@@ -130,7 +130,11 @@ class Protocol:
         if self._lifetime is not None:
             self._expires = now + self._lifetime
         events: list[ServerEvent] = [ev.SessionCreated(event_id=NEW, session=self.session)]
-        if self._dialect == "beta" and isinstance(self._session, ConversationSession):
+        if (
+            self._dialect == "beta"
+            and isinstance(self._session, ConversationSession)
+            and self.session.type == "realtime"
+        ):
             conversation = ev.Conversation(id=self._session.conversation_id, object="realtime.conversation")
             events.append(ev.ConversationCreated(event_id=NEW, conversation=conversation))
         return self._stamped(events)
@@ -209,8 +213,10 @@ class Protocol:
 
 
 def _respelt(event: ServerEvent) -> ServerEvent:
-    """An error with the field at fault as a Beta client knows it."""
+    """An error with the field at fault as a Beta client knows it; an unknown field is as it was written."""
     if not isinstance(event, ev.ErrorEvent) or event.error.param is None:
+        return event
+    if event.error.code == "unknown_parameter":
         return event
     param = beta_param(event.error.param)
     message = event.error.message.replace(event.error.param, param)

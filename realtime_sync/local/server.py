@@ -5,8 +5,10 @@ Every connection has a thread of its own, which is the only one that uses its so
 
 import contextlib
 import http
+import io
 import ipaddress
 import logging
+import math
 import socket
 import ssl
 import threading
@@ -47,6 +49,7 @@ _log = logging.getLogger("realtime_sync.local")
 REQUEST_SECONDS = 20.0
 """How long a client may take over its request, TLS handshake and body included."""
 _SESSION_SECONDS = 60 * 60
+_LONGEST_LIFETIME = 366 * 24 * 60 * 60
 _FAREWELL_SECONDS = 1.0
 """How long `LocalServer.stop` waits for sessions to say goodbye."""
 _GOING_AWAY = 1001
@@ -79,7 +82,7 @@ class LocalServer:
         observer: Is told what sessions hear and say; see `realtime_sync.local.Observer`.
 
     Raises:
-        ValueError: Other machines could connect, and there is no key.
+        ValueError: Other machines could connect, and there is no key; or a time makes no sense.
     """
 
     def __init__(
@@ -100,6 +103,8 @@ class LocalServer:
     ) -> None:
         if not api_key and not _is_loopback(host):
             raise ValueError(f"other machines can connect to {host!r}: an API key is needed")
+        if not (0 <= delay < math.inf and 0 < lifetime < _LONGEST_LIFETIME):
+            raise ValueError("delay must not be negative, and lifetime must be between 0 and a year")
         self._host = host
         self._wanted_port = port
         self._api = Api(api_key, sunset_beta=sunset_beta)
@@ -375,10 +380,26 @@ def _status_line(status: int) -> str:
 # --- Connections --------------------------------------------------------------------------------------
 
 
+class _Reader(io.BufferedReader):
+    """Reads a request's body.  A client that is gone has no more to say, which is no error here: Werkzeug,
+    which reads to the end after its answer, would leave a descriptor behind for the garbage collector."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        try:
+            return super().read(size)
+        except OSError:
+            return b""
+
+
 class _Handler(WSGIRequestHandler):
     """One HTTP request.  The connection is over when its WebSocket is."""
 
     disable_nagle_algorithm = True  # a delta goes out when it is made
+
+    def setup(self) -> None:
+        super().setup()
+        reader: Any = self.rfile
+        self.rfile = _Reader(reader.detach())
 
     def make_environ(self) -> Environ:
         return super().make_environ() | {"realtime_sync.handler": self}

@@ -12,7 +12,7 @@ from .history import History
 from .ids import NEW, Ids
 from .transcribers import Heard, Segment, Transcriber
 
-__all__ = ["Transcription", "heard"]
+__all__ = ["Transcription", "heard", "text_of"]
 
 _log = logging.getLogger("realtime_sync.local")
 
@@ -30,6 +30,20 @@ def heard(audio: bytes, audio_format: str, rate: int, config: ev.AudioTranscript
         language=config.language or None,
         prompt=config.prompt or None,
     )
+
+
+def text_of(piece: str | Segment) -> str:
+    """The text of what a transcriber gave.
+
+    Raises:
+        TypeError: It is no text.
+        UnicodeEncodeError: It holds half a surrogate pair, which can't be sent.
+    """
+    text = piece.text if isinstance(piece, Segment) else piece
+    if not isinstance(text, str):
+        raise TypeError(f"a transcriber gives text or Segment, not {type(piece).__name__}")
+    text.encode()
+    return text
 
 
 class Transcription:
@@ -74,10 +88,7 @@ class Transcription:
 
     def _run(self, transcriber: Transcriber) -> Iterator[ServerEvent]:
         for piece in transcriber.transcribe(self._heard):
-            text = piece.text if isinstance(piece, Segment) else piece
-            if not isinstance(text, str):
-                raise TypeError(f"a transcriber gives text or Segment, not {type(piece).__name__}")
-            text.encode()  # half a surrogate pair can't be sent
+            text = text_of(piece)
             self._text.append(text)
             yield self._segment(piece) if isinstance(piece, Segment) else self._delta(text)
 

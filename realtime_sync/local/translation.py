@@ -12,8 +12,8 @@ from .responders import Request, Responder, Say
 from .setting_checks import check_settings
 from .settings import configured
 from .sound import bytes_per_second, speech
-from .transcribers import Segment, Transcriber
-from .transcription import heard
+from .transcribers import Transcriber
+from .transcription import heard, text_of
 from .vad import Detector, Stopped
 from .writers import slices, words
 
@@ -122,6 +122,13 @@ class TranslationSession:
     def finished(self) -> bool:
         return self._closing and not self._utterances
 
+    @property
+    def _transcription(self) -> ev.AudioTranscription | None:
+        """How the client wants to read what was said, if it does."""
+        assert self.config.audio
+        assert self.config.audio.input
+        return self.config.audio.input.transcription or None
+
     # --- Translation out ---------------------------------------------------------------------------
 
     def stepped(self, job: Job, events: list[ServerEvent], now: float) -> None:
@@ -133,17 +140,16 @@ class TranslationSession:
 
     def pieces(self, audio: bytes, elapsed_ms: int) -> Iterator[ServerEvent]:
         """The translation of an utterance, ``elapsed_ms`` into the session."""
-        assert self.config.audio
-        assert self.config.audio.input
-        assert self.config.audio.output
-        asked = self.config.audio.input.transcription
-        what = heard(audio, _FORMAT, bytes_per_second(_FORMAT), asked or ev.AudioTranscription())
+        what = heard(
+            audio, _FORMAT, bytes_per_second(_FORMAT), self._transcription or ev.AudioTranscription()
+        )
         source = []
         for piece in self._transcriber.transcribe(what):
-            text = piece.text if isinstance(piece, Segment) else piece
-            source.append(text)
-            if asked:
-                yield ev.SessionInputTranscriptDelta(event_id=NEW, delta=text, elapsed_ms=elapsed_ms)
+            source.append(text_of(piece))
+            if self._transcription:  # which the client may change in the middle
+                yield ev.SessionInputTranscriptDelta(event_id=NEW, delta=source[-1], elapsed_ms=elapsed_ms)
+        assert self.config.audio
+        assert self.config.audio.output
         message = ev.Message(role="user", content=[ev.InputText(text="".join(source))])
         request = Request(
             items=[message], language=self.config.audio.output.language or "", heard_seconds=what.seconds

@@ -26,6 +26,7 @@ STALL_SECONDS = 30.0
 ANSWER_SECONDS = 1.0
 """How long a close waits for the client's answer."""
 
+_LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
 _READ_SIZE = 65_536
 _WRITE_SIZE = 262_144
 _RECORD_SIZE = 16_384  # of TLS: what it writes at once, so that progress is seen
@@ -308,7 +309,7 @@ def _poll(sock: socket.socket, wanted: int, wakers: Sequence[socket.socket], unt
 
     What the socket is ready for, where anything beyond reading and writing means that its end is near.
     """
-    timeout = None if until is None else max(until - time.monotonic(), 0.0)
+    timeout = None if until is None else min(max(until - time.monotonic(), 0.0), _LONGEST_WAIT)
     if not hasattr(select, "poll"):  # pragma: no cover  # Windows
         read = [sock] if wanted & _READ else []
         write = [sock] if wanted & _WRITE else []

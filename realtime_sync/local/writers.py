@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from .. import events as ev
 from ..events import ServerEvent
 from .ids import NEW
@@ -45,6 +47,14 @@ class Writer:
         """The item so far; empty while it is in progress."""
         raise NotImplementedError
 
+    def so_far(self) -> ev.Item:
+        """The item with what it has already, for a client that asks in the middle."""
+        return self.item("in_progress")
+
+    def kept(self, item: ev.Item) -> ev.Item:
+        """What the conversation keeps of the item."""
+        return item
+
     def opening(self) -> list[ServerEvent]:
         return []
 
@@ -65,7 +75,12 @@ class TextWriter(Writer):
         self._text = ""
 
     def item(self, status: str) -> ev.Item:
-        content: list[ev.ContentPart] = [] if status == "in_progress" else self._content()
+        return self._message(status, [] if status == "in_progress" else self._content())
+
+    def so_far(self) -> ev.Item:
+        return self._message("in_progress", self._content())
+
+    def _message(self, status: str, content: list[ev.ContentPart]) -> ev.Message:
         return ev.Message(
             id=self.item_id, object="realtime.item", status=status, role="assistant", content=content
         )
@@ -98,6 +113,24 @@ class AudioWriter(TextWriter):
         self._format = audio_format
         self._own_audio = say.audio
         self._audio = bytearray()
+        self._cut: int | None = None  # bytes of it that the conversation keeps
+
+    def truncate(self, size: int) -> None:
+        """Keep no more than these bytes in the conversation, whatever else is said."""
+        self._cut = size if self._cut is None else min(size, self._cut)
+
+    @property
+    def said(self) -> int:
+        """Bytes of sound that were sent, and not cut off by the client."""
+        return len(self._audio) if self._cut is None else self._cut
+
+    def so_far(self) -> ev.Item:
+        return self.kept(super().so_far())
+
+    def kept(self, item: ev.Item) -> ev.Item:
+        if self._cut is None or not isinstance(item, ev.Message):
+            return item
+        return structs.replace(item, content=[ev.OutputAudio(audio=bytes(self._audio[: self._cut]))])
 
     def _content(self) -> list[ev.ContentPart]:
         return [ev.OutputAudio(audio=bytes(self._audio), transcript=self._text)]

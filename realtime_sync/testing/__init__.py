@@ -7,9 +7,10 @@ in a ``with`` statement.  It needs the extra ``local``.
 
 from typing import TYPE_CHECKING, Any
 
+from .dialogue import Expectation
+from .record import Record
+
 if TYPE_CHECKING:
-    from .dialogue import Expectation
-    from .record import Record
     from .server import RealtimeServer
 
 __all__ = ["Expectation", "RealtimeServer", "Record"]
@@ -17,10 +18,10 @@ __all__ = ["Expectation", "RealtimeServer", "Record"]
 
 def __getattr__(name: str) -> Any:
     """The server is imported when it is asked for, because it needs the extra ``local``."""
-    if name in __all__:
-        from . import dialogue, record, server
+    if name == "RealtimeServer":
+        from .server import RealtimeServer
 
-        return next(getattr(module, name) for module in (server, dialogue, record) if hasattr(module, name))
+        return RealtimeServer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,0 +1,500 @@
+"""Faults on demand: the stage without sockets, and each fault over real ones."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import websocket
+
+import realtime_sync as rt
+from realtime_sync.events import ServerEvent
+from realtime_sync.local import LocalServer, Protocol, ScriptedResponder
+from realtime_sync.local.faults import (
+    MALFORMED,
+    Action,
+    Close,
+    CloseAfter,
+    Cut,
+    Delay,
+    Drop,
+    Duplicate,
+    Expire,
+    Fault,
+    GoSilent,
+    Plan,
+    RefuseHandshake,
+    Reorder,
+    Send,
+    SendHalf,
+    SendMalformed,
+    SendUnknown,
+    Silence,
+    Stage,
+    parse,
+)
+
+DEADLINE = 20.0
+CREATE = '{"type":"response.create","response":{"output_modalities":["text"]}}'
+BESIDE = '{"type":"response.create","response":{"output_modalities":["text"],"conversation":"none"}}'
+
+
+def turn() -> list[list[ServerEvent]]:
+    """What a protocol says in one turn, in the batches in which it says it."""
+    protocol = Protocol(responder=ScriptedResponder(["one two three"]))
+    batches = [protocol.start(), protocol.receive(CREATE)]
+    while protocol.active:
+        batches.append(protocol.step())
+    return batches
+
+
+def struck(faults: Sequence[Fault], batches: list[list[ServerEvent]] | None = None) -> list[Action]:
+    """What is done about a turn."""
+    stage = Stage(faults)
+    return [action for batch in batches or turn() for action in stage.take(batch)]
+
+
+def texts(actions: Sequence[Action]) -> list[str]:
+    return [action.text for action in actions if isinstance(action, Send)]
+
+
+def types(actions: Sequence[Action]) -> list[str]:
+    return [json.loads(text)["type"] for text in texts(actions)]
+
+
+WHOLE = texts(struck([]))
+
+
+# --- The stage ----------------------------------------------------------------------------------------
+
+
+def test_no_faults() -> None:
+    """Without faults every event is sent as it is."""
+    assert [json.loads(text)["event_id"] for text in WHOLE] == [
+        event.event_id for batch in turn() for event in batch
+    ]
+    assert len(WHOLE) > 8
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_an_end_after_events(number: int) -> None:
+    """So many events are sent, then comes the end, at once, and nothing after it."""
+    assert struck([CloseAfter(number, 4000, "x")])[number:] == [Close(4000, "x")]
+    assert struck([GoSilent(number)])[number:] == [Silence()]
+    *sent, half, end = struck([Drop(number)])
+    assert (texts(sent), half, end) == (WHOLE[:number], SendHalf(WHOLE[number]), Cut())
+
+
+def test_drop_inside_a_response() -> None:
+    """The drop waits for a delta of a response."""
+    *sent, end = struck([Drop(2, inside="response")])
+    assert end == Cut()
+    assert types(sent)[-1] == "response.output_text.delta"
+    assert types(sent).count("response.output_text.delta") == 1
+
+
+def test_delay() -> None:
+    """Every event is late by the time and its part of the jitter, which the seed decides."""
+    assert {action.after for action in struck([Delay(0.5)]) if isinstance(action, Send)} == {0.5}
+    one, again, other = (
+        [action.after for action in struck([Delay(0.5, jitter=1, seed=seed)]) if isinstance(action, Send)]
+        for seed in (1, 1, 2)
+    )
+    assert one == again != other
+    assert 0.5 <= min(one) < max(one) <= 1.5
+
+
+def test_send_unknown() -> None:
+    """An event of an unknown type comes behind every third."""
+    kinds = types(struck([SendUnknown(3)]))
+    assert [number for number, kind in enumerate(kinds) if kind == "realtime_sync.unknown"] == list(
+        range(3, len(kinds), 4)
+    )
+
+
+def test_send_malformed() -> None:
+    """What is malformed comes in turn, and from the beginning again."""
+    events = [event for batch in turn() for event in batch] * 3
+    sent = texts(struck([SendMalformed(1)], [events]))
+    assert sent[1::2] == [MALFORMED[number % len(MALFORMED)] for number in range(len(events))]
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_malformed(text: str) -> None:
+    """Nothing malformed is a proper event, and none of it is beyond what this SDK decodes."""
+    deviations: list[rt.Deviation] = []
+    event = rt.decode(text, report=deviations.append)
+    assert isinstance(event, rt.UnknownEvent) or deviations or "hologram" in text
+
+
+def test_duplicate() -> None:
+    """Every second event is sent twice."""
+    expected = [text for number, text in enumerate(WHOLE, 1) for _ in range(2 - number % 2)]
+    assert texts(struck([Duplicate(2)])) == expected
+
+
+def test_faults_together() -> None:
+    """Faults add up, in the order given; only the session's own events count."""
+    actions = struck([SendUnknown(1), Duplicate(1), CloseAfter(2)])
+    assert types(actions) == [
+        "session.created",
+        "session.created",
+        "realtime_sync.unknown",
+        "response.created",
+    ]
+    assert actions[-1] == Close(1011)
+
+
+def test_the_same_again() -> None:
+    """The same faults strike in the same way at every run."""
+    faults = [Delay(0.1, jitter=0.2, seed=3), SendMalformed(2), SendUnknown(3), Reorder(2), Duplicate(4)]
+    assert struck(faults, parallel()) == struck(faults, parallel())
+
+
+# --- Reordering ---------------------------------------------------------------------------------------
+
+
+def parallel() -> list[list[ServerEvent]]:
+    """What a protocol says while it gives two responses beside the conversation."""
+    protocol = Protocol(responder=ScriptedResponder(["one two three", "four five six"]))
+    batches = [protocol.start(), protocol.receive(BESIDE), protocol.receive(BESIDE)]
+    while protocol.active:
+        batches.append(protocol.step())
+    return batches
+
+
+def reordered(every: int, batches: list[list[ServerEvent]], more: bool) -> list[ServerEvent]:
+    stage = Stage([Reorder(every)])
+    actions = [
+        action
+        for number, batch in enumerate(batches)
+        for action in stage.take(batch, more=more and number < len(batches) - 1)
+    ]
+    return [action.event for action in actions if isinstance(action, Send) and action.event is not None]
+
+
+def response_of(event: ServerEvent) -> str:
+    """The id of the response whose event this is."""
+    return getattr(event, "response_id", "") or getattr(getattr(event, "response", None), "id", "")
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_reorder(every: int) -> None:
+    """Events of different responses change places; within a response the order stays; none is lost."""
+    batches = parallel()
+    before = [event for batch in batches for event in batch]
+    after = reordered(every, batches, True)
+    assert after != before
+    assert sorted(event.event_id for event in after) == sorted(event.event_id for event in before)
+    for response in {response_of(event) for event in before} - {""}:
+        assert [event for event in after if response_of(event) == response] == [
+            event for event in before if response_of(event) == response
+        ]
+
+
+def test_reorder_keeps_one_response() -> None:
+    """Where the protocol leaves no choice, nothing moves."""
+    batches = turn()
+    before = [event for batch in batches for event in batch]
+    kinds = [event.type for event in reordered(1, batches, True) if event.type != "rate_limits.updated"]
+    assert kinds == [event.type for event in before if event.type != "rate_limits.updated"]
+
+
+def test_reorder_does_not_wait_in_vain() -> None:
+    """No event is held back when none is sure to follow."""
+    stage = Stage([Reorder(1)])
+    for batch in parallel():
+        assert len(stage.take(batch)) == len(batch)
+
+
+def test_reorder_transcription() -> None:
+    """A transcription may change places with a response, or with one of another item, never with its own."""
+    events = rt.events
+    delta = events.ConversationItemInputAudioTranscriptionDelta(
+        event_id="1", item_id="a", content_index=0, delta="x"
+    )
+    usage = events.TranscriptionUsageDuration(seconds=1)
+    own, other = (
+        events.ConversationItemInputAudioTranscriptionCompleted(
+            event_id=f"of {item}", item_id=item, content_index=0, transcript="x", usage=usage
+        )
+        for item in "ab"
+    )
+    response = turn()[2][0]
+    error = events.ErrorEvent(event_id="4", error=events.ErrorDetails(type="x", message="x"))
+    assert reordered(1, [[delta, own]], False) == [delta, own]
+    assert reordered(1, [[delta, other]], False) == [other, delta]
+    assert reordered(1, [[delta, response]], False) == [response, delta]
+    assert reordered(1, [[response, error, delta]], False) == [response, error, delta]
+
+
+# --- Which connections --------------------------------------------------------------------------------
+
+
+def test_times() -> None:
+    """A fault with ``times`` strikes the first so many connections; refusals count attempts."""
+    twice, always = CloseAfter(1, times=2), Delay(1)
+    plan = Plan([RefuseHandshake(429, times=1), twice, RefuseHandshake(500, times=1), always])
+    assert [fault and fault.status for fault in (plan.refusal() for _ in range(3))] == [429, 500, None]
+    assert [plan.next() for _ in range(3)] == [[twice, always], [twice, always], [always]]
+
+
+# --- Words --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("close:events=3,code=4000", CloseAfter(3, 4000)),
+        ("close:events=0,reason=a = b", CloseAfter(0, reason="a = b")),
+        (" drop : events = 2 , inside = response , times = 1 ", Drop(2, "response", times=1)),
+        ("silent:events=3", GoSilent(3)),
+        ("delay:seconds=0.5,jitter=1,seed=7", Delay(0.5, 1, 7)),
+        ("refuse", RefuseHandshake()),
+        ("refuse:status=429,message=slow down,times=2", RefuseHandshake(429, "slow down", times=2)),
+        ("unknown:every=5", SendUnknown(5)),
+        ("malformed:every=5", SendMalformed(5)),
+        ("duplicate:every=5", Duplicate(5)),
+        ("reorder", Reorder(1)),
+        ("expire:seconds=1.5", Expire(1.5)),
+    ],
+)
+def test_parse(text: str, fault: Fault) -> None:
+    """Each fault has its words."""
+    assert parse(text) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "there is no fault ''.*close, drop, silent, delay, refuse, unknown, malformed, duplicate"),
+        ("flood:every=1", "'flood'.*there are: close"),
+        ("close", r"takes events=, \[code=\], \[reason=\], \[times=\]"),
+        ("close:events", "'events' is not of the form FIELD=VALUE"),
+        ("close:events=many", "int.*takes events="),
+        ("close:events=1,colour=red", "colour.*takes events="),
+        ("close:events=-1", "negative"),
+        ("close:events=1,code=1006", "1006"),
+        ("close:events=1,code=99", "between 1000 and 4999"),
+        ("close:events=1,reason=" + "x" * 124, "123"),
+        ("drop:events=1,inside=house", "inside"),
+        ("drop:events=-1", "negative"),
+        ("silent:events=-1", "negative"),
+        ("delay:seconds=-1", "negative"),
+        ("refuse:status=200", "300"),
+        ("refuse:times=-1", "negative"),
+        ("unknown:every=0", "at least 1"),
+        ("malformed:every=0", "at least 1"),
+        ("duplicate:every=0", "at least 1"),
+        ("reorder:every=0", "at least 1"),
+        ("expire:seconds=-1", "negative"),
+    ],
+)
+def test_parse_refuses(text: str, says: str) -> None:
+    """What isn't a fault is a ValueError that says what there is."""
+    with pytest.raises(ValueError, match=says):
+        parse(text)
+
+
+def test_numbers_are_checked() -> None:
+    """A fault that makes no sense can't be made."""
+    with pytest.raises(ValueError, match="every"):
+        SendUnknown(0)
+    with pytest.raises(ValueError, match="inside"):
+        Drop(1, "house")  # type: ignore[arg-type]
+
+
+# --- Over sockets -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def session(*faults: Fault, **options: Any) -> Iterator[rt.Session]:
+    with (
+        LocalServer(faults=faults, responder=ScriptedResponder(["one two three"] * 2)) as server,
+        rt.connect(base_url=server.url, **options) as session,
+    ):
+        yield session
+
+
+@contextlib.contextmanager
+def raw(*faults: Fault) -> Iterator[Any]:
+    """A foreign client."""
+    with LocalServer(faults=faults, responder=ScriptedResponder(["one two three"])) as server:
+        ws: Any = websocket.create_connection(f"{server.url}/realtime", timeout=DEADLINE)
+        try:
+            yield ws
+        finally:
+            ws.shutdown()
+
+
+def ending(session: rt.Session) -> tuple[list[ServerEvent], rt.ConnectionClosed]:
+    """Everything that comes, and how it ends."""
+    events: list[ServerEvent] = []
+    try:
+        while True:
+            events.append(session.next_event(timeout=DEADLINE))
+    except rt.ConnectionClosed as closed:
+        return events, closed
+
+
+def ask(session: rt.Session) -> list[ServerEvent]:
+    """Run a turn; its events."""
+    session.response.create(output_modalities=["text"])
+    events: list[ServerEvent] = []
+    while not events or not isinstance(events[-1], rt.events.ResponseDone):
+        events.append(session.next_event(timeout=DEADLINE))
+    return events
+
+
+def test_close_over_a_socket() -> None:
+    """The client gets so many events and then the close code."""
+    with session(CloseAfter(3, 4000, "why not")) as client:
+        with pytest.raises(rt.ConnectionClosed) as closed:
+            ask(client)
+        assert (closed.value.code, closed.value.reason) == (4000, "why not")
+        assert client.stats.events_in == 3
+
+
+def test_drop_in_a_frame_over_a_socket() -> None:
+    """The TCP connection ends in the middle of a frame."""
+    with raw(Drop(1)) as ws:
+        ws.recv()
+        ws.send(CREATE)
+        data = b""
+        while more := ws.sock.recv(65_536):
+            data += more
+        assert data.startswith(b"\x81")
+        assert b'{"type":"response.created"' in data
+        assert not data.endswith(b"}")
+    with session(Drop(1)) as client, pytest.raises(rt.ConnectionClosed) as closed:
+        ask(client)
+    assert not closed.value.clean
+
+
+def test_drop_in_a_response_over_a_socket() -> None:
+    """The TCP connection ends after a delta, between two frames."""
+    with session(Drop(0, inside="response")) as client:
+        with contextlib.suppress(rt.ConnectionClosed):  # the end may come before this returns
+            client.response.create(output_modalities=["text"])
+        events, closed = ending(client)
+    assert events[-1].type == "response.output_text.delta"
+    assert not closed.clean
+
+
+def test_silence_over_a_socket() -> None:
+    """After so many events nothing comes, not even a pong, and the connection stays."""
+    with raw(GoSilent(1)) as ws:
+        ws.recv()
+        ws.send(CREATE)
+        ws.ping()
+        ws.settimeout(0.3)
+        with pytest.raises(websocket.WebSocketTimeoutException):
+            ws.recv()
+        ws.send(CREATE)
+
+
+def test_silence_is_found_out() -> None:
+    """A half-open connection is found out by this SDK's own pings."""
+    with (
+        session(GoSilent(1), ping_interval=0.1, ping_timeout=0.3) as client,
+        pytest.raises(rt.ConnectionClosed) as closed,
+    ):
+        ask(client)
+    assert not closed.value.clean
+
+
+def test_delay_over_a_socket() -> None:
+    """Events come late, and in order."""
+    with session(Delay(0.3, jitter=0.01)) as client:
+        client.next_event(timeout=DEADLINE)
+        begun = time.monotonic()
+        kinds = [event.type for event in ask(client)]
+        assert time.monotonic() - begun >= 0.3
+    assert kinds == [json.loads(text)["type"] for text in WHOLE[1:]]
+
+
+def test_refusal_over_a_socket() -> None:
+    """The first attempts get the status and the message, the next is let in."""
+    faults = [RefuseHandshake(429, "slow down", times=1), RefuseHandshake(302, body="<html>", times=1)]
+    with LocalServer(faults=faults) as server:
+        with pytest.raises(rt.ConnectionFailed, match="slow down") as refused:
+            rt.connect(base_url=server.url)
+        assert refused.value.status == 429
+        with pytest.raises(rt.ConnectionFailed) as refused:
+            rt.connect(base_url=server.url)
+        assert (refused.value.status, refused.value.body) == (302, b"<html>")
+        with rt.connect(base_url=server.url) as client:
+            ask(client)
+
+
+@pytest.mark.parametrize(
+    ("fault", "added"),
+    [
+        (SendUnknown(1), lambda event: event.type == "realtime_sync.unknown"),
+        (SendMalformed(1), lambda event: isinstance(event, rt.UnknownEvent)),
+    ],
+)
+def test_strange_messages_over_a_socket(fault: Fault, added: Callable[[ServerEvent], bool]) -> None:
+    """Events that are unknown or malformed come between the proper ones, and the session goes on."""
+    with session(fault) as client:
+        client.response.create(output_modalities=["text"])
+        events = [client.next_event(timeout=DEADLINE)]
+        while not (isinstance(events[-1], rt.events.ResponseDone) and events[-1].response.status):
+            events.append(client.next_event(timeout=DEADLINE))
+        assert any(added(event) for event in events)
+        assert not client.closed
+
+
+def test_duplicates_over_a_socket() -> None:
+    """The same event comes twice."""
+    with session(Duplicate(1)) as client:
+        ids = [event.event_id for event in ask(client) if not isinstance(event, rt.UnknownEvent)]
+    assert len(ids) > len(set(ids)) > 5
+
+
+def test_reorder_over_a_socket() -> None:
+    """Two responses at once arrive interwoven otherwise than they were made, each whole and in order."""
+    with session(Reorder(1)) as client:
+        for _ in range(2):
+            client.response.create(conversation="none", output_modalities=["text"])
+        done, kinds = 0, dict[str, list[str]]()
+        while done < 2:
+            event = client.next_event(timeout=DEADLINE)
+            done += isinstance(event, rt.events.ResponseDone)
+            kinds.setdefault(response_of(event), []).append(event.type)
+        kinds.pop("", None)
+    assert len(kinds) == 2
+    for each in kinds.values():
+        assert (each[0], each[-1]) == ("response.created", "response.done")
+
+
+def test_expiry_over_a_socket() -> None:
+    """The session ends as at its time limit."""
+    with session(Expire(0.1)) as client:
+        _, closed = ending(client)
+    assert closed.code == 1001
+    assert closed.last_error is not None
+    assert closed.last_error.error.code == "session_expired"
+
+
+def test_only_the_first_connection() -> None:
+    """With ``times=1`` a client that comes back is served."""
+    with LocalServer(faults=[CloseAfter(1, times=1)]) as server:
+        with rt.connect(base_url=server.url) as client, pytest.raises(rt.ConnectionClosed):
+            ask(client)
+        with rt.connect(base_url=server.url) as client:
+            ask(client)
+
+
+@pytest.mark.parametrize("fault", [GoSilent(1), Drop(1), Drop(0, inside="response"), Delay(3600)])
+def test_stop_with_faults(fault: Fault) -> None:
+    """A server whose sessions are silent, dropped or late stops as quickly as any."""
+    server = LocalServer(faults=[fault]).start()
+    ws: Any = websocket.create_connection(f"{server.url}/realtime", timeout=DEADLINE)
+    ws.send(CREATE)
+    begun = time.monotonic()
+    server.stop()
+    assert time.monotonic() - begun < 5
+    ws.shutdown()
