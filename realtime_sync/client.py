@@ -1,8 +1,8 @@
 """`Client`: where the server is and who is calling; opens sessions, and holds the HTTP half of the API."""
 
-import functools
 import os
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -119,6 +119,9 @@ class Client:
         self._max_retries = max_retries
         self._log_payloads = log_payloads
         self._deployment: str | None = None  # Azure's name for a model
+        # Lets one of several threads that ask for the HTTP half at once be the one that makes it.
+        self._rest_lock = threading.Lock()
+        self._rest_made: Rest | None = None
         self._is_preview = False  # Azure's preview API: the deployment is in every query, and Beta spoken
 
     @classmethod
@@ -319,17 +322,20 @@ class Client:
 
     # --- The HTTP half -------------------------------------------------------------------------------
 
-    @functools.cached_property
+    @property
     def _rest(self) -> "Rest":
         from .rest import Rest  # only here: most programs need no HTTP, and importing it takes long
 
-        return Rest(
-            self._endpoint,
-            self._headers,
-            prefix="/realtimeapi" if self._is_preview else "/realtime",
-            timeout=self._timeout,
-            max_retries=self._max_retries,
-        )
+        with self._rest_lock:
+            if self._rest_made is None:
+                self._rest_made = Rest(
+                    self._endpoint,
+                    self._headers,
+                    prefix="/realtimeapi" if self._is_preview else "/realtime",
+                    timeout=self._timeout,
+                    max_retries=self._max_retries,
+                )
+            return self._rest_made
 
     @property
     def client_secrets(self) -> "ClientSecrets":
@@ -358,8 +364,9 @@ class Client:
 
     def close(self) -> None:
         """Give the HTTP connections back.  Sessions stay open."""
-        if "_rest" in vars(self):
-            self._rest.close()
+        with self._rest_lock:
+            if self._rest_made is not None:
+                self._rest_made.close()
 
     def __enter__(self) -> "Self":
         return self

@@ -17,7 +17,6 @@ ApiKey = str | Callable[[], str]
 
 _WEBSOCKET = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_SECRET_HEADERS = {"authorization", "api-key", "x-api-key", "cookie"}
 # What a header or a query parameter is called that carries a credential.  Not Idempotency-Key.
 _SECRET_NAME = re.compile(
     r"auth|(?<!idempotency-)key|token|secret|passw|cookie|signature|^sig$", re.IGNORECASE
@@ -68,7 +67,8 @@ class Endpoint:
         self._in_clear = self._scheme == "ws" and not allow_insecure
         if isinstance(api_key, str):
             _check_value(api_key, "the API key")
-        if api_key or any(name.lower() in _SECRET_HEADERS for name in headers):
+        names = [*headers, *query, *(name for name, _ in parse_qsl(urlsplit(base_url).query))]
+        if api_key or any(map(_SECRET_NAME.search, names)):
             self._check_clear()
 
     # --- The key -----------------------------------------------------------------------------------

@@ -523,7 +523,7 @@ def _refusal(answer: _Answer) -> _Failure:
 def _described(answer: _Answer) -> tuple[str, dict[str, str | None]]:
     """The server's own words, and what it names beside them."""
     if 300 <= answer.status < 400:
-        target = _host_of(answer.headers.get("location", ""))
+        target = _host_of(answer.redact(answer.headers.get("location", "")))
         return f"the server redirects to {target}, which is not followed", {}
     try:
         body = parse(answer.body)[0]

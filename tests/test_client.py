@@ -410,8 +410,16 @@ def test_safety_identifier(open_session: Open) -> None:
 
 def test_a_key_in_a_header_needs_tls() -> None:
     """A header that carries a key is as precious as the key."""
+    for options in (
+        {"default_headers": {"api-key": "k"}},
+        {"default_headers": {"X-Auth-Token": "k"}},
+        {"default_query": {"token": "k"}},
+    ):
+        with pytest.raises(ValueError, match="travel in clear"):
+            rt.Client(base_url="ws://example.org/v1", **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="travel in clear"):
-        rt.Client(base_url="ws://example.org/v1", default_headers={"api-key": "k"})
+        rt.Client(base_url="ws://example.org/v1?key=k")
+    rt.Client(base_url="ws://example.org/v1?a=b", default_headers={"X-Mine": "1"})
 
 
 def test_a_client_certificate(authority: trustme.CA, tmp_path: Path) -> None:
