@@ -675,7 +675,7 @@ def test_can_be_named(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
     if not autoload:
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile("def test(realtime_session): ...")
-    pytester.runpytest_inprocess("-p", "realtime_sync.testing", "-Werror").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "realtime_sync.testing", "-Werror").assert_outcomes(passed=1)
 
 
 def test_costs_nothing(pytester: pytest.Pytester) -> None:
