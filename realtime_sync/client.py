@@ -284,18 +284,22 @@ class Client:
             ping_timeout=ping_timeout,
             send_timeout=send_timeout,
         )
-        session = Session(
-            transport,
-            dialect=spoken,
-            max_buffered=max_buffered,
-            overflow=overflow,
-            close_timeout=close_timeout,
-            redact=redact,
-            name=f"{urlsplit(url).hostname} ({model or call_id or self._deployment or 'no model named'})",
-            log_payloads=self._log_payloads,
-        )
-        if wait:
-            _wait_until_begun(session, deadline, redact)
+        try:
+            session = Session(
+                transport,
+                dialect=spoken,
+                max_buffered=max_buffered,
+                overflow=overflow,
+                close_timeout=close_timeout,
+                redact=redact,
+                name=f"{urlsplit(url).hostname} ({model or call_id or self._deployment or 'no model named'})",
+                log_payloads=self._log_payloads,
+            )
+            if wait:
+                _wait_until_begun(session, deadline, redact)
+        except BaseException:  # Ctrl-C too: nobody could close it any more
+            transport.kill()
+            raise
         session.log_begin()
         return session
 
@@ -407,9 +411,6 @@ def _wait_until_begun(session: Session, deadline: float, redact: Redact) -> None
         raise ConnectionFailed(
             f"the server ended the session at once, with code {closed.code}{reason}"
         ) from closed
-    except BaseException:  # Ctrl-C
-        session.close()
-        raise
     if first is None:
         session.close()
         raise ConnectionFailed("the server accepted the connection, but began no session in time")

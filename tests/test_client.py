@@ -2,7 +2,9 @@
 
 import inspect
 import logging
+import signal
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -335,6 +337,57 @@ def test_bad_azure_settings(options: dict[str, Any], message: str) -> None:
     settings = {"endpoint": "https://name.openai.azure.com", "api_key": "k", **options}
     with pytest.raises(ValueError, match=message):
         rt.Client.azure(**settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dialect": "alpha"}, "'ga' or 'beta'"),
+        ({"overflow": "drop"}, "'pause' or 'fail'"),
+        ({"intent": "translation"}, "'transcription'"),
+        ({"connect_timeout": 0}, "connect_timeout must be more than 0"),
+    ],
+)
+def test_bad_choices(options: dict[str, Any], message: str) -> None:
+    """A setting that is none of its choices is refused with their names."""
+    with pytest.raises(ValueError, match=message):
+        rt.Client(api_key="k").connect(**options)
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"max_retries": -1}])
+def test_bad_numbers(options: dict[str, Any]) -> None:
+    """A number that makes no sense is refused by its name."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        rt.Client(**options)
+
+
+def test_close_a_client() -> None:
+    """A client gives its HTTP connections back when it is closed, and can be used again."""
+    with LocalServer() as server, rt.Client(base_url=server.url) as client:
+        client.close()
+        for _ in range(2):
+            assert client.client_secrets.create().value.startswith("ek_")
+            client.close()
+
+
+def test_ctrl_c_while_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while `connect` waits for the session closes the connection."""
+    ended = threading.Event()
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        caller.frame(9, b"Are you there?")
+        assert caller.read()[0] == 10  # so somebody reads, and `connect` waits
+        signal.raise_signal(signal.SIGINT)
+        try:
+            caller.serve_until_closed()
+        finally:
+            ended.set()
+
+    with ScriptedServer(script) as server:
+        with pytest.raises(KeyboardInterrupt):
+            rt.connect(base_url=server.url, connect_timeout=DEADLINE)
+        assert ended.wait(DEADLINE)
 
 
 def test_two_names_for_one_thing() -> None:

@@ -35,7 +35,7 @@ KINDS = [
 ]
 
 QUICK = settings(
-    max_examples=90,
+    max_examples=50,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,  # the same clients each time: what fails here fails everywhere
