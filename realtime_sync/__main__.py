@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.command(options)
-    except (RealtimeError, OSError, ValueError, ImportError) as error:
+    except (RealtimeError, OSError, ValueError, OverflowError, ImportError) as error:
         print(f"realtime-sync: {' '.join(str(error).split())}", file=sys.stderr)
         return _FAILED
     except KeyboardInterrupt:
@@ -165,6 +165,9 @@ def _ask(session: Session, prompt: str) -> int:
     session.response.create()
     try:
         end = session.run(_Answer(), until=(ResponseDone, ErrorEvent))
+    except RealtimeError:
+        print()  # behind what there is of the answer
+        raise
     except KeyboardInterrupt:
         session.response.cancel()
         session.run(_Answer(), until=ResponseDone, timeout=_CANCEL_TIMEOUT)

@@ -252,6 +252,8 @@ class Client:
             raise ValueError(f"overflow {overflow!r}: use 'pause' or 'fail'")
         if intent not in (None, "transcription"):
             raise ValueError(f"intent {intent!r}: use 'transcription'")
+        if translation and (intent or call_id):
+            raise ValueError("a translation session has no intent and no call")
         _check_numbers(
             connect_timeout=connect_timeout,
             send_timeout=send_timeout,
@@ -300,7 +302,6 @@ class Client:
         except BaseException:  # Ctrl-C too: nobody could close it any more
             transport.kill()
             raise
-        session.log_begin()
         return session
 
     def _model(self, model: str | None, call_id: str | None) -> str | None:
@@ -319,7 +320,7 @@ class Client:
 
     def _headers(self, *more: Mapping[str, str], secret: str | None = None) -> list[tuple[str, str]]:
         headers = self._endpoint.headers(*more, secret=secret)
-        is_openai = self._endpoint.base_url.startswith(_DEFAULT_URL)
+        is_openai = (urlsplit(self._endpoint.base_url).hostname or "").endswith("api.openai.com")
         if is_openai and not any(name.lower() == "authorization" for name, _ in headers):
             raise ValueError("no API key: set OPENAI_API_KEY, or pass api_key=...")
         return headers

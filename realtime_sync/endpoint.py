@@ -21,6 +21,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_NAME = re.compile(
     r"auth|(?<!idempotency-)key|token|secret|passw|cookie|signature|^sig$", re.IGNORECASE
 )
+_KEY_HEADERS = ("authorization", "api-key")  # the latter is Azure's
 _SHORTEST = 4  # characters of a secret; what is shorter occurs by chance
 _EPHEMERAL = r"\bek_[\w-]+"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -32,7 +33,6 @@ class Endpoint:
     Args:
         base_url: As in `client.Client`.
         api_key: A key, or what gives a fresh one for each connection and request.
-        key_header: Where the key goes: ``"Authorization"``, as a bearer token, or another header.
         headers, query: Sent with everything.
         ssl_context: What TLS trusts and shows; ``None`` = the system's certificates.
         proxy: As in `client.Client`.
@@ -47,7 +47,6 @@ class Endpoint:
         base_url: str,
         *,
         api_key: ApiKey | None,
-        key_header: str = "Authorization",
         headers: Mapping[str, str],
         query: Mapping[str, str],
         ssl_context: ssl.SSLContext | None,
@@ -58,7 +57,6 @@ class Endpoint:
         check_proxy(proxy)
         self.base_url = base_url
         self._api_key = api_key
-        self._key_header = key_header
         self._headers = check_headers(headers)
         self._query = dict(query)
         self._proxy = proxy
@@ -108,10 +106,10 @@ class Endpoint:
         own = {"User-Agent": f"realtime_sync/{__version__}"}
         key = self._key(secret)
         if key:
-            bearer = self._key_header == "Authorization" or secret
-            own["Authorization" if bearer else self._key_header] = f"Bearer {key}" if bearer else key
+            own["Authorization"] = f"Bearer {key}"
         merged: dict[str, tuple[str, str]] = {}
-        for headers in (own, self._headers, *map(check_headers, more)):
+        usual = self._headers if secret is None else _without_keys(self._headers)
+        for headers in (own, usual, *map(check_headers, more)):
             for name, value in headers.items():
                 merged[name.lower()] = (name, value)
         return list(merged.values())
@@ -130,7 +128,8 @@ class Endpoint:
             check_text(f"{name}{value}", f"the query parameter {name!r}")
         parts = urlsplit(self.base_url)
         pairs = [*parse_qsl(parts.query, keep_blank_values=True), *merged.items()]
-        whole = quote(parts.path.rstrip("/") + path, safe="/%:@!$&'()*+,;=~-._")
+        base = parts.path.rstrip("/").removesuffix("/realtime")  # as documentation often has it
+        whole = quote(base + path, safe="/%:@!$&'()*+,;=~-._")
         return urlunsplit((scheme, parts.netloc, whole, urlencode(pairs, quote_via=quote), ""))
 
     def proxy(self) -> str | None:
@@ -166,6 +165,11 @@ def _secrets_of(value: str) -> set[str]:
     words += [word.partition("=")[2] for word in words]
     long = {word for word in words if len(word) >= _SHORTEST}
     return {form for word in long for form in (word, quote(word, safe=""), word.replace("/", r"\/"))}
+
+
+def _without_keys(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers without those that carry a key, for an ephemeral secret stands in its place."""
+    return {name: text for name, text in headers.items() if name.lower() not in _KEY_HEADERS}
 
 
 def tls_context(

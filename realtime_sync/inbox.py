@@ -82,6 +82,8 @@ class Inbox:
         try:
             event = self._events.popleft()
         except IndexError:
+            event = None
+        if event is None:  # not in the `except`: a Ctrl-C while it waits would show that error as well
             return self._wait_and_get(timeout)
         if type(event) is int:
             self._give_room(event)

@@ -81,7 +81,6 @@ _PATIENCE = 60.0  # seconds that a server may ask to wait
 
 _JSON = "application/json"
 _SDP = "application/sdp"
-_EPHEMERAL = re.compile(r"\bek_[\w-]+")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 _TAGS = re.compile(r"<(?:script|style)\b[^<]*|<[^<>]*>", re.IGNORECASE)
 _REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: 4\d\d")
@@ -454,7 +453,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _redactor(redact: Redact, proxy: str | None) -> Redact:
-    """Takes out the secrets of a request, those of its proxy, and every ephemeral secret."""
+    """Takes out the secrets of a request, and those of its proxy."""
     login = urlsplit(proxy).netloc.rpartition("@")[0] if proxy else ""
     written = [part for part in (login, login.partition(":")[2]) if part]
     clean = parse_proxy(proxy, "proxy").redact if proxy else str
@@ -463,7 +462,7 @@ def _redactor(redact: Redact, proxy: str | None) -> Redact:
         text = clean(redact(text))
         for secret in written:
             text = text.replace(secret, "***")
-        return _EPHEMERAL.sub("***", text)
+        return text
 
     return redact_all
 

@@ -126,7 +126,10 @@ class Session:
         self._id_prefix = f"event_{secrets.token_hex(4)}_"
         self._ids = itertools.count(1)
         self._closure: Closure | None = None
-        self._begun = threading.Event()  # set by the reader when the first event is there, or the end
+        # Held until the reader has the first event, or the end; a Ctrl-C can break the `wait` of an Event.
+        self._beginning = threading.Lock()
+        self._beginning.acquire()
+        self._has_begun = False
         self._ended = threading.Event()  # set by the reader when it is done and `_closure` is known
         # Lets one of several threads that call `close` be the one that says goodbye.
         self._close_lock = threading.Lock()
@@ -161,7 +164,7 @@ class Session:
             self._ended_at = time.monotonic()
             self._inbox.finish()
             self._ended.set()
-            self._begun.set()
+            self._begin()
             _open_sessions.discard(self)
             self._log_end()
 
@@ -182,9 +185,9 @@ class Session:
         self._last_event = events[-1]
         self._inbox.put(events, sum(map(len, messages)))
         self._events_in += len(events)
-        if self._first_event is None:
+        if not self._has_begun:
             self._first_event = events[0]
-            self._begun.set()
+            self._begin()
         if _log.isEnabledFor(logging.DEBUG):
             for event, message in zip(events, messages, strict=True):
                 frame = message.payload if isinstance(message, Binary) else message
@@ -206,6 +209,16 @@ class Session:
             frame = self._payload(deviation.frame)[:200]
             _log.warning("the server deviates from the specification: %s, in %s", kind, frame)
 
+    def _begin(self) -> None:
+        """Say that the session has begun, once, and let those go on who wait for it."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        try:
+            self._log_begin()
+        finally:
+            self._beginning.release()
+
     def _log_event(self, verb: str, kind: str, event_id: str | None, frame: bytes) -> None:
         """Write one line about an event, with the event itself if that is wanted."""
         payload = ""
@@ -223,8 +236,8 @@ class Session:
         """An event for the log."""
         return self._line(_CREDENTIALS.sub(r'"\1":"***"', frame.decode("utf-8", "replace")))
 
-    def log_begin(self) -> None:
-        """Write the line about the beginning, once it is known which session it is."""
+    def _log_begin(self) -> None:
+        # By the reader, once it is known which session it is, so that it comes before the line of the end.
         _log.info("session %s with %s opened", self._line(self.id or "without id"), self._name)
 
     def _log_end(self) -> None:
@@ -249,8 +262,9 @@ class Session:
         Raises:
             ConnectionClosed: The session ended without any.
         """
-        if not self._begun.wait(timeout):
+        if not self._beginning.acquire(timeout=timeout):
             return None
+        self._beginning.release()
         if self._first_event is None:
             raise self._closed_error()
         return self._first_event
@@ -301,19 +315,28 @@ class Session:
             visitor: Its ``visit_*`` methods are called.  What one raises comes out of here; the session
                 stays usable and the events that follow are kept.
             until: Stop after an event of this type, or of one of these types.
-            timeout: Seconds to run at most.
+            timeout: Seconds after which no further event is taken; ``0`` takes what is there already.
 
         Returns:
             The event that ``until`` waited for, after it was dispatched; ``None`` when the session
             ended normally before it, or the time was up.
 
+        An `ErrorEvent` that nothing looks for is logged as a warning, since what it refused may be what you
+        wait for.
+
         Raises:
             ConnectionClosed: The session did not end normally.
+            TypeError: ``visitor`` is no visitor, or ``until`` no type of server event.
         """
+        _check_until(until)
+        if isinstance(visitor, type) or not callable(getattr(visitor, "visit", None)):
+            raise TypeError(f"run needs a visitor, that is an object like YourVisitor(), not {visitor!r:.80}")
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if timeout and left == 0:
+                return None
             try:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
                 event = self.next_event(left)
             except TimeoutError:
                 return None
@@ -324,6 +347,10 @@ class Session:
             visitor.visit(event)
             if until is not None and isinstance(event, until):
                 return event
+            if isinstance(event, ErrorEvent) and not _sees_errors(visitor):
+                error = event.error
+                text = self._line(f"{error.message} (code {error.code}, of event {error.event_id})")
+                _log.warning("the server reports an error: %s", text)
 
     # --- Sending -----------------------------------------------------------------------------------
 
@@ -542,7 +569,22 @@ class Session:
         self._close_lock, self._close_begun = threading.Lock(), True
         self._ended = threading.Event()
         self._ended.set()
-        self._begun = self._ended
+        self._beginning = threading.Lock()
+
+
+def _check_until(until: Any) -> None:
+    """Refuse to wait for what can't come."""
+    for kind in until if isinstance(until, tuple) else (until,):
+        if kind is not None and not (isinstance(kind, type) and issubclass(kind, ServerEvent)):
+            raise TypeError(f"until needs a type of server event, for example ResponseDone, not {kind!r:.80}")
+
+
+def _sees_errors(visitor: Any) -> bool:
+    """Whether a visitor does anything with an `ErrorEvent`."""
+    return any(
+        getattr(type(visitor), name, None) is not getattr(Visitor, name)
+        for name in ("visit", "visit_error", "default")
+    )
 
 
 def without_secrets(struct: _R, redact: Redact) -> _R:

@@ -295,7 +295,8 @@ def _check_handler(cls: type, name: str) -> None:
         import difflib  # only here: most programs never need it
 
         close = difflib.get_close_matches(name, [*_HANDLERS, *_BETA_NAMES], n=1, cutoff=0.0)
-        raise TypeError(f"{cls.__name__}.{name} handles no event; did you mean {close[0]}?")
+        right = "unknown" if name == "visit_unknown" else close[0]
+        raise TypeError(f"{cls.__name__}.{name} handles no event; did you mean {right}?")
     code = getattr(getattr(cls, name), "__code__", None)
     if code is not None and code.co_flags & _COROUTINE:
         raise TypeError(f"{cls.__name__}.{name} is 'async', but handlers are plain functions")

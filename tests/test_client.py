@@ -4,8 +4,10 @@ import inspect
 import logging
 import signal
 import ssl
+import sys
 import threading
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -345,6 +347,7 @@ def test_bad_azure_settings(options: dict[str, Any], message: str) -> None:
         ({"dialect": "alpha"}, "'ga' or 'beta'"),
         ({"overflow": "drop"}, "'pause' or 'fail'"),
         ({"intent": "translation"}, "'transcription'"),
+        ({"intent": "transcription", "translation": True}, "no intent"),
         ({"connect_timeout": 0}, "connect_timeout must be more than 0"),
     ],
 )
@@ -370,14 +373,23 @@ def test_close_a_client() -> None:
             client.close()
 
 
-def test_ctrl_c_while_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def waits_in(function: str) -> bool:
+    """Whether the main thread is in this function."""
+    frame: FrameType | None = sys._current_frames()[threading.main_thread().ident or 0]
+    while frame is not None and frame.f_code.co_name != function:
+        frame = frame.f_back
+    return frame is not None
+
+
+def test_ctrl_c_while_waiting() -> None:
     """Ctrl-C while `connect` waits for the session closes the connection."""
     ended = threading.Event()
 
     def script(caller: Caller) -> None:
         caller.accept()
-        caller.frame(9, b"Are you there?")
-        assert caller.read()[0] == 10  # so somebody reads, and `connect` waits
+        pause = threading.Event()
+        while not waits_in("wait_for_first_event"):
+            pause.wait(0.001)
         signal.raise_signal(signal.SIGINT)
         try:
             caller.serve_until_closed()
@@ -388,6 +400,11 @@ def test_ctrl_c_while_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(KeyboardInterrupt):
             rt.connect(base_url=server.url, connect_timeout=DEADLINE)
         assert ended.wait(DEADLINE)
+
+
+def test_an_address_with_the_path(open_session: Open) -> None:
+    """An address that already names the path is understood, as documentation often has it."""
+    assert request_of(open_session, path="/v1/realtime").startswith("GET /v1/realtime HTTP/1.1")
 
 
 def test_two_names_for_one_thing() -> None:

@@ -498,3 +498,16 @@ def test_stop_with_faults(fault: Fault) -> None:
     server.stop()
     assert time.monotonic() - begun < 5
     ws.shutdown()
+
+
+def test_faults_in_words() -> None:
+    """`LocalServer` takes the words of the command line; what is no fault is refused at once."""
+    with LocalServer(faults=["refuse:status=429"]) as server:
+        with pytest.raises(rt.ConnectionFailed) as caught:
+            rt.connect(base_url=server.url)
+        assert caught.value.status == 429
+    with pytest.raises(ValueError, match="close, drop"):
+        LocalServer(faults=["explode"])
+    for wrong in ("refuse", 42):
+        with pytest.raises(TypeError, match="a list"):
+            LocalServer(faults=wrong)  # type: ignore[arg-type]

@@ -319,6 +319,14 @@ def test_mcp_tools_are_listed_once() -> None:
     assert talk.steps() == []
 
 
+def test_mcp_tools_that_cannot_be_listed() -> None:
+    """A server without an address fails, and its item has no tools."""
+    talk = Talk(tools=[{name: DOCS[name] for name in ("type", "server_label", "allowed_tools")}])
+    events = talk.steps()
+    assert kinds(events)[1:3] == ["mcp_list_tools.in_progress", "mcp_list_tools.failed"]
+    assert one(events, ev.ConversationItemDone).item.tools == []
+
+
 @pytest.mark.parametrize(
     ("call", "end"),
     [

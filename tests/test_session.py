@@ -965,3 +965,81 @@ def test_fork(server_tls: Tls, open_session: Open) -> None:
         session.send({"type": "from the parent"})
         assert texts(session, 1) == ["still here"]
         session.close()
+
+
+# --- What is easily overlooked ------------------------------------------------------------------------
+
+
+class Slow(rt.Visitor[None]):
+    """Takes longer over the first event than there is time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seen = 0
+        self.until = time.monotonic() + seconds
+
+    def default(self, event: rt.ServerEvent) -> None:
+        self.seen += 1
+        while time.monotonic() < self.until:
+            pass
+
+
+def test_run_takes_nothing_after_its_time(open_session: Open) -> None:
+    """When the time is up, `run` returns though more is there; what it left is the next one's."""
+    with ScriptedServer(greets) as server, open_session(server) as session:
+        session.next_event(DEADLINE)
+        wait_for_events(session, 4)
+        visitor = Slow(0.1)
+        assert session.run(visitor, timeout=0.05) is None
+        assert visitor.seen == 1
+        assert session.run(visitor, timeout=0) is None
+        assert visitor.seen == 3
+
+
+def greets(caller: Caller) -> None:
+    caller.accept()
+    caller.text(CREATED, delta("a"), delta("b"), delta("c"))
+    caller.serve_until_closed()
+
+
+def wait_for_events(session: rt.Session, count: int) -> None:
+    pause, deadline = threading.Event(), time.monotonic() + DEADLINE
+    while session.stats.events_in < count:
+        assert time.monotonic() < deadline
+        pause.wait(0.001)
+
+
+@pytest.mark.parametrize("until", [rt.events.ResponseCreate, "response.done", [rt.events.ResponseDone], int])
+def test_run_until_what_cannot_come(until: Any, open_session: Open) -> None:
+    """Waiting for what is no server event is a `TypeError`, and no event is lost by it."""
+    with ScriptedServer(greets) as server, open_session(server) as session:
+        with pytest.raises(TypeError, match="until needs a type of server event"):
+            session.run(rt.Visitor(), until=until)
+        for visitor in (rt.Visitor, print):
+            with pytest.raises(TypeError, match="run needs a visitor"):
+                session.run(visitor)  # type: ignore[arg-type]
+        assert isinstance(session.next_event(DEADLINE), rt.events.SessionCreated)
+
+
+def test_an_error_that_nobody_handles(open_session: Open, caplog: pytest.LogCaptureFixture) -> None:
+    """An error that the visitor has no method for is logged, without the key; one that it handles is not."""
+
+    class Handles(rt.Visitor[None]):
+        def visit_error(self, event: ErrorEvent) -> None:
+            pass
+
+    done = '{"type":"response.done","event_id":"e","response":{"id":"r","object":"realtime.response"}}'
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        caller.text(error("no sk-test-1 here", "bad"), error("again", "bad"), done)
+        caller.serve_until_closed()
+
+    with ScriptedServer(script) as server, open_session(server, api_key="sk-test-1") as session:
+        session.run(rt.Visitor(), until=ErrorEvent, timeout=DEADLINE)
+        assert "no *** here" not in caplog.text  # the caller gets it
+        session.run(rt.Visitor(), until=rt.events.ResponseDone, timeout=DEADLINE)
+        assert "the server reports an error: again (code bad" in caplog.text
+    caplog.clear()
+    with ScriptedServer(script) as server, open_session(server) as session:
+        session.run(Handles(), until=rt.events.ResponseDone, timeout=DEADLINE)
+    assert "reports an error" not in caplog.text

@@ -25,6 +25,7 @@ class Answer:
         id: ``resp_...``
         history: Where its items go; ``None`` beside the conversation.
         over: It has given its ``response.done``.
+        rate: Bytes per second of its sound.
     """
 
     def __init__(
@@ -50,13 +51,16 @@ class Answer:
         self._limits = limits
         self._made: list[ev.Item] = []
         self._writer: Writer | None = None
+        self.rate = rate_of(output_of(settings))
         self._pieces = self._run(responder, _request(settings, given))
 
     def step(self) -> list[ServerEvent]:
         """The next piece."""
         try:
             return next(self._pieces)
-        except Exception as error:  # the responder's, and it may be anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the responder's, and it may be anything: pytest.fail is no Exception
             # A test's own assertion is told by the test; its traceback leads to the server's inside only.
             _log.error("the responder failed: %s", error, exc_info=not isinstance(error, AssertionError))
             message = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
@@ -128,7 +132,7 @@ class Answer:
             )
         ]
         if self.history is not None:
-            previous = self.history.add(Kept(writer.item_id, item, rate_of(output_of(self._settings))))
+            previous = self.history.add(Kept(writer.item_id, item, self.rate))
             events.append(ev.ConversationItemAdded(event_id=NEW, previous_item_id=previous, item=item))
         return events + writer.opening()
 

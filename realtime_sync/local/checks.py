@@ -32,7 +32,7 @@ def checked(
         raise Refused("invalid_value", f"there is no client event {event.type!r}", "type")
     if deviations:
         raise _deviation(deviations[0])
-    if not isinstance(event, ev.InputAudioBufferAppend):  # the busiest event; a stray field harms nobody
+    if not isinstance(event, _APPENDS):  # the busiest event; a stray field harms nobody
         barred = _NOT_ACCEPTED if dialect == "ga" else {}
         for stray in _strays(_node(type(event)), _parsed(frame), "", barred):
             raise unknown(stray)
@@ -60,6 +60,7 @@ def _deviation(deviation: Deviation) -> Refused:
     return Refused("invalid_type", problem, param)
 
 
+_APPENDS = (ev.InputAudioBufferAppend, ev.SessionInputAudioBufferAppend)
 _BETA_NAMES = {
     "modalities",
     "voice",

@@ -25,6 +25,8 @@ from .writers import AudioWriter
 
 __all__ = ["ConversationSession"]
 
+_MOST_JOBS = 100  # at which no more responses beside the conversation begin
+
 
 class ConversationSession:
     """What such a session says to each event of the client.
@@ -81,6 +83,9 @@ class ConversationSession:
                 return [ev.ConversationItemRetrieved(event_id=NEW, item=writer.so_far() if writer else item)]
             case ev.ConversationItemDelete():
                 self._history.delete(event.item_id)
+                for job in list(self._jobs):
+                    if isinstance(job, Transcription) and job.item_id == event.item_id:
+                        self._jobs.remove(job)  # now: it holds the audio
                 return [ev.ConversationItemDeleted(event_id=NEW, item_id=event.item_id)]
             case ev.InputAudioBufferAppend():
                 return self._append(event.audio, now)
@@ -274,6 +279,8 @@ class ConversationSession:
         if self._answer and not beside:
             message = f"response {self._answer.id!r} is still running in the conversation"
             raise Refused("conversation_already_has_active_response", message)
+        if beside and len(self._jobs) >= _MOST_JOBS:
+            raise Refused("too_many_responses", f"{_MOST_JOBS} things are under way already")
         settings = self._configured(params, self.config, "response")
         answer = Answer(
             self._ids,
@@ -340,7 +347,7 @@ class ConversationSession:
             return
         self._answer = None
         if self._idle_timeout:
-            playing = self._said / rate_of(output_of(self.config))
+            playing = self._said / answer.rate
             self._silent_from = self._buffer.end_ms + int(playing * 1000)
             self.due = now + playing + self._idle_timeout / 1000
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from .. import events as ev
 from ..events import ServerEvent
+from .answer import Answer
 from .sound import bytes_per_second
 
 __all__ = ["Job", "Jobs"]
@@ -45,8 +46,8 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         return iter(self._due)
 
-    def __bool__(self) -> bool:
-        return bool(self._due)
+    def __len__(self) -> int:
+        return len(self._due)
 
     def add(self, job: Job, now: float) -> None:
         self._due[job] = now
@@ -54,7 +55,7 @@ class Jobs:
     def remove(self, job: Job) -> None:
         self._due.pop(job, None)
 
-    def step(self, now: float, audio_format: str) -> tuple[Job | None, list[ServerEvent]]:
+    def step(self, now: float) -> tuple[Job | None, list[ServerEvent]]:
         """The next piece, and whose it is, of what is due by now."""
         job = min(self._due, key=self._due.__getitem__, default=None)
         if job is None or self._due[job] > now:
@@ -63,18 +64,19 @@ class Jobs:
         events = job.step()
         if not job.over:
             # Counted from when it was due, so that being late does not add up.
-            wait = self._delay + self._seconds(events, audio_format)
+            wait = self._delay + self._seconds(job, events)
             self._due[job] = max(due + wait, now - 1.0) if wait else now
         return job, events
 
-    def _seconds(self, events: Sequence[ServerEvent], audio_format: str) -> float:
+    def _seconds(self, job: Job, events: Sequence[ServerEvent]) -> float:
         """How long a live server takes over a piece."""
         if not self._realtime_pace:
             return 0.0
+        rate = job.rate if isinstance(job, Answer) else bytes_per_second("audio/pcm")
         seconds = 0.0
         for event in events:
             if isinstance(event, ev.ResponseOutputAudioDelta | ev.SessionOutputAudioDelta):
-                seconds += len(event.delta) / bytes_per_second(audio_format) / _FASTER_THAN_SOUND
+                seconds += len(event.delta) / rate / _FASTER_THAN_SOUND
             elif isinstance(event, ev.ResponseOutputTextDelta | ev.ResponseFunctionCallArgumentsDelta):
                 seconds += _SECONDS_PER_WORD
         return seconds

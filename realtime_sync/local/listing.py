@@ -14,7 +14,7 @@ class Listing:
     """One listing that is under way.
 
     No server is asked: it offers what the client allows by name (``allowed_tools``), each taking any
-    arguments.
+    arguments.  A server without an address (``server_url``, ``connector_id`` or ``tunnel_id``) fails.
 
     Attributes:
         over: It has given all it had.
@@ -38,15 +38,18 @@ class Listing:
             ev.McpListToolsInProgress(event_id=NEW, item_id=self._item_id),
         ]
         self.over = True
-        completed: ServerEvent = ev.McpListToolsCompleted(event_id=NEW, item_id=self._item_id)
+        tool = self._tool
+        reachable = tool.server_url or tool.connector_id or tool.tunnel_id
+        kind = ev.McpListToolsCompleted if reachable else ev.McpListToolsFailed
+        ended: ServerEvent = kind(event_id=NEW, item_id=self._item_id)
         if self._history.find(self._item_id) is None:  # the client has deleted it meanwhile
-            yield [completed]
+            yield [ended]
             return
-        whole = self._item(self._offered())
+        whole = self._item(self._offered() if reachable else [])
         self._history.replace(self._item_id, whole)
         previous = self._history.previous(self._item_id)
         yield [
-            completed,
+            ended,
             ev.ConversationItemDone(event_id=NEW, previous_item_id=previous, item=whole),
         ]
 

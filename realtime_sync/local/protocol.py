@@ -32,7 +32,7 @@ from .ids import NEW, Ids
 from .jobs import Jobs
 from .refusal import Refused, missing
 from .responders import DefaultResponder, Responder
-from .settings import format_of, fresh_session, output_of
+from .settings import fresh_session
 from .transcribers import DefaultTranscriber, Transcriber
 from .translation import TranslationSession
 
@@ -179,13 +179,10 @@ class Protocol:
             return self._stamped([self._expire()])
         if self._session.due is not None and now >= self._session.due:
             return self._stamped(self._session.wake(now))
-        job, events = self._jobs.step(now, self._output_format())
+        job, events = self._jobs.step(now)
         if job is not None:
             self._session.stepped(job, events, now)
         return self._stamped(events + self._farewell())
-
-    def _output_format(self) -> str:
-        return format_of(output_of(self.session)) if self.session.type == "realtime" else "audio/pcm"
 
     def _farewell(self) -> list[ServerEvent]:
         """The end of a session that the client has closed, once all is said."""

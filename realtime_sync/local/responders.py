@@ -149,6 +149,9 @@ class Request:
         return any(isinstance(tool, FunctionTool) and tool.name == name for tool in self.tools)
 
 
+_LONGEST_QUOTE = 2000  # characters, which take two minutes to say
+
+
 class Responder(Protocol):
     """Answers in place of a model."""
 
@@ -173,7 +176,7 @@ class DefaultResponder:
 
     def respond(self, request: Request) -> Iterable[Output]:
         if request.items and isinstance(request.items[-1], FunctionCallOutput):
-            return [Say(f"The function answered: {request.items[-1].output}")]
+            return [Say(f"The function answered: {_quoted(request.items[-1].output)}")]
         if request.language:
             return [Say(f"({request.language}) {request.last_user_text}")]
         text = request.last_user_text.strip()
@@ -186,10 +189,18 @@ class DefaultResponder:
 
     def _answer(self, text: str, heard_seconds: float) -> str:
         if text:
-            return f'You said "{text}" to a local server. It knows nothing, but it can count: {_count(text)}.'
+            quote = _quoted(text)
+            return (
+                f'You said "{quote}" to a local server. It knows nothing, but it can count: {_count(text)}.'
+            )
         if heard_seconds:
             return f"I heard {heard_seconds:.1f} seconds of audio."
         return "Hello! You have not said anything yet."
+
+
+def _quoted(text: str) -> str:
+    """The text, or the beginning of a long one: a word takes half a second to say."""
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
 
 
 def _count(text: str) -> str:

@@ -23,7 +23,7 @@ import msgspec
 
 from .api import MOST_BODY_BYTES, Admission, Api
 from .calls import Call
-from .faults import Expire, Fault, Plan, RefuseHandshake, Stage
+from .faults import Expire, Fault, Plan, RefuseHandshake, Stage, parse
 from .http_answer import Declined, HttpAnswer, declined, random_id
 from .observer import Observer
 from .protocol import Protocol
@@ -76,7 +76,7 @@ class LocalServer:
         realtime_pace: Whether responses take as long as a live server's would.
         api_key: The one key that is let in; ``None`` lets everyone in, and is for this machine only.
         ssl_context: Makes it ``https`` and ``wss``.
-        faults: What goes wrong; see `realtime_sync.local.faults`.
+        faults: What goes wrong; see `realtime_sync.local.faults`, also for the words of ``serve --fault``.
         sunset_beta: Whether a client that speaks Beta is sent away, as OpenAI does.
         lifetime: Seconds after which a session is ended.
         observer: Is told what sessions hear and say; see `realtime_sync.local.Observer`.
@@ -96,7 +96,7 @@ class LocalServer:
         realtime_pace: bool = False,
         api_key: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        faults: Sequence[Fault] = (),
+        faults: Sequence[Fault | str] = (),
         sunset_beta: bool = False,
         lifetime: float = _SESSION_SECONDS,
         observer: Observer | None = None,
@@ -114,7 +114,7 @@ class LocalServer:
             "delay": delay,
             "realtime_pace": realtime_pace,
         }
-        self._app = _App(self._api, sessions, lifetime, Plan(faults), observer)
+        self._app = _App(self._api, sessions, lifetime, Plan(_parsed(faults)), observer)
         self._ssl_context = ssl_context
         self._http: _HttpServer | None = None
         self._port = 0
@@ -205,6 +205,18 @@ class LocalServer:
         self.stop()
 
 
+def _parsed(faults: Sequence[Fault | str]) -> list[Fault]:
+    """The faults, those in words too.
+
+    Raises:
+        TypeError: It is no list of faults.
+        ValueError: There is no such fault.
+    """
+    if isinstance(faults, str) or not isinstance(faults, Sequence):
+        raise TypeError(f"faults is a list of them, not {faults!r:.80}")
+    return [parse(fault) if isinstance(fault, str) else fault for fault in faults]
+
+
 def _is_loopback(host: str) -> bool:
     if host.lower() == "localhost":
         return True
@@ -249,7 +261,7 @@ class _Request:
         wanted = MOST_BODY_BYTES + 1
         if not self.environ.get("wsgi.input_terminated"):  # not in chunks
             length = self.headers.get("content-length", "")
-            wanted = min(wanted, int(length) if length.isdecimal() else 0)
+            wanted = min(wanted, int(length[:18]) if length.isdecimal() else 0)
         while len(body) < wanted and (more := source.read(wanted - len(body))):
             body += more
         return body
@@ -464,7 +476,11 @@ class _HttpServer(ThreadedWSGIServer):
         self._shut(socket.SHUT_RD, lambda connection: not connection.stays)
         self._join(time.monotonic() + _FAREWELL_SECONDS)
         self._shut(socket.SHUT_RDWR, lambda connection: True)
-        self._join(None)
+        self._join(time.monotonic() + _FAREWELL_SECONDS)
+        with self._lock:
+            stuck = len(self._serving)
+        if stuck:
+            _log.error("%d sessions go on: their responder or transcriber doesn't return", stuck)
         self.bell.close()
 
     def let_stay(self) -> None:
@@ -482,18 +498,23 @@ class _HttpServer(ThreadedWSGIServer):
                 if which(connection):
                     _shut(connection.socket, how)
 
-    def _join(self, deadline: float | None) -> None:
+    def _join(self, deadline: float) -> None:
         with self._lock:
             threads = list(self._serving)
         for thread in threads:
-            thread.join(None if deadline is None else max(deadline - time.monotonic(), 0.0))
+            thread.join(max(deadline - time.monotonic(), 0.0))
 
     def process_request(self, request: Any, client_address: Any) -> None:
         # Serves one connection; a daemon like the acceptor.
         thread = threading.Thread(target=self._serve, args=(request, client_address), daemon=True)
         with self._lock:
             self._serving[thread] = _Connection(request)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no thread left: Werkzeug's base closes the connection
+            with self._lock:
+                del self._serving[thread]
+            raise
 
     def _serve(self, request: Any, client_address: Any) -> None:
         try:

@@ -47,9 +47,10 @@ def text_of(piece: str | Segment) -> str:
 
 
 class Transcription:
-    """One that is under way.  It ends without a word if its item is deleted.
+    """One that is under way.  Its owner drops it if its item is deleted.
 
     Attributes:
+        item_id: The message's.
         over: It has given all it had.
     """
 
@@ -66,16 +67,13 @@ class Transcription:
         self.over = False
         self._ids = ids
         self._heard = what
-        self._item_id = item_id
+        self.item_id = item_id
         self._history = history
         self._with_logprobs = with_logprobs
         self._text: list[str] = []
         self._pieces = self._run(transcriber)
 
     def step(self) -> list[ServerEvent]:
-        if self._history.find(self._item_id) is None:
-            self.over = True
-            return []
         try:
             return [next(self._pieces)]
         except StopIteration:
@@ -95,7 +93,7 @@ class Transcription:
     def _delta(self, text: str) -> ServerEvent:
         return ev.ConversationItemInputAudioTranscriptionDelta(
             event_id=NEW,
-            item_id=self._item_id,
+            item_id=self.item_id,
             content_index=0,
             delta=text,
             logprobs=[_certain(text)] if self._with_logprobs else None,
@@ -104,7 +102,7 @@ class Transcription:
     def _segment(self, piece: Segment) -> ServerEvent:
         return ev.ConversationItemInputAudioTranscriptionSegment(
             event_id=NEW,
-            item_id=self._item_id,
+            item_id=self.item_id,
             content_index=0,
             text=piece.text,
             id=self._ids("seg"),
@@ -118,7 +116,7 @@ class Transcription:
         self._keep(transcript)
         return ev.ConversationItemInputAudioTranscriptionCompleted(
             event_id=NEW,
-            item_id=self._item_id,
+            item_id=self.item_id,
             content_index=0,
             transcript=transcript,
             logprobs=[_certain(text) for text in self._text] if self._with_logprobs else None,
@@ -127,10 +125,10 @@ class Transcription:
 
     def _keep(self, transcript: str) -> None:
         """Put the transcript into the conversation."""
-        item = self._history.item(self._item_id, "retrieve")
+        item = self._history.item(self.item_id, "retrieve")
         if isinstance(item, ev.Message) and isinstance(item.content[0], ev.InputAudio):
             part = structs.replace(item.content[0], transcript=transcript)
-            self._history.replace(self._item_id, structs.replace(item, content=[part]))
+            self._history.replace(self.item_id, structs.replace(item, content=[part]))
 
     def _usage(self, transcript: str) -> ev.TranscriptionUsage:
         if _BILLED_BY_TIME in (self._heard.model or ""):
@@ -148,7 +146,7 @@ class Transcription:
         message = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
         return ev.ConversationItemInputAudioTranscriptionFailed(
             event_id=NEW,
-            item_id=self._item_id,
+            item_id=self.item_id,
             content_index=0,
             error=ev.TranscriptionError(
                 type="transcription_error", code="transcriber_failed", message=message

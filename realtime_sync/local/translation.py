@@ -22,7 +22,7 @@ __all__ = ["TranslationSession"]
 _FORMAT = "audio/pcm"
 _FRAME_MS = 200  # what positions are counted in
 _MOST_AT_ONCE = 15 * 1024 * 1024  # bytes of one append
-_MOST_BYTES = 64 * 1024 * 1024  # of one utterance
+_MOST_BYTES = 64 * 1024 * 1024  # of what is not translated yet
 _SILENCE_MS = 500  # that ends an utterance
 
 
@@ -91,8 +91,9 @@ class TranslationSession:
     def _append(self, audio: bytes, now: float) -> None:
         if len(audio) > _MOST_AT_ONCE:
             raise Refused("invalid_value", f"this is more than {_MOST_AT_ONCE} bytes", "audio")
-        if len(self._speech) + len(audio) > _MOST_BYTES:
-            raise Refused("input_audio_buffer_full", "the utterance is too long")
+        waiting = sum(utterance.size for utterance in self._utterances)
+        if waiting + len(self._speech) + len(audio) > _MOST_BYTES:
+            raise Refused("input_audio_buffer_full", "too much is waiting to be translated")
         self._speech += audio
         base = self._taken + len(audio) - len(self._speech)  # position of the first byte held
         self._taken += len(audio)
@@ -103,7 +104,8 @@ class TranslationSession:
                 del self._speech[:end]
                 base += end
         if not self._detector.speaking:
-            del self._speech[: -bytes_per_second(_FORMAT) // 2]
+            spare = len(self._speech) - bytes_per_second(_FORMAT) // 2
+            del self._speech[: max(spare, 0) // 2 * 2]  # whole samples
 
     def _translate(self, audio: bytes, now: float) -> None:
         frames = -(-self._taken * 1000 // bytes_per_second(_FORMAT) // _FRAME_MS)
@@ -164,6 +166,7 @@ class _Utterance:
 
     def __init__(self, session: TranslationSession, audio: bytes, elapsed_ms: int) -> None:
         self.over = False
+        self.size = len(audio)
         self._pieces = session.pieces(audio, elapsed_ms)
 
     def step(self) -> list[ServerEvent]:

@@ -72,13 +72,17 @@ class TextWriter(Writer):
         super().__init__(response_id, item_id, output_index)
         self._at["content_index"] = 0
         self._whole = _sendable(say.text)
-        self._text = ""
+        self._written = 0  # characters of it that were sent
 
     def item(self, status: str) -> ev.Item:
         return self._message(status, [] if status == "in_progress" else self._content())
 
     def so_far(self) -> ev.Item:
         return self._message("in_progress", self._content())
+
+    @property
+    def _text(self) -> str:
+        return self._whole[: self._written]
 
     def _message(self, status: str, content: list[ev.ContentPart]) -> ev.Message:
         return ev.Message(
@@ -93,7 +97,7 @@ class TextWriter(Writer):
 
     def pieces(self) -> Iterator[ServerEvent]:
         for word in words(self._whole):
-            self._text += word
+            self._written += len(word)
             yield ev.ResponseOutputTextDelta(**self._at, delta=word)
 
     def closing(self, status: str) -> list[ServerEvent]:
@@ -143,7 +147,7 @@ class AudioWriter(TextWriter):
         chunks = slices(sound, bytes_per_second(self._format) // 10)
         for word, chunk in zip_longest(words(self._whole), chunks):
             if word is not None:
-                self._text += word
+                self._written += len(word)
                 yield ev.ResponseOutputAudioTranscriptDelta(**self._at, delta=word)
             if chunk is not None:
                 self._audio += chunk

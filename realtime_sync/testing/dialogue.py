@@ -244,7 +244,7 @@ def _verdict(judge: Callable[[Any], object], received: Any) -> list[str]:
     """Ask the test's own function."""
     try:
         answer = judge(received)
-    except Exception as error:  # it may be an assert, or stumble over what it didn't expect
+    except BaseException as error:  # an assert, pytest.fail (no Exception), or a stumble over the unexpected
         said = f"{type(error).__name__}: {error}".splitlines()
     else:
         if answer:

@@ -249,8 +249,15 @@ class RealtimeServer(LocalServer):
 
     def _wait(self, condition: Callable[[], object], timeout: float, what: str) -> None:
         __tracebackhide__ = True
-        self._recorder.wait(lambda: condition() or self._dialogue.broken, timeout)
-        if condition():
+        met: object = False
+
+        def settled() -> bool:
+            nonlocal met
+            met = condition()
+            return bool(met) or self._dialogue.broken
+
+        self._recorder.wait(settled, timeout)
+        if met:  # not asked again: it may be true for a moment only
             return
         if self._dialogue.broken:
             self.check()
