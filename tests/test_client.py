@@ -390,7 +390,7 @@ def test_ctrl_c_while_waiting() -> None:
         pause = threading.Event()
         while not waits_in("wait_for_first_event"):
             pause.wait(0.001)
-        signal.raise_signal(signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         try:
             caller.serve_until_closed()
         finally:
