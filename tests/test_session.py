@@ -292,14 +292,17 @@ def test_pausing_stops_the_clock(open_session: Open) -> None:
 def test_overflow_can_fail(server_tls: Tls, open_session: Open) -> None:
     """With ``overflow="fail"`` the session ends at the bound, and what is queued can still be taken."""
     told: list[tuple[int, bytes]] = []
+    ended = threading.Event()
 
     def script(caller: Caller) -> None:
         caller.accept()
         caller.text(*[delta("x" * 1000)] * 3)
         told.append(caller.answer_to_close())
+        ended.set()
 
     with ScriptedServer(script, server_tls) as server:
         session = open_session(server, max_buffered=2000, overflow="fail")
+        assert ended.wait(DEADLINE)  # who takes events at once never has too many
         with pytest.raises(rt.ConnectionClosed, match="bytes of events were not taken") as caught:
             for _ in session:
                 pass
