@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import trustme
 from scripted import ScriptedServer
@@ -14,6 +15,10 @@ from secrets_watch import watch
 import realtime_sync as rt
 
 Open = Callable[..., rt.Session]
+
+# The same examples in every run: a change is judged by itself, not by luck.  The slow tests look further.
+hypothesis.settings.register_profile("suite", derandomize=True, database=None)
+hypothesis.settings.load_profile("suite")
 
 watch.install()
 
