@@ -9,6 +9,7 @@ from ..events import ServerEvent, SessionConfig
 from .history import History, Kept, audio_length, without_audio
 from .ids import NEW, Ids
 from .meter import Meter, RateLimits
+from .refusal import described
 from .responders import CallFunction, CallMcpTool, Output, Request, RequestMcpApproval, Responder, Say
 from .settings import format_of, output_of, rate_of
 from .writers import AudioWriter, CallWriter, McpApprovalWriter, McpCallWriter, TextWriter, Writer
@@ -63,7 +64,7 @@ class Answer:
         except BaseException as error:  # the responder's, and it may be anything: pytest.fail is no Exception
             # A test's own assertion is told by the test; its traceback leads to the server's inside only.
             _log.error("the responder failed: %s", error, exc_info=not isinstance(error, AssertionError))
-            message = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+            message = described(error)
             failure = ev.ResponseError(type="server_error", code="responder_failed", message=message)
             return self._finish("failed", error=failure)
 

@@ -8,9 +8,9 @@ from .settings import format_of, rate_of
 from .sound import sample_rate
 from .vad import Detector, Started, Stopped
 
-__all__ = ["InputAudioBuffer"]
+__all__ = ["MOST_AT_ONCE", "InputAudioBuffer"]
 
-_MOST_AT_ONCE = 15 * 1024 * 1024  # bytes of one append
+MOST_AT_ONCE = 15 * 1024 * 1024  # bytes of one append
 _MOST_BYTES = 64 * 1024 * 1024  # held, uncommitted: 23 minutes of PCM
 _LEAST_MS = 100  # that can be committed
 _SILENCE_KEPT_MS = 60_000  # of silence that nobody commits; more than a turn's padding or an idle timeout
@@ -96,8 +96,8 @@ class InputAudioBuffer:
         Raises:
             Refused: It is too much.  Nothing was taken.
         """
-        if len(audio) > _MOST_AT_ONCE:
-            message = f"{len(audio)} bytes of audio are more than {_MOST_AT_ONCE}"
+        if len(audio) > MOST_AT_ONCE:
+            message = f"{len(audio)} bytes of audio are more than {MOST_AT_ONCE}"
             raise Refused("invalid_value", message, "audio")
         if len(self._bytes) + len(audio) > _MOST_BYTES:
             raise Refused("input_audio_buffer_full", f"the buffer holds no more than {_MOST_BYTES} bytes")

@@ -6,7 +6,7 @@ from .. import events as ev
 from ..events import ServerEvent, UnknownObject
 from .ids import NEW
 
-__all__ = ["Refused", "missing", "unknown", "unknown_kind"]
+__all__ = ["Refused", "described", "missing", "unknown", "unknown_kind"]
 
 
 class Refused(Exception):
@@ -27,6 +27,11 @@ class Refused(Exception):
             event_id=event_id,
         )
         return ev.ErrorEvent(event_id=NEW, error=error)
+
+
+def described(error: BaseException) -> str:
+    """An exception in words that can be sent: halves of surrogate pairs can't."""
+    return f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
 
 
 def missing(param: str) -> Refused:

@@ -50,21 +50,27 @@ class Say:
     audio: bytes | None = None
 
 
+class _Call:
+    """What has arguments, a mapping or JSON text."""
+
+    arguments: Mapping[str, Any] | str
+
+    @property
+    def json(self) -> str:
+        """The arguments as they go over the wire."""
+        return self.arguments if isinstance(self.arguments, str) else json.dumps(dict(self.arguments))
+
+
 @dataclass(frozen=True)
-class CallFunction:
+class CallFunction(_Call):
     """A function call.  ``arguments`` is a mapping, or JSON text sent as it is (even if it is wrong)."""
 
     name: str
     arguments: Mapping[str, Any] | str = "{}"
 
-    @property
-    def json(self) -> str:
-        """The arguments as they go over the wire."""
-        return _json(self.arguments)
-
 
 @dataclass(frozen=True)
-class CallMcpTool:
+class CallMcpTool(_Call):
     """A call of a tool on an MCP server, which the Realtime server makes itself.
 
     ``output`` is what the tool gave; ``error`` is why it failed, and then there is no output.
@@ -76,14 +82,9 @@ class CallMcpTool:
     output: str | None = None
     error: str | None = None
 
-    @property
-    def json(self) -> str:
-        """The arguments as they go over the wire."""
-        return _json(self.arguments)
-
 
 @dataclass(frozen=True)
-class RequestMcpApproval:
+class RequestMcpApproval(_Call):
     """A question to the client: may this tool of an MCP server be called?
 
     The client answers with an item ``mcp_approval_response``, and asks for the next response.
@@ -92,15 +93,6 @@ class RequestMcpApproval:
     server_label: str
     name: str
     arguments: Mapping[str, Any] | str = "{}"
-
-    @property
-    def json(self) -> str:
-        """The arguments as they go over the wire."""
-        return _json(self.arguments)
-
-
-def _json(arguments: Mapping[str, Any] | str) -> str:
-    return arguments if isinstance(arguments, str) else json.dumps(dict(arguments))
 
 
 Output = Say | CallFunction | CallMcpTool | RequestMcpApproval

@@ -6,7 +6,6 @@ Every connection has a thread of its own, which is the only one that uses its so
 import contextlib
 import http
 import io
-import ipaddress
 import logging
 import math
 import socket
@@ -21,6 +20,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from ..dial import is_loopback
 from .api import MOST_BODY_BYTES, Admission, Api
 from .calls import Call
 from .faults import Expire, Fault, Plan, RefuseHandshake, Stage, parse
@@ -35,7 +35,7 @@ try:
     from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
     from .loop import Bell, Loop, Sunset
-    from .websocket import BadHandshake, WebSocket, accepting
+    from .websocket import BadHandshake, WebSocket, accepting, shut
 except ImportError as error:
     raise ImportError(
         f'the local server needs Werkzeug and wsproto: pip install "realtime-sync[local]" ({error})',
@@ -101,7 +101,7 @@ class LocalServer:
         lifetime: float = _SESSION_SECONDS,
         observer: Observer | None = None,
     ) -> None:
-        if not api_key and not _is_loopback(host):
+        if not api_key and not is_loopback(host.lower()):
             raise ValueError(f"other machines can connect to {host!r}: an API key is needed")
         if not (0 <= delay < math.inf and 0 < lifetime < _LONGEST_LIFETIME):
             raise ValueError("delay must not be negative, and lifetime must be between 0 and a year")
@@ -215,15 +215,6 @@ def _parsed(faults: Sequence[Fault | str]) -> list[Fault]:
     if isinstance(faults, str) or not isinstance(faults, Sequence):
         raise TypeError(f"faults is a list of them, not {faults!r:.80}")
     return [parse(fault) if isinstance(fault, str) else fault for fault in faults]
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 # --- Requests -----------------------------------------------------------------------------------------
@@ -496,7 +487,7 @@ class _HttpServer(ThreadedWSGIServer):
         with self._lock:
             for connection in self._serving.values():
                 if which(connection):
-                    _shut(connection.socket, how)
+                    shut(connection.socket, how)
 
     def _join(self, deadline: float) -> None:
         with self._lock:
@@ -539,9 +530,3 @@ class _HttpServer(ThreadedWSGIServer):
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  # the name is Werkzeug's
         _log.error(message, *args)
-
-
-def _shut(sock: socket.socket, how: int) -> None:
-    """End a direction of a connection, from any thread: who waits in it wakes up."""
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, how)  # SSLSocket's own drops TLS under the feet of its thread

@@ -10,6 +10,7 @@ from .. import events as ev
 from ..events import ServerEvent
 from .history import History
 from .ids import NEW, Ids
+from .refusal import described
 from .transcribers import Heard, Segment, Transcriber
 
 __all__ = ["Transcription", "heard", "text_of"]
@@ -143,7 +144,7 @@ class Transcription:
         )
 
     def _failed(self, error: Exception) -> ServerEvent:
-        message = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+        message = described(error)
         return ev.ConversationItemInputAudioTranscriptionFailed(
             event_id=NEW,
             item_id=self.item_id,

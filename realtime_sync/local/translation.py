@@ -6,8 +6,9 @@ from itertools import chain, zip_longest
 from .. import events as ev
 from ..events import ClientEvent, ServerEvent, SessionConfig
 from .ids import NEW
+from .input_buffer import MOST_AT_ONCE
 from .jobs import Job, Jobs
-from .refusal import Refused
+from .refusal import Refused, described
 from .responders import Request, Responder, Say
 from .setting_checks import check_settings
 from .settings import configured
@@ -21,7 +22,6 @@ __all__ = ["TranslationSession"]
 
 _FORMAT = "audio/pcm"
 _FRAME_MS = 200  # what positions are counted in
-_MOST_AT_ONCE = 15 * 1024 * 1024  # bytes of one append
 _MOST_BYTES = 64 * 1024 * 1024  # of what is not translated yet
 _SILENCE_MS = 500  # that ends an utterance
 
@@ -89,8 +89,8 @@ class TranslationSession:
     # --- Audio in ----------------------------------------------------------------------------------
 
     def _append(self, audio: bytes, now: float) -> None:
-        if len(audio) > _MOST_AT_ONCE:
-            raise Refused("invalid_value", f"this is more than {_MOST_AT_ONCE} bytes", "audio")
+        if len(audio) > MOST_AT_ONCE:
+            raise Refused("invalid_value", f"this is more than {MOST_AT_ONCE} bytes", "audio")
         waiting = sum(utterance.size for utterance in self._utterances)
         if waiting + len(self._speech) + len(audio) > _MOST_BYTES:
             raise Refused("input_audio_buffer_full", "too much is waiting to be translated")
@@ -177,7 +177,7 @@ class _Utterance:
             return []
         except Exception as error:  # the transcriber's or the responder's, and it may be anything
             self.over = True
-            message = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+            message = described(error)
             failure = ev.ErrorDetails(type="server_error", code="translation_failed", message=message)
             return [ev.ErrorEvent(event_id=NEW, error=failure)]
 

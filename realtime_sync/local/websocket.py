@@ -17,7 +17,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import generate_accept_token
 
-__all__ = ["BadHandshake", "WebSocket", "accepting"]
+__all__ = ["BadHandshake", "WebSocket", "accepting", "shut"]
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of one message: the 15 MiB that an event may carry, as base64, and room to spare."""
@@ -189,7 +189,7 @@ class WebSocket:
         if self._flushed is None:
             self._flushed = time.monotonic()
             if self._dropping:
-                _shut(self._sock, socket.SHUT_WR)
+                shut(self._sock, socket.SHUT_WR)
         if self._ws.state is ConnectionState.CLOSED or time.monotonic() >= self._flushed + self.patience:
             self.over = True
 
@@ -296,12 +296,13 @@ class WebSocket:
         if isinstance(self._sock, ssl.SSLSocket) and self._flushed is not None and not self._dropping:
             with contextlib.suppress(OSError, ValueError):
                 self._sock.unwrap()  # says goodbye in TLS's own way; doesn't wait for the answer
-        _shut(self._sock, socket.SHUT_RDWR)
+        shut(self._sock, socket.SHUT_RDWR)
 
 
-def _shut(sock: socket.socket, how: int) -> None:
+def shut(sock: socket.socket, how: int) -> None:
+    """End a direction of a connection, from any thread: who waits in it wakes up."""
     with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, how)
+        socket.socket.shutdown(sock, how)  # SSLSocket's own drops TLS under the feet of its thread
 
 
 def _poll(sock: socket.socket, wanted: int, wakers: Sequence[socket.socket], until: float | None) -> int:

@@ -55,7 +55,7 @@ class RealtimeServer(LocalServer):
         realtime_pace: bool = False,
         api_key: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        faults: Sequence[Fault] = (),
+        faults: Sequence[Fault | str] = (),
         sunset_beta: bool = False,
         lifetime: float = 3600.0,
     ) -> None:
