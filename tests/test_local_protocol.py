@@ -21,7 +21,8 @@ from realtime_sync.local import (
     Say,
     ScriptedResponder,
 )
-from realtime_sync.local.sound import _a_law, _mu_law, speech
+from realtime_sync.local.speech import speech
+from realtime_sync.sound import _to_a_law, _to_mu_law
 
 E = TypeVar("E", bound=ServerEvent)
 
@@ -832,11 +833,11 @@ def test_a_script_that_is_used_up() -> None:
 
 def test_g711() -> None:
     """Silence and the loudest samples are encoded as G.711 has them, and louder stays louder."""
-    assert [_mu_law(s) for s in (0, 32767, -32768)] == [0xFF, 0x80, 0x00]
-    assert [_a_law(s) for s in (0, 32767, -32768)] == [0xD5, 0xAA, 0x2A]
-    loudness = [0x7F - (_mu_law(s) & 0x7F) for s in range(32768)]
+    assert [_to_mu_law(s) for s in (0, 32767, -32768)] == [0xFF, 0x80, 0x00]
+    assert [_to_a_law(s) for s in (0, 32767, -32768)] == [0xD5, 0xAA, 0x2A]
+    loudness = [0x7F - (_to_mu_law(s) & 0x7F) for s in range(32768)]
     assert loudness == sorted(loudness)
-    loudness = [(_a_law(s) ^ 0x55) & 0x7F for s in range(32768)]
+    loudness = [(_to_a_law(s) ^ 0x55) & 0x7F for s in range(32768)]
     assert loudness == sorted(loudness)
 
 

@@ -3,7 +3,6 @@
 import array
 import math
 import random
-import sys
 from typing import Any
 
 import pytest
@@ -14,8 +13,8 @@ from talk import Talk, kinds
 from realtime_sync import events as ev
 from realtime_sync.events import ServerEvent
 from realtime_sync.local import Request, Say, ScriptedResponder
-from realtime_sync.local.sound import _ENCODERS, loudness, sample_rate, samples_of
 from realtime_sync.local.vad import Detector, Started, Stopped
+from realtime_sync.sound import bytes_of, loudness, sample_rate, samples_of
 
 TURN = [
     "input_audio_buffer.speech_stopped",
@@ -33,19 +32,11 @@ def tone(ms: int, level: float = -20.0, audio_format: str = "audio/pcm") -> byte
     samples = array.array(
         "h", (round(peak * math.cos(2 * math.pi * 200 * n / rate)) for n in range(rate * ms // 1000))
     )
-    return encoded(samples, audio_format)
+    return bytes_of(samples, audio_format)
 
 
 def silence(ms: int, audio_format: str = "audio/pcm") -> bytes:
-    return encoded(array.array("h", bytes(2 * sample_rate(audio_format) * ms // 1000)), audio_format)
-
-
-def encoded(samples: "array.array[int]", audio_format: str) -> bytes:
-    if audio_format != "audio/pcm":
-        return bytes(map(_ENCODERS[audio_format], samples))
-    if sys.byteorder == "big":
-        samples.byteswap()
-    return samples.tobytes()
+    return bytes_of([0] * (sample_rate(audio_format) * ms // 1000), audio_format)
 
 
 def vad(**fields: Any) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from .. import events as ev
+from ..sound import sample_rate
 from .refusal import Refused
 from .settings import format_of, rate_of
-from .sound import sample_rate
 from .vad import Detector, Started, Stopped
 
 __all__ = ["MOST_AT_ONCE", "InputAudioBuffer"]

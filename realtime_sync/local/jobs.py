@@ -5,8 +5,8 @@ from typing import Protocol
 
 from .. import events as ev
 from ..events import ServerEvent
+from ..sound import bytes_per_second
 from .answer import Answer
-from .sound import bytes_per_second
 
 __all__ = ["Job", "Jobs"]
 

@@ -7,8 +7,8 @@ from msgspec import UNSET
 
 from .. import events as ev
 from ..events import SessionConfig, UnknownObject
+from ..sound import bytes_per_second
 from .refusal import Refused, unknown, unknown_kind
-from .sound import bytes_per_second
 
 __all__ = ["check_settings"]
 

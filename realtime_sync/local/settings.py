@@ -6,7 +6,7 @@ from msgspec import UNSET, structs
 
 from .. import events as ev
 from ..events import SessionConfig
-from .sound import bytes_per_second
+from ..sound import bytes_per_second
 
 __all__ = ["cleared", "configured", "format_of", "fresh_session", "input_of", "output_of", "rate_of"]
 

@@ -5,6 +5,7 @@ from itertools import chain, zip_longest
 
 from .. import events as ev
 from ..events import ClientEvent, ServerEvent, SessionConfig
+from ..sound import bytes_per_second
 from .ids import NEW
 from .input_buffer import MOST_AT_ONCE
 from .jobs import Job, Jobs
@@ -12,7 +13,7 @@ from .refusal import Refused, described
 from .responders import Request, Responder, Say
 from .setting_checks import check_settings
 from .settings import configured
-from .sound import bytes_per_second, speech
+from .speech import speech
 from .transcribers import Transcriber
 from .transcription import heard, text_of
 from .vad import Detector, Stopped

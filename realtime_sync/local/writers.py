@@ -9,9 +9,10 @@ from msgspec import structs
 
 from .. import events as ev
 from ..events import ServerEvent
+from ..sound import bytes_per_second
 from .ids import NEW
 from .responders import CallFunction, CallMcpTool, RequestMcpApproval, Say
-from .sound import bytes_per_second, speech
+from .speech import speech
 
 __all__ = [
     "AudioWriter",

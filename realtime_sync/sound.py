@@ -1,0 +1,154 @@
+"""Sound as the wire carries it: the three formats, their sizes, their samples, and how loud they are.
+
+All formats are mono: `PCM` (16-bit little-endian at 24000 Hz), and G.711's `PCMU` (mu-law) and `PCMA` (A-law)
+with one byte a sample at 8000 Hz.
+"""
+
+import array
+import functools
+import math
+import operator
+import sys
+from collections.abc import Iterable
+
+from .events import AudioConfig, AudioFormat, AudioInputConfig, AudioOutputConfig, SessionConfig
+
+__all__ = [
+    "PCM",
+    "PCMA",
+    "PCMU",
+    "bytes_of",
+    "bytes_per_sample",
+    "bytes_per_second",
+    "format_name",
+    "input_format",
+    "loudness",
+    "output_format",
+    "sample_rate",
+    "samples_of",
+]
+
+PCM, PCMU, PCMA = "audio/pcm", "audio/pcmu", "audio/pcma"
+
+_RATES = {PCM: 48_000, PCMU: 8_000, PCMA: 8_000}
+_BETA = {"pcm16": PCM, "g711_ulaw": PCMU, "g711_alaw": PCMA}
+_FULL_SCALE = 32_768
+
+
+def bytes_per_second(audio_format: str) -> int:
+    """How many bytes one second of sound takes.
+
+    Raises:
+        KeyError: It is not one of the three formats.
+    """
+    return _RATES[audio_format]
+
+
+def bytes_per_sample(audio_format: str) -> int:
+    """2 of PCM, 1 of G.711."""
+    return bytes_per_second(audio_format) // sample_rate(audio_format)
+
+
+def sample_rate(audio_format: str) -> int:
+    """Samples per second."""
+    return 24_000 if audio_format == PCM else bytes_per_second(audio_format)
+
+
+def samples_of(audio: bytes, audio_format: str = PCM) -> "array.array[int]":
+    """The samples, 16 bits each.  Of PCM, an even number of bytes."""
+    if audio_format != PCM:
+        return array.array("h", map(_decoded(audio_format).__getitem__, audio))
+    samples = array.array("h", audio)
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples
+
+
+def bytes_of(samples: Iterable[int], audio_format: str = PCM) -> bytes:
+    """16-bit samples in a format of the wire; the way back from `samples_of`."""
+    if audio_format != PCM:
+        # A negative index counts from the end, where the table has the negative samples.
+        return bytes(map(_encoded(audio_format).__getitem__, samples))
+    packed = array.array("h", samples)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def loudness(samples: "array.array[int]") -> float:
+    """The mean level in dBFS: 0 is the loudest square wave there can be, silence is minus infinity."""
+    power = sum(map(operator.mul, samples, samples)) / len(samples) if samples else 0
+    return 10 * math.log10(power / _FULL_SCALE**2) if power else -math.inf
+
+
+# --- What a session uses -----------------------------------------------------------------------------
+
+
+def input_format(config: SessionConfig | None) -> str:
+    """The format of the audio that a session with these settings takes, in either dialect."""
+    audio = config.audio if config else None
+    side = audio.input if isinstance(audio, AudioConfig) else None
+    ga = side.format if isinstance(side, AudioInputConfig) else None
+    return format_name(ga or (config.input_audio_format if config else None))
+
+
+def output_format(config: SessionConfig | None) -> str:
+    """The format of the audio that a session with these settings gives, in either dialect."""
+    audio = config.audio if config else None
+    side = audio.output if isinstance(audio, AudioConfig) else None
+    ga = side.format if isinstance(side, AudioOutputConfig) else None
+    return format_name(ga or (config.output_audio_format if config else None))
+
+
+def format_name(named: object) -> str:
+    """One of the three formats, whichever way a server names it; PCM for what is none of them."""
+    name = named.type if isinstance(named, AudioFormat) else named
+    name = _BETA.get(name, name) if isinstance(name, str) else name
+    return name if isinstance(name, str) and name in _RATES else PCM
+
+
+# --- G.711 -------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _encoded(audio_format: str) -> bytes:
+    """The byte for each sample: of 0 to 32767, then of -32768 to -1."""
+    encode = _to_mu_law if audio_format == PCMU else _to_a_law
+    return bytes(map(encode, [*range(_FULL_SCALE), *range(-_FULL_SCALE, 0)]))
+
+
+def _to_mu_law(sample: int) -> int:
+    """A 16-bit sample as G.711 mu-law: sign, three bits of exponent, four of mantissa, all inverted."""
+    magnitude = min(abs(sample), 32_635) + 132  # the bias makes every exponent's range start at a power of 2
+    exponent = magnitude.bit_length() - 8
+    mantissa = (magnitude >> (exponent + 3)) & 0x0F
+    return ~((0x80 if sample < 0 else 0) | exponent << 4 | mantissa) & 0xFF
+
+
+def _to_a_law(sample: int) -> int:
+    """A 16-bit sample as G.711 A-law: like mu-law without the bias, every second bit inverted."""
+    magnitude = ~sample if sample < 0 else sample
+    exponent = max(magnitude.bit_length() - 8, 0)
+    mantissa = (magnitude >> max(exponent + 3, 4)) & 0x0F
+    return ((0 if sample < 0 else 0x80) | exponent << 4 | mantissa) ^ 0x55
+
+
+@functools.cache
+def _decoded(audio_format: str) -> list[int]:
+    """The sample that each byte of G.711 stands for: the middle of those that are encoded so."""
+    decode = _from_mu_law if audio_format == PCMU else _from_a_law
+    return [decode(byte) for byte in range(256)]
+
+
+def _from_mu_law(byte: int) -> int:
+    byte = ~byte & 0xFF
+    magnitude = (((byte & 0x0F) << 3) + 132 << (byte >> 4 & 7)) - 132
+    return -magnitude if byte & 0x80 else magnitude
+
+
+def _from_a_law(byte: int) -> int:
+    byte ^= 0x55
+    exponent, magnitude = byte >> 4 & 7, ((byte & 0x0F) << 4) + 8
+    if exponent:
+        magnitude = magnitude + 256 << exponent - 1
+    return magnitude if byte & 0x80 else -magnitude
