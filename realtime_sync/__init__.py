@@ -23,7 +23,7 @@ from .exceptions import (
     ServerError,
 )
 from .session import Session, Stats
-from .visitor import Visitor
+from .visitor import Visitor, Visitors
 
 __all__ = [
     "APIConnectionError",
@@ -50,6 +50,7 @@ __all__ = [
     "UnknownEvent",
     "UnknownObject",
     "Visitor",
+    "Visitors",
     "__version__",
     "connect",
     "decode",

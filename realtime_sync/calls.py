@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 _Send = Callable[[ClientEvent], str]
+_SendWhenIdle = Callable[[events.ResponseCreate], str]
+_CancelIfActive = Callable[[events.ResponseCancel], str]
 _Json = Mapping[str, Any]
 _S = TypeVar("_S", bound=Struct)
 
@@ -225,27 +227,54 @@ class OutputAudioBufferCalls(_Calls):
         return self._send(events.OutputAudioBufferClear(event_id=event_id))
 
 
-class ResponseCalls(_Calls):
+class ResponseCalls:
     """``session.response``"""
 
-    __slots__ = ()
+    __slots__ = ("_cancel_if_active", "_send", "_send_when_idle")
 
-    def create(self, *, event_id: str | None = None, **fields: "Unpack[ResponseFields]") -> str:
+    def __init__(self, send: _Send, send_when_idle: _SendWhenIdle, cancel_if_active: _CancelIfActive) -> None:
+        self._send = send
+        self._send_when_idle = send_when_idle
+        self._cancel_if_active = cancel_if_active
+
+    def create(
+        self, *, when_idle: bool = False, event_id: str | None = None, **fields: "Unpack[ResponseFields]"
+    ) -> str:
         """Ask for a response.
 
         Args:
+            when_idle: Wait until no response runs in the conversation.  The call returns at once; the
+                event is sent when its turn has come, also if none of your threads is looking, and sent
+                again if the server has begun a response in the meantime.  Not for responses beside the
+                conversation, which need not wait.
             event_id: Your own name for this event; one is made if missing.
             fields: What is different for this response only; see `events.ResponseCreateParams`.
 
         Raises:
             TypeError: There is no such field.
+            ValueError: ``when_idle`` with ``conversation="none"``.
         """
         params = _build(events.ResponseCreateParams, fields, ResponseFields.__annotations__)
-        return self._send(events.ResponseCreate(response=params if fields else None, event_id=event_id))
+        event = events.ResponseCreate(response=params if fields else None, event_id=event_id)
+        if not when_idle:
+            return self._send(event)
+        if params.conversation == "none":
+            raise ValueError("a response beside the conversation need not wait: leave when_idle out")
+        return self._send_when_idle(event)
 
-    def cancel(self, response_id: str | None = None, *, event_id: str | None = None) -> str:
-        """Stop a response; without an id, the one that is running in the conversation."""
-        return self._send(events.ResponseCancel(response_id=response_id, event_id=event_id))
+    def cancel(
+        self, response_id: str | None = None, *, if_active: bool = False, event_id: str | None = None
+    ) -> str:
+        """Stop a response; without an id, the one that is running in the conversation.
+
+        Args:
+            response_id: Which; ``None`` = the one in the conversation.
+            if_active: Send nothing if there is none, and let the server's refusal
+                (``response_cancel_not_active``) be no error event if it ends in this moment.
+            event_id: Your own name for this event; one is made if missing.
+        """
+        event = events.ResponseCancel(response_id=response_id, event_id=event_id)
+        return self._cancel_if_active(event) if if_active else self._send(event)
 
 
 class TranscriptionSessionCalls(_Calls):

@@ -141,6 +141,25 @@ class Link:
             TimeoutError: It could not be written by the deadline.  The connection is dead.
             OSError: The connection is dead, or `send` was called after the last message.
         """
+        self._enqueue(message, last)
+        if not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            self.kill(TimeoutError("another message could not be sent in time"))
+            raise TimeoutError("the message could not be sent in time")
+        self._drain_and_release(deadline)
+        # The reader may have posted something in the moment before the lock was free.
+        while self._has_output() and self._writing.acquire(blocking=False):
+            self._drain_and_release(deadline)
+
+    def offer(self, message: Outgoing) -> None:
+        """Send a whole message without waiting: what can't be written now, the reader writes.
+
+        Raises:
+            OSError: The connection is dead, or the last message was sent.
+        """
+        self._enqueue(message)
+        self.flush()
+
+    def _enqueue(self, message: Outgoing, last: bool = False) -> None:
         with self._state:
             if self.failure is not None or self._last:
                 raise ConnectionError("the connection is closed") from self.failure
@@ -149,13 +168,6 @@ class Link:
             if message.event is not None:
                 self.messages_out += 1
                 self.bytes_out += sum(map(len, message.frames))
-        if not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            self.kill(TimeoutError("another message could not be sent in time"))
-            raise TimeoutError("the message could not be sent in time")
-        self._drain_and_release(deadline)
-        # The reader may have posted something in the moment before the lock was free.
-        while self._has_output() and self._writing.acquire(blocking=False):
-            self._drain_and_release(deadline)
 
     def post(self, kind: str, frame: bytes) -> None:
         """Send a control frame before all other frames, without waiting; the latest of a kind wins."""

@@ -1,6 +1,7 @@
 """`Session`: a conversation with a Realtime server, for code that blocks."""
 
 import atexit
+import contextlib
 import itertools
 import logging
 import os
@@ -11,7 +12,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,8 @@ from .codec import Deviation, decode_messages, encode
 from .events import (
     ClientEvent,
     ErrorEvent,
+    ResponseCancel,
+    ResponseCreate,
     ServerEvent,
     SessionConfig,
     SessionCreated,
@@ -34,8 +37,10 @@ from .events import (
 from .exceptions import ConnectionClosed
 from .frames import Binary, Message
 from .inbox import Inbox
+from .responses import NOTED as _OF_RESPONSES
+from .responses import Request, Responses
 from .transport import Closure, Redact, Transport
-from .visitor import Visitor
+from .visitor import Visitor, Visitors, check_visitor
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -51,7 +56,7 @@ _ANNOUNCEMENTS = (
     TranscriptionSessionCreated,
     TranscriptionSessionUpdated,
 )
-_NOTED = {ErrorEvent, *_ANNOUNCEMENTS}
+_NOTED = {*_OF_RESPONSES, *_ANNOUNCEMENTS}
 _AFTERMATH = 5.0  # seconds that the reader may take to end once the connection is dead; it takes milliseconds
 # What the settings in an event hold that is nothing for a log: of MCP servers, and the ephemeral secret.
 _CREDENTIALS = re.compile(
@@ -123,6 +128,11 @@ class Session:
         self._first_event: ServerEvent | None = None
         self._last_event: ServerEvent | None = None
         self._deviations: Counter[str] = Counter()
+        self._responses = Responses(self._post)
+        self._runner: tuple[int, Visitor[Any]] | None = None  # the thread that runs the session, and for whom
+        # What threads in `wait_until` wait on while another one runs the session.
+        self._dispatched = threading.Condition()
+        self._watchers = 0  # these threads; under that lock
         self._id_prefix = f"event_{secrets.token_hex(4)}_"
         self._ids = itertools.count(1)
         self._closure: Closure | None = None
@@ -179,27 +189,39 @@ class Session:
 
     def _accept(self, messages: list[Message]) -> None:
         """Decode what one read of the connection gave, and queue it."""
-        events = decode_messages(messages, self._note_deviation)
-        if not _NOTED.isdisjoint(map(type, events)):
-            self._note(events)
-        self._last_event = events[-1]
-        self._inbox.put(events, sum(map(len, messages)))
+        events = wanted = decode_messages(messages, self._note_deviation)
         self._events_in += len(events)
-        if not self._has_begun:
-            self._first_event = events[0]
-            self._begin()
+        if not _NOTED.isdisjoint(map(type, events)):
+            wanted = [event for event in events if self._note(event)]
+        if wanted:
+            self._last_event = wanted[-1]
+            self._inbox.put(wanted, sum(map(len, messages)))
+            if not self._has_begun:
+                self._first_event = wanted[0]
+                self._begin()
         if _log.isEnabledFor(logging.DEBUG):
             for event, message in zip(events, messages, strict=True):
                 frame = message.payload if isinstance(message, Binary) else message
                 self._log_event("received", event.type, event.event_id, frame)
 
-    def _note(self, events: list[ServerEvent]) -> None:
-        """Keep what the session itself wants to know of its events."""
-        for event in events:
-            if isinstance(event, _ANNOUNCEMENTS):
-                self._config = event.session
-            elif isinstance(event, ErrorEvent):
-                self._last_error = event
+    def _note(self, event: ServerEvent) -> bool:
+        """Keep what the session itself wants to know; false if the event is nothing for the user."""
+        if isinstance(event, _ANNOUNCEMENTS):
+            self._config = event.session
+        if type(event) not in _OF_RESPONSES:
+            return True
+        wanted = self._responses.note(event)
+        if wanted and isinstance(event, ErrorEvent):
+            self._last_error = event
+        return wanted
+
+    def _post(self, event: ResponseCreate) -> None:
+        """Send, from the reader thread, what had to wait for its turn."""
+        payload = encode(event)
+        if _log.isEnabledFor(logging.DEBUG):
+            self._log_event("sent", event.type, event.event_id, payload)
+        with contextlib.suppress(OSError):  # the connection has ended, which the reader sees next
+            self._transport.offer(payload, event)
 
     def _note_deviation(self, deviation: Deviation) -> None:
         """Count a deviation from the specification, and log the first of its kind."""
@@ -329,28 +351,96 @@ class Session:
             TypeError: ``visitor`` is no visitor, or ``until`` no type of server event.
         """
         _check_until(until)
-        if isinstance(visitor, type) or not callable(getattr(visitor, "visit", None)):
-            raise TypeError(f"run needs a visitor, that is an object like YourVisitor(), not {visitor!r:.80}")
+        check_visitor(visitor)
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if timeout and left == 0:
-                return None
-            try:
-                event = self.next_event(left)
-            except TimeoutError:
-                return None
-            except ConnectionClosed:
-                if self._ended_normally():
+        with self._running(visitor):
+            while True:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if timeout and left == 0:
                     return None
-                raise
-            visitor.visit(event)
-            if until is not None and isinstance(event, until):
-                return event
-            if isinstance(event, ErrorEvent) and not _sees_errors(visitor):
-                error = event.error
-                text = self._line(f"{error.message} (code {error.code}, of event {error.event_id})")
-                _log.warning("the server reports an error: %s", text)
+                try:
+                    event = self.next_event(left)
+                except TimeoutError:
+                    return None
+                except ConnectionClosed:
+                    if self._ended_normally():
+                        return None
+                    raise
+                self._dispatch(event, visitor)
+                if until is not None and isinstance(event, until):
+                    return event
+                if isinstance(event, ErrorEvent) and not _sees_errors(visitor):
+                    error = event.error
+                    text = self._line(f"{error.message} (code {error.code}, of event {error.event_id})")
+                    _log.warning("the server reports an error: %s", text)
+
+    def wait_until(
+        self, condition: Callable[[], bool], visitor: Visitor[Any], timeout: float | None = None
+    ) -> None:
+        """Run the session until something is true.
+
+        Events go to the visitor, in this thread.  Inside a ``visit_*`` method they go to the visitor that
+        the session is run with, which is at the moment waiting for you.  While another thread runs the
+        session, this one takes nothing and only waits for what that one dispatches.
+
+        Args:
+            condition: Asked before the first event and after each.
+            visitor: As in `run`.
+            timeout: Seconds to wait at most; ``None`` = as long as it takes.
+
+        Raises:
+            TimeoutError: It did not become true in time.
+            ConnectionClosed: The session is over, all events were dispatched, and it is not true.
+        """
+        check_visitor(visitor)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not condition():
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError(f"it did not happen within {timeout:g} s")
+            runner = self._runner
+            if runner is not None and runner[0] != threading.get_ident():
+                self._watch(condition, left)
+                continue
+            visitor = runner[1] if runner is not None else visitor
+            with self._running(visitor):
+                try:
+                    event = self.next_event(left)
+                except TimeoutError:
+                    continue
+                self._dispatch(event, visitor)
+
+    @contextlib.contextmanager
+    def _running(self, visitor: Visitor[Any]) -> Iterator[None]:
+        """While this thread runs the session."""
+        outer = self._runner
+        if outer is None or outer[0] == threading.get_ident():
+            self._runner = (threading.get_ident(), visitor)
+        try:
+            yield
+        finally:
+            self._runner = outer
+            self._tell_watchers()
+
+    def _dispatch(self, event: ServerEvent, visitor: Visitor[Any]) -> None:
+        visitor.visit(event)
+        if self._watchers:
+            self._tell_watchers()
+
+    def _watch(self, condition: Callable[[], bool], timeout: float | None) -> None:
+        """Wait while another thread runs the session, until something was dispatched there."""
+        with self._dispatched:
+            self._watchers += 1
+            try:
+                # Looked at again after it is known that we wait, so that nothing is missed.
+                if self._runner is not None and not condition():
+                    self._dispatched.wait(timeout)
+            finally:
+                self._watchers -= 1
+
+    def _tell_watchers(self) -> None:
+        with self._dispatched:
+            self._dispatched.notify_all()
 
     # --- Sending -----------------------------------------------------------------------------------
 
@@ -368,6 +458,15 @@ class Session:
             ConnectionClosed: The session is over, or ended because this could not be sent in time.
         """
         event, event_id = self._named(event)
+        if isinstance(event, ResponseCreate):
+            self._responses.ask(event_id, bool(event.response and event.response.conversation == "none"))
+        elif isinstance(event, dict) and event["type"] == "response.create":
+            params = event.get("response")
+            beside = isinstance(params, Mapping) and params.get("conversation") == "none"
+            self._responses.ask(event_id, beside)
+        return self._send(event, event_id)
+
+    def _send(self, event: ClientEvent | dict[str, Any], event_id: str) -> str:
         payload = encode(event)
         if _log.isEnabledFor(logging.DEBUG):
             kind = event.type if isinstance(event, ClientEvent) else event["type"]
@@ -379,6 +478,20 @@ class Session:
             closed = self._closed_error()
             raise closed from closed.__cause__ or error
         return event_id
+
+    def _send_when_idle(self, event: ResponseCreate) -> str:
+        """Send now what may be sent now; the rest is sent by the reader when its turn has come."""
+        event_id = event.event_id or self._new_id()
+        event = structs.replace(event, event_id=event_id)
+        if self.closed:
+            raise self._closed_error()
+        return self._send(event, event_id) if self._responses.ask_when_idle(event) else event_id
+
+    def _cancel_if_active(self, event: ResponseCancel) -> str:
+        event_id = event.event_id or self._new_id()
+        if not self._responses.may_cancel(event_id, event.response_id):
+            return event_id
+        return self.send(structs.replace(event, event_id=event_id))
 
     def _named(self, event: ClientEvent | Mapping[str, Any]) -> tuple[ClientEvent | dict[str, Any], str]:
         """The event with an id, and the id.  The caller's own object is left as it is."""
@@ -441,7 +554,7 @@ class Session:
     @property
     def response(self) -> calls.ResponseCalls:
         """``response.create`` and ``response.cancel``"""
-        return calls.ResponseCalls(self.send)
+        return calls.ResponseCalls(self.send, self._send_when_idle, self._cancel_if_active)
 
     @property
     def transcription_session(self) -> calls.TranscriptionSessionCalls:
@@ -464,6 +577,19 @@ class Session:
     def id(self) -> str | None:
         """The server's name for the session; ``None`` before ``session.created`` came."""
         return (self._config.id or None) if self._config is not None else None
+
+    @property
+    def active_response(self) -> str | None:
+        """The id of the response that runs in the conversation, as far as the server has said."""
+        return self._responses.active
+
+    def request_of(self, response_id: str) -> Request | None:
+        """What a response was asked for by: the ``event_id`` that ``response.create`` returned.
+
+        ``None`` if the server began it by itself, as after the user has spoken, or if it was long ago.
+        Servers don't say which request a response answers; it is known by the order of both.
+        """
+        return self._responses.request_of(response_id)
 
     @property
     def deviations(self) -> dict[str, int]:
@@ -554,7 +680,7 @@ class Session:
             clean=closure.clean,
             by=closure.by,
             last_error=last_error and without_secrets(last_error, self._redact),
-            unsent=self._transport.unsent(),
+            unsent=[*self._transport.unsent(), *self._responses.waiting()],
         )
         error.__cause__ = closure.cause
         return error
@@ -581,6 +707,8 @@ def _check_until(until: Any) -> None:
 
 def _sees_errors(visitor: Any) -> bool:
     """Whether a visitor does anything with an `ErrorEvent`."""
+    if isinstance(visitor, Visitors):
+        return any(map(_sees_errors, visitor.visitors))
     return any(
         getattr(type(visitor), name, None) is not getattr(Visitor, name)
         for name in ("visit", "visit_error", "default")

@@ -195,6 +195,14 @@ class Transport:
         """
         self._link.send(Outgoing(_text_frames(payload), event), time.monotonic() + self._send_timeout)
 
+    def offer(self, payload: bytes, event: Any) -> None:
+        """Send a text message without waiting, as the reader must.
+
+        Raises:
+            OSError: The connection is over.
+        """
+        self._link.offer(Outgoing(_text_frames(payload), event))
+
     def unsent(self) -> list[Any]:
         """The events that `send` took and that were surely not sent."""
         return self._link.unsent()

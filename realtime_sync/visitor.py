@@ -6,7 +6,7 @@ from . import events
 from .events import SERVER_EVENTS, ServerEvent, UnknownEvent
 from .events.server import handler_name
 
-__all__ = ["Visitor"]
+__all__ = ["Visitor", "Visitors"]
 
 T = TypeVar("T")
 
@@ -312,3 +312,38 @@ def _adopt_beta(cls: type, beta: str, handler: str) -> None:
             setattr(cls, handler, defined[beta])
         if beta in defined or handler in defined:
             return
+
+
+class Visitors(Visitor[None]):
+    """Hands each event to several visitors, one after another.
+
+    All of them see it, also if one raises; the first error comes out then.
+
+    Attributes:
+        visitors: In the order in which they are called.
+
+    Raises:
+        TypeError: One of them is no visitor.
+    """
+
+    def __init__(self, *visitors: Visitor[Any]) -> None:
+        for visitor in visitors:
+            check_visitor(visitor)
+        self.visitors = visitors
+
+    def visit(self, event: ServerEvent) -> None:
+        """Call the method for this event of each."""
+        failure = None
+        for visitor in self.visitors:
+            try:
+                visitor.visit(event)
+            except Exception as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+
+def check_visitor(visitor: Any) -> None:
+    """Raise `TypeError` for what can't be called as a visitor."""
+    if isinstance(visitor, type) or not callable(getattr(visitor, "visit", None)):
+        raise TypeError(f"expected a visitor, that is an object like YourVisitor(), not {visitor!r:.80}")

@@ -1018,7 +1018,7 @@ def test_run_until_what_cannot_come(until: Any, open_session: Open) -> None:
         with pytest.raises(TypeError, match="until needs a type of server event"):
             session.run(rt.Visitor(), until=until)
         for visitor in (rt.Visitor, print):
-            with pytest.raises(TypeError, match="run needs a visitor"):
+            with pytest.raises(TypeError, match="expected a visitor"):
                 session.run(visitor)  # type: ignore[arg-type]
         assert isinstance(session.next_event(DEADLINE), rt.events.SessionCreated)
 

@@ -1,0 +1,231 @@
+"""Whose turn it is: which response is running, what it was asked for by, and which wait until none runs.
+
+A server makes one response at a time in its conversation and refuses what is asked for meanwhile.  It may
+also begin one by itself, when the user has stopped speaking.  So the reader thread keeps book here of what
+the server says, and users' threads of what they ask for.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from msgspec import Struct
+
+from .events import (
+    ErrorEvent,
+    Response,
+    ResponseCancelled,
+    ResponseCreate,
+    ResponseCreated,
+    ResponseDone,
+    ServerEvent,
+)
+
+__all__ = ["NOTED", "Request", "Responses"]
+
+NOTED = {ErrorEvent, ResponseCreated, ResponseDone, ResponseCancelled}
+"""The events that `Responses.note` wants to see."""
+
+_V = TypeVar("_V")
+_REMEMBERED = 256  # of requests, of responses and of cancellations, the latest
+_BUSY = "conversation_already_has_active_response"
+_NOTHING_TO_CANCEL = "response_cancel_not_active"
+
+
+class Request(Struct, frozen=True):
+    """The ``response.create`` that a response answers.
+
+    Attributes:
+        event_id: What the call returned that asked for it.
+        beside: The response runs beside the conversation (``conversation="none"``), "out of band".
+    """
+
+    event_id: str
+    beside: bool = False
+
+
+class _Asked(Struct):
+    """A ``response.create`` that was sent.  ``event`` is there if it is to be sent again when refused."""
+
+    request: Request
+    event: ResponseCreate | None = None
+
+
+class _Begun(Struct):
+    """A response that the server has begun; ``asked`` is ``None`` if it did so by itself."""
+
+    asked: _Asked | None = None
+    over: bool = False
+
+
+class Responses:
+    """The responses of one session.
+
+    ``post`` sends an event without waiting.  It is called by the reader.
+    """
+
+    def __init__(self, post: Callable[[ResponseCreate], None]) -> None:
+        self._post = post
+        # Guards all that follows, between the reader and users' threads; never held while sending.
+        self._lock = threading.Lock()
+        self._asked: dict[str, _Asked] = {}  # by event_id, in the order sent: those not answered yet
+        self._begun: dict[str, _Begun] = {}  # by response id, the latest
+        self._active: str | None = None  # the response that runs in the conversation
+        self._refused = False  # one runs there that we were not told of
+        self._waiting: deque[ResponseCreate] = deque()
+        self._cancels: dict[str, None] = {}  # event ids of those that may come too late
+
+    # --- What users ask for --------------------------------------------------------------------------
+
+    def ask(self, event_id: str, beside: bool) -> None:
+        """Note a ``response.create`` before it is sent."""
+        with self._lock:
+            _remember(self._asked, event_id, _Asked(Request(event_id, beside)))
+
+    def ask_when_idle(self, event: ResponseCreate) -> bool:
+        """Note a ``response.create``; true if it is to be sent now, false if it will be sent later."""
+        with self._lock:
+            if not self._is_idle or self._waiting:
+                self._waiting.append(event)
+                return False
+            self._note_asked(event)
+            return True
+
+    def _note_asked(self, event: ResponseCreate) -> None:
+        event_id = event.event_id or ""
+        _remember(self._asked, event_id, _Asked(Request(event_id), event))
+
+    @property
+    def _is_idle(self) -> bool:
+        return (
+            self._active is None
+            and not self._refused
+            and all(asked.request.beside for asked in self._asked.values())
+        )
+
+    def may_cancel(self, event_id: str, response_id: str | None) -> bool:
+        """Whether there may be something to cancel; then a refusal of ``event_id`` is no error."""
+        with self._lock:
+            if response_id is None:
+                possible = not self._is_idle
+            else:
+                begun = self._begun.get(response_id)
+                possible = begun is None or not begun.over
+            if possible:
+                _remember(self._cancels, event_id, None)
+            return possible
+
+    @property
+    def active(self) -> str | None:
+        """The id of the response that runs in the conversation."""
+        return self._active
+
+    def request_of(self, response_id: str) -> Request | None:
+        """What asked for a response; ``None`` if the server began it by itself, or long ago."""
+        begun = self._begun.get(response_id)
+        return begun.asked.request if begun and begun.asked else None
+
+    def waiting(self) -> list[ResponseCreate]:
+        """What has not been sent yet."""
+        with self._lock:
+            return list(self._waiting)
+
+    # --- What the server says: the reader only -------------------------------------------------------
+
+    def note(self, event: ServerEvent) -> bool:
+        """Learn from an event.  False: it answers what is seen to here, and is nothing for the user."""
+        with self._lock:
+            wanted = self._learn(event)
+            follows = self._next()
+        if follows is not None:
+            self._post(follows)
+        return wanted
+
+    def _next(self) -> ResponseCreate | None:
+        """What is to be sent now, if its turn has come."""
+        if not self._waiting or not self._is_idle:
+            return None
+        event = self._waiting.popleft()
+        self._note_asked(event)
+        return event
+
+    def _learn(self, event: ServerEvent) -> bool:
+        if isinstance(event, ResponseCreated):
+            self._begin(event.response)
+        elif isinstance(event, ResponseDone):
+            self._end(event.response)
+        elif isinstance(event, ResponseCancelled):
+            self._end(event.response or Response(id=event.response_id))
+        elif isinstance(event, ErrorEvent):
+            return self._judge(event)
+        return True
+
+    def _begin(self, response: Response) -> _Begun:
+        response_id = response.id or ""
+        if response_id and response_id in self._begun:
+            return self._begun[response_id]
+        begun = _Begun(self._answered(response))
+        _remember(self._begun, response_id, begun)
+        if not (begun.asked and begun.asked.request.beside):
+            self._active, self._refused = response_id, False
+        return begun
+
+    def _answered(self, response: Response) -> _Asked | None:
+        """The oldest request that this response can be the answer to.
+
+        Servers don't say which it is, but they obey in order.  It may also be one that the server began
+        by itself: then the request that we take it for is refused, and `_judge` puts that right.
+        """
+        beside = response.conversation_id is None and any(self._of(beside=True))
+        for event_id in self._of(beside=beside):
+            return self._asked.pop(event_id)
+        return None
+
+    def _of(self, *, beside: bool) -> Iterator[str]:
+        return (name for name, asked in self._asked.items() if asked.request.beside == beside)
+
+    def _end(self, response: Response) -> None:
+        begun = self._begun.get(response.id or self._active or "")
+        if begun is None or (begun.over and not response.id):  # it came without ``response.created``
+            begun = self._begin(response)
+        begun.over = True
+        if begun.asked:
+            begun.asked.event = None
+        if self._begun.get(self._active or "") is begun:
+            self._active = None
+        if not (begun.asked and begun.asked.request.beside):
+            self._refused = False
+
+    def _judge(self, event: ErrorEvent) -> bool:
+        """An error: whom does it concern, and who sees to it?"""
+        error = event.error
+        if error.event_id is not None and error.event_id in self._cancels:
+            del self._cancels[error.event_id]
+            return error.code != _NOTHING_TO_CANCEL
+        asked = self._refusal(error.event_id)
+        if asked is None or asked.event is None or error.code != _BUSY:
+            return True
+        self._waiting.appendleft(asked.event)
+        self._refused = self._active is None
+        return False
+
+    def _refusal(self, event_id: str | None) -> _Asked | None:
+        """The request that an error refuses."""
+        if event_id is None:  # some servers don't say; without a response running, it is the oldest
+            oldest = next(self._of(beside=False), None) if self._active is None else None
+            return self._asked.pop(oldest) if oldest is not None else None
+        if event_id in self._asked:
+            return self._asked.pop(event_id)
+        for begun in self._begun.values():
+            if begun.asked and begun.asked.request.event_id == event_id and not begun.over:
+                asked, begun.asked = begun.asked, None
+                return asked
+        return None
+
+
+def _remember(memory: dict[str, _V], key: str, value: _V) -> None:
+    """Put something at the end of a bounded memory."""
+    memory[key] = value
+    if len(memory) > _REMEMBERED:
+        del memory[next(iter(memory))]

@@ -1,0 +1,517 @@
+"""One response at a time: waiting for one's turn, refusals that are seen to, and waits that end."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from conftest import Open
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scripted import CREATED, DEADLINE, Caller, ScriptedServer
+
+import realtime_sync as rt
+from realtime_sync import events as ev
+from realtime_sync.local import LocalServer, Say, ScriptedResponder
+from realtime_sync.responses import Request, Responses
+
+BUSY = "conversation_already_has_active_response"
+
+
+def created(response_id: str | None, conversation: str | None = "conv_1") -> str:
+    response: Any = {"id": response_id, "status": "in_progress", "conversation_id": conversation}
+    return json.dumps({"type": "response.created", "event_id": "e", "response": response})
+
+
+def done(response_id: str | None, conversation: str | None = "conv_1", status: str = "completed") -> str:
+    response: Any = {"id": response_id, "status": status, "output": [], "conversation_id": conversation}
+    return json.dumps({"type": "response.done", "event_id": "e", "response": response})
+
+
+def refusal(event_id: str | None, code: str = BUSY) -> str:
+    details = {"type": "invalid_request_error", "code": code, "message": "no", "event_id": event_id}
+    return json.dumps({"type": "error", "event_id": "e", "error": details})
+
+
+class Script:
+    """Frames sent one batch at a time, when the test says so; what the client sends is kept."""
+
+    def __init__(self) -> None:
+        self.received: list[Any] = []
+        self._caller: Caller | None = None
+        self._changed = threading.Condition()  # something was received, or the client is here
+
+    def __call__(self, caller: Caller) -> None:
+        caller.accept()
+        caller.text(CREATED)
+        with self._changed:
+            self._caller = caller
+            self._changed.notify_all()
+        while True:
+            opcode, payload = caller.read_message()
+            if opcode != 1:
+                caller.frame(8, payload)
+                return
+            with self._changed:
+                self.received.append(json.loads(payload))
+                self._changed.notify_all()
+
+    def send(self, *frames: str) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._caller, DEADLINE)
+        assert self._caller
+        self._caller.text(*frames)
+
+    def wait_for(self, count: int) -> list[Any]:
+        """What was received, once it is this much."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.received) >= count, DEADLINE), self.received
+        return self.received
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def session(script: Script, open_session: Open) -> Iterator[rt.Session]:
+    with ScriptedServer(script) as server:
+        session = open_session(server)
+        yield session
+        session.close()
+
+
+def types(session: rt.Session, count: int) -> list[str]:
+    return [session.next_event(DEADLINE).type for _ in range(count)]
+
+
+# --- when_idle ---------------------------------------------------------------------------------------
+
+
+def test_idle_is_sent_at_once(script: Script, session: rt.Session) -> None:
+    """Without a response running, when_idle changes nothing."""
+    event_id = session.response.create(when_idle=True, instructions="Be brief.")
+    [event] = script.wait_for(1)
+    assert event == {
+        "type": "response.create",
+        "event_id": event_id,
+        "response": {"instructions": "Be brief."},
+    }
+
+
+def test_waits_for_its_turn(script: Script, session: rt.Session) -> None:
+    """What is asked for while a response runs is sent when it is done, in order, one at a time."""
+    first = session.response.create()
+    second = session.response.create(when_idle=True)
+    third = session.response.create(when_idle=True)
+    script.send(created("r1"))
+    types(session, 2)
+    assert session.active_response == "r1"
+    script.send(done("r1"))
+    assert [event["event_id"] for event in script.wait_for(2)] == [first, second]
+    script.send(created("r2"), done("r2"))
+    assert [event["event_id"] for event in script.wait_for(3)] == [first, second, third]
+    types(session, 3)
+    assert session.request_of("r1") == Request(first)
+    assert session.request_of("r2") == Request(second)
+    assert session.request_of("r3") is None
+
+
+def test_nobody_need_look(script: Script, session: rt.Session) -> None:
+    """The turn comes also if no thread of the user's takes events."""
+    session.response.create()
+    session.response.create(when_idle=True)
+    script.send(created("r1"), done("r1"))
+    assert len(script.wait_for(2)) == 2
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_refused_is_tried_again(script: Script, session: rt.Session, told: bool) -> None:
+    """Refused because the server had begun a response, it is sent again after it, and that is no error."""
+    event_id = session.response.create(when_idle=True)
+    script.wait_for(1)
+    script.send(*([created("vad")] if told else []), refusal(event_id), done("vad"))
+    first, again = script.wait_for(2)
+    assert first == again
+    script.send(created("mine"), done("mine"))
+    expected = ["session.created", *(["response.created"] if told else []), "response.done"]
+    assert types(session, len(expected)) == expected
+    types(session, 2)
+    assert session.request_of("vad") is None
+    assert session.request_of("mine") == Request(event_id)
+
+
+def test_other_errors_surface(script: Script, session: rt.Session) -> None:
+    """An error for another reason is an event like any other, and what waits behind it has its turn."""
+    refused = session.response.create(when_idle=True)
+    waiting = session.response.create(when_idle=True)
+    script.wait_for(1)
+    script.send(refusal(refused, "invalid_value"))
+    assert script.wait_for(2)[1]["event_id"] == waiting
+    assert types(session, 2) == ["session.created", "error"]
+
+
+def test_raw_refusals_surface(script: Script, session: rt.Session) -> None:
+    """Without when_idle, a refusal is an error event, and nothing is sent again."""
+    event_id = session.response.create()
+    script.send(refusal(event_id), done("vad"))
+    assert types(session, 3) == ["session.created", "error", "response.done"]
+    assert len(script.wait_for(1)) == 1
+
+
+def test_refusal_without_event_id(script: Script, session: rt.Session) -> None:
+    """A server that doesn't say which event it refuses means the one that waits for an answer."""
+    session.response.create(when_idle=True)
+    script.wait_for(1)
+    script.send(refusal(None), done("vad"))
+    assert len(script.wait_for(2)) == 2
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        [done("r1")],
+        [done("r1", status="failed")],
+        [created("r1"), done("r1", status="cancelled")],
+        [created("r1"), json.dumps({"type": "response.cancelled", "response_id": "r1"})],
+        [created("r1"), json.dumps({"type": "response.cancelled"})],
+        [created(None, None), done(None, None)],
+        [created("r1", None), done("r1", None)],
+        [created("r1"), created("r1"), done("r1"), done("r1")],
+    ],
+)
+def test_every_end_is_an_end(script: Script, session: rt.Session, end: list[str]) -> None:
+    """However a response ends, and whatever the server leaves out, the next one has its turn."""
+    session.response.create()
+    session.response.create(when_idle=True)
+    script.send(*end)
+    assert len(script.wait_for(2)) == 2
+
+
+def test_beside_the_conversation(script: Script, session: rt.Session) -> None:
+    """Responses beside the conversation make nobody wait, and are told from those in it."""
+    beside = session.response.create(conversation="none")
+    inside = session.response.create(when_idle=True)
+    raw = session.send({"type": "response.create", "response": {"conversation": "none"}})
+    assert len(script.wait_for(3)) == 3
+    script.send(created("in"), created("out", None), created("raw", None), done("out", None))
+    types(session, 5)
+    assert session.active_response == "in"
+    assert session.request_of("in") == Request(inside)
+    assert session.request_of("out") == Request(beside, beside=True)
+    assert session.request_of("raw") == Request(raw, beside=True)
+    with pytest.raises(ValueError, match="need not wait"):
+        session.response.create(when_idle=True, conversation="none")
+
+
+def test_closed_while_waiting(script: Script, session: rt.Session) -> None:
+    """What never had its turn is among what was not sent; afterwards one is told at once."""
+    session.response.create()
+    event_id = session.response.create(when_idle=True)
+    session.close()
+    with pytest.raises(rt.ConnectionClosed) as caught:
+        session.response.create(when_idle=True)
+    assert [event.event_id for event in caught.value.unsent] == [event_id]
+
+
+# --- cancel(if_active=True) --------------------------------------------------------------------------
+
+
+def test_cancel_if_active(script: Script, session: rt.Session) -> None:
+    """Nothing is sent when nothing runs; when it ends in that moment, the refusal is no error."""
+    assert session.response.cancel(if_active=True)
+    session.response.create()
+    event_id = session.response.cancel(if_active=True)
+    _, cancel = script.wait_for(2)
+    assert cancel == {"type": "response.cancel", "event_id": event_id}
+    script.send(created("r1"), done("r1"), refusal(event_id, "response_cancel_not_active"))
+    script.send(refusal(session.response.cancel(), "response_cancel_not_active"))
+    assert types(session, 4) == ["session.created", "response.created", "response.done", "error"]
+    session.response.cancel("r1", if_active=True)  # it is over
+    session.response.cancel("r9", if_active=True)  # nobody knows
+    assert script.wait_for(4)[3]["response_id"] == "r9"
+
+
+def test_other_refusals_of_a_cancel(script: Script, session: rt.Session) -> None:
+    """An error for another reason is an event."""
+    session.response.create()
+    script.send(refusal(session.response.cancel(if_active=True), "server_error"))
+    assert types(session, 2) == ["session.created", "error"]
+
+
+# --- With a server -----------------------------------------------------------------------------------
+
+
+def test_many_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Forty responses asked for at once, from four threads, are all made, without an error."""
+    with LocalServer() as server, rt.connect(base_url=server.url) as session:
+        asked: list[str] = []
+
+        def ask() -> None:
+            asked.extend(session.response.create(when_idle=True) for _ in range(10))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        finished: list[str] = []
+        while len(finished) < 40:
+            event = session.next_event(DEADLINE)
+            assert not isinstance(event, ev.ErrorEvent)
+            if isinstance(event, ev.ResponseDone):
+                request = session.request_of(event.response.id or "")
+                assert request is not None
+                finished.append(request.event_id)
+        for thread in threads:
+            thread.join(DEADLINE)
+    assert sorted(finished) == sorted(asked)
+
+
+def test_sent_by_the_reader_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """What had to wait is in the log when it is sent."""
+    caplog.set_level(logging.DEBUG, "realtime_sync")
+    responder = ScriptedResponder([Say("one"), Say("two")])
+    with LocalServer(responder=responder) as server, rt.connect(base_url=server.url) as session:
+        session.response.create()
+        event_id = session.response.create(when_idle=True)
+        for _ in range(2):
+            session.run(rt.Visitor(), until=ev.ResponseDone, timeout=DEADLINE)
+    assert len([text for text in caplog.messages if text.startswith(f"sent response.create {event_id}")]) == 1
+
+
+# --- The bookkeeping against a model -----------------------------------------------------------------
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.booleans()),
+        st.tuples(st.sampled_from(["answer", "vad", "end", "hear"]), st.just(False)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=300)
+@given(STEPS)
+def test_a_server_that_obeys(steps: list[tuple[str, bool]]) -> None:
+    """Whatever the order of asking and answering: nothing is lost, sent twice, or taken for another's."""
+    server = _Server()
+    rest = [(step, False) for step in ("hear", "answer", "end")] * 2 * (len(steps) + 1)
+    for step, beside in steps + rest:
+        server.take(step, beside)
+    assert not server.book.waiting()
+    assert server.begun_for == server.known_for
+    assert sorted(server.begun_for.values()) == sorted(server.asked)
+
+
+class _Server:
+    """A server that obeys in order, one response at a time; what it says is heard later."""
+
+    def __init__(self) -> None:
+        self.book = Responses(lambda event: self.inbox.append((event.event_id or "", False)))
+        self.inbox: list[tuple[str, bool]] = []  # what it has not read yet
+        self.outbox: list[rt.ServerEvent] = []  # what the client has not heard yet
+        self.asked: list[str] = []
+        self.running: str | None = None
+        self.by_itself = False
+        self.begun_for: dict[str, str] = {}
+        self.known_for: dict[str, str] = {}
+        self.made = 0
+
+    def take(self, step: str, beside: bool) -> None:
+        if step == "ask":
+            name = f"ask_{len(self.asked)}"
+            self.asked.append(name)
+            if beside:
+                self.book.ask(name, beside=True)
+                self.inbox.append((name, True))
+            elif self.book.ask_when_idle(ev.ResponseCreate(event_id=name)):
+                self.inbox.append((name, False))
+        elif step == "answer" and self.inbox:
+            self._answer(*self.inbox.pop(0))
+        elif step == "vad" and self.running is None and not self.inbox:
+            self.running, self.by_itself = self._begin("conv"), True
+        elif step == "end" and self.running is not None:
+            if self.by_itself and (self.inbox or self.outbox):
+                # One that the server begins by itself and ends before the client could know is taken for
+                # the answer to what it has asked for meanwhile: nothing on the wire tells them apart.
+                return
+            self._say(ev.ResponseDone, self.running, "conv")
+            self.running = None
+        elif step == "hear" and self.outbox:
+            event = self.outbox.pop(0)
+            self.book.note(event)
+            if isinstance(event, ev.ResponseDone) and (
+                request := self.book.request_of(event.response.id or "")
+            ):
+                self.known_for[event.response.id or ""] = request.event_id
+
+    def _answer(self, name: str, beside: bool) -> None:
+        if beside:
+            made = self._begin(None)
+            self.begun_for[made] = name
+            self._say(ev.ResponseDone, made, None)
+        elif self.running is not None:
+            details = ev.ErrorDetails(type="e", code=BUSY, message="", event_id=name)
+            self.outbox.append(ev.ErrorEvent(event_id="e", error=details))
+        else:
+            self.running, self.by_itself = self._begin("conv"), False
+            self.begun_for[self.running] = name
+
+    def _begin(self, conversation: str | None) -> str:
+        self.made += 1
+        self._say(ev.ResponseCreated, f"r{self.made}", conversation)
+        return f"r{self.made}"
+
+    def _say(self, kind: Callable[..., rt.ServerEvent], name: str, conversation: str | None) -> None:
+        self.outbox.append(kind(event_id="e", response=ev.Response(id=name, conversation_id=conversation)))
+
+
+# --- wait_until --------------------------------------------------------------------------------------
+
+
+class Keep(rt.Visitor[None]):
+    """Keeps the types of what it sees."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def default(self, event: rt.ServerEvent) -> None:
+        self.seen.append(event.type)
+
+
+def test_wait_until(script: Script, session: rt.Session) -> None:
+    """Events are dispatched until it is true, and not one more; what is true already needs none."""
+    visitor = Keep()
+    script.send(created("r1"), done("r1"), created("r2"))
+    session.wait_until(lambda: "response.done" in visitor.seen, visitor, DEADLINE)
+    assert visitor.seen == ["session.created", "response.created", "response.done"]
+    session.wait_until(lambda: True, visitor, 0)
+    with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+        session.wait_until(lambda: len(visitor.seen) == 9, visitor, 0.01)
+    with pytest.raises(TypeError, match="expected a visitor"):
+        session.wait_until(lambda: True, Keep)  # type: ignore[arg-type]  # the class
+
+
+def test_wait_until_ends_with_the_session(script: Script, session: rt.Session) -> None:
+    """Nobody waits for what can't come any more; what had come is dispatched first."""
+    visitor = Keep()
+    session.close()
+    with pytest.raises(rt.ConnectionClosed):
+        session.wait_until(lambda: False, visitor, DEADLINE)
+    assert visitor.seen in (["session.created"], [])
+
+
+def test_wait_inside_a_handler(script: Script, session: rt.Session) -> None:
+    """A handler that waits lets its own run go on: the events go to the visitor of that run."""
+
+    class Waits(Keep):
+        def visit_response_created(self, event: ev.ResponseCreated) -> None:
+            session.wait_until(lambda: "response.done" in self.seen, other, DEADLINE)
+            self.seen.append("waited")
+
+    visitor, other = Waits(), Keep()
+    script.send(created("r1"), done("r1"), created_session_updated())
+    session.run(visitor, until=ev.SessionUpdated, timeout=DEADLINE)
+    assert visitor.seen == ["session.created", "response.done", "waited", "session.updated"]
+    assert other.seen == []
+
+
+def created_session_updated() -> str:
+    return CREATED.replace("session.created", "session.updated")
+
+
+def test_wait_beside_a_run(script: Script, session: rt.Session) -> None:
+    """While another thread runs the session, a wait takes nothing from it, and ends when it is true."""
+    running, other = Keep(), Keep()
+    begun = threading.Event()
+
+    class Begins(Keep):
+        def visit(self, event: rt.ServerEvent) -> None:
+            running.visit(event)
+            begun.set()
+
+    thread = threading.Thread(target=session.run, args=[Begins(), ev.SessionUpdated])
+    thread.start()
+    assert begun.wait(DEADLINE)
+    results: list[bool] = []
+
+    def wait() -> None:
+        session.wait_until(lambda: "response.done" in running.seen, other, DEADLINE)
+        results.append(thread.is_alive())
+
+    waiters = [threading.Thread(target=wait) for _ in range(3)]
+    for waiter in waiters:
+        waiter.start()
+    script.send(created("r1"), done("r1"))
+    for waiter in waiters:
+        waiter.join(DEADLINE)
+    assert results == [True] * 3
+    assert other.seen == []
+    # Once that run is over, a wait takes over.
+    taker = threading.Thread(
+        target=session.wait_until, args=[lambda: "response.created" in other.seen, other, DEADLINE]
+    )
+    taker.start()
+    script.send(created_session_updated(), created("r2"))
+    thread.join(DEADLINE)
+    taker.join(DEADLINE)
+    assert not taker.is_alive()
+    assert running.seen[-1] == "session.updated"
+    assert other.seen == ["response.created"]
+
+
+def test_wait_beside_a_run_in_vain(script: Script, session: rt.Session) -> None:
+    """The time of a wait is up also while another thread runs the session."""
+    begun = threading.Event()
+
+    class Begins(Keep):
+        def default(self, event: rt.ServerEvent) -> None:
+            begun.set()
+
+    thread = threading.Thread(target=session.run, args=[Begins()])
+    thread.start()
+    assert begun.wait(DEADLINE)
+    with pytest.raises(TimeoutError):
+        session.wait_until(lambda: False, Keep(), 0.01)
+    session.close()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
+# --- Several visitors --------------------------------------------------------------------------------
+
+
+def test_visitors(script: Script, session: rt.Session) -> None:
+    """Each event goes to all of them, in order; an error comes out when all have seen it."""
+
+    class Fails(Keep):
+        def visit_response_created(self, event: ev.ResponseCreated) -> None:
+            raise LookupError(len(last.seen))
+
+    first, last = Keep(), Keep()
+    visitors = rt.Visitors(first, Fails(), Fails(), last)
+    script.send(created("r1"), done("r1"))
+    with pytest.raises(LookupError, match="1"):
+        session.run(visitors, until=ev.ResponseDone, timeout=DEADLINE)
+    session.run(visitors, until=ev.ResponseDone, timeout=DEADLINE)
+    assert first.seen == last.seen == ["session.created", "response.created", "response.done"]
+    assert visitors.visitors[0] is first
+    with pytest.raises(TypeError, match="expected a visitor"):
+        rt.Visitors(Keep)  # type: ignore[arg-type]  # the class
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_visitors_and_errors(
+    script: Script, session: rt.Session, sees: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error is logged only if none of the visitors looks at it."""
+
+    class Sees(rt.Visitor[None]):
+        def visit_error(self, event: ev.ErrorEvent) -> None:
+            pass
+
+    script.send(refusal("x", "wrong"), done("r1"))
+    session.run(rt.Visitors(rt.Visitor(), Sees() if sees else rt.Visitor()), until=ev.ResponseDone)
+    assert ("the server reports an error" in caplog.text) is not sees
