@@ -344,7 +344,7 @@ class Session:
             ended normally before it, or the time was up.
 
         An `ErrorEvent` that nothing looks for is logged as a warning, since what it refused may be what you
-        wait for.
+        wait for (see `Visitor.bystander`).
 
         Raises:
             ConnectionClosed: The session did not end normally.
@@ -369,10 +369,8 @@ class Session:
                 self._dispatch(event, visitor)
                 if until is not None and isinstance(event, until):
                     return event
-                if isinstance(event, ErrorEvent) and not _sees_errors(visitor):
-                    error = event.error
-                    text = self._line(f"{error.message} (code {error.code}, of event {error.event_id})")
-                    _log.warning("the server reports an error: %s", text)
+                if isinstance(event, ErrorEvent):
+                    self._report(event, visitor)
 
     def wait_until(
         self, condition: Callable[[], bool], visitor: Visitor[Any], timeout: float | None = None
@@ -409,6 +407,8 @@ class Session:
                 except TimeoutError:
                     continue
                 self._dispatch(event, visitor)
+                if isinstance(event, ErrorEvent):
+                    self._report(event, visitor)
 
     @contextlib.contextmanager
     def _running(self, visitor: Visitor[Any]) -> Iterator[None]:
@@ -426,6 +426,13 @@ class Session:
         visitor.visit(event)
         if self._watchers:
             self._tell_watchers()
+
+    def _report(self, event: ErrorEvent, visitor: Visitor[Any]) -> None:
+        """Log an error that nothing looks at."""
+        if not _sees_errors(visitor):
+            error = event.error
+            text = self._line(f"{error.message} (code {error.code}, of event {error.event_id})")
+            _log.warning("the server reports an error: %s", text)
 
     def _watch(self, condition: Callable[[], bool], timeout: float | None) -> None:
         """Wait while another thread runs the session, until something was dispatched there."""
@@ -569,6 +576,11 @@ class Session:
     # --- State -------------------------------------------------------------------------------------
 
     @property
+    def dialect(self) -> str:
+        """``"ga"`` or ``"beta"``, as it was opened."""
+        return self._dialect
+
+    @property
     def config(self) -> SessionConfig | None:
         """The settings the server announced last; ``None`` before ``session.created`` came."""
         return self._config
@@ -709,7 +721,7 @@ def _sees_errors(visitor: Any) -> bool:
     """Whether a visitor does anything with an `ErrorEvent`."""
     if isinstance(visitor, Visitors):
         return any(map(_sees_errors, visitor.visitors))
-    return any(
+    return not getattr(visitor, "bystander", False) and any(
         getattr(type(visitor), name, None) is not getattr(Visitor, name)
         for name in ("visit", "visit_error", "default")
     )

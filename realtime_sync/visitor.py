@@ -1,6 +1,6 @@
 """`Visitor`: one method per server event, to be overridden."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from . import events
 from .events import SERVER_EVENTS, ServerEvent, UnknownEvent
@@ -30,6 +30,9 @@ class Visitor(Generic[T]):
         TypeError: At class definition: a ``visit_*`` that fits no event, is a coroutine, or is
             defined under both its Beta and its GA name.
     """
+
+    bystander: ClassVar[bool] = False
+    """True for a class that only keeps track of things: an error that it sees is logged all the same."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

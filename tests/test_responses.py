@@ -502,16 +502,25 @@ def test_visitors(script: Script, session: rt.Session) -> None:
         rt.Visitors(Keep)  # type: ignore[arg-type]  # the class
 
 
+@pytest.mark.parametrize("waits", [True, False])
 @pytest.mark.parametrize("sees", [True, False])
 def test_visitors_and_errors(
-    script: Script, session: rt.Session, sees: bool, caplog: pytest.LogCaptureFixture
+    script: Script, session: rt.Session, sees: bool, waits: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error is logged only if none of the visitors looks at it."""
+    """An error is logged only if none of the visitors looks at it, but for those that keep track."""
 
-    class Sees(rt.Visitor[None]):
+    class Sees(Keep):
         def visit_error(self, event: ev.ErrorEvent) -> None:
-            pass
+            self.default(event)
+
+    class KeepsTrack(Sees):
+        bystander = True
 
     script.send(refusal("x", "wrong"), done("r1"))
-    session.run(rt.Visitors(rt.Visitor(), Sees() if sees else rt.Visitor()), until=ev.ResponseDone)
+    last = KeepsTrack()
+    visitors = rt.Visitors(rt.Visitor(), Sees() if sees else rt.Visitor(), last)
+    if waits:
+        session.wait_until(lambda: "response.done" in last.seen, visitors, DEADLINE)
+    else:
+        session.run(visitors, until=ev.ResponseDone, timeout=DEADLINE)
     assert ("the server reports an error" in caplog.text) is not sees
