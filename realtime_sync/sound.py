@@ -20,13 +20,17 @@ __all__ = [
     "bytes_of",
     "bytes_per_sample",
     "bytes_per_second",
+    "duration",
     "format_name",
     "input_format",
     "loudness",
     "output_format",
     "sample_rate",
     "samples_of",
+    "size_of",
 ]
+
+Audio = bytes | bytearray | memoryview
 
 PCM, PCMU, PCMA = "audio/pcm", "audio/pcmu", "audio/pcma"
 
@@ -41,7 +45,10 @@ def bytes_per_second(audio_format: str) -> int:
     Raises:
         KeyError: It is not one of the three formats.
     """
-    return _RATES[audio_format]
+    try:
+        return _RATES[audio_format]
+    except KeyError:
+        raise KeyError(f"{audio_format!r:.80} is none of {', '.join(_RATES)}") from None
 
 
 def bytes_per_sample(audio_format: str) -> int:
@@ -54,11 +61,23 @@ def sample_rate(audio_format: str) -> int:
     return 24_000 if audio_format == PCM else bytes_per_second(audio_format)
 
 
-def samples_of(audio: bytes, audio_format: str = PCM) -> "array.array[int]":
+def duration(audio: Audio | int, audio_format: str = PCM) -> float:
+    """Seconds that audio lasts, or so many bytes of it."""
+    size = audio if isinstance(audio, int) else memoryview(audio).nbytes
+    return size / bytes_per_second(audio_format)
+
+
+def size_of(seconds: float, audio_format: str = PCM) -> int:
+    """How many bytes so many seconds take; whole samples, the nearest."""
+    return round(seconds * sample_rate(audio_format)) * bytes_per_sample(audio_format)
+
+
+def samples_of(audio: Audio, audio_format: str = PCM) -> "array.array[int]":
     """The samples, 16 bits each.  Of PCM, an even number of bytes."""
     if audio_format != PCM:
         return array.array("h", map(_decoded(audio_format).__getitem__, audio))
-    samples = array.array("h", audio)
+    samples = array.array("h")
+    samples.frombytes(audio)
     if sys.byteorder == "big":
         samples.byteswap()
     return samples
@@ -113,7 +132,7 @@ def format_name(named: object) -> str:
 @functools.cache
 def _encoded(audio_format: str) -> bytes:
     """The byte for each sample: of 0 to 32767, then of -32768 to -1."""
-    encode = _to_mu_law if audio_format == PCMU else _to_a_law
+    encode = {PCMU: _to_mu_law, PCMA: _to_a_law}[audio_format]
     return bytes(map(encode, [*range(_FULL_SCALE), *range(-_FULL_SCALE, 0)]))
 
 
@@ -136,7 +155,7 @@ def _to_a_law(sample: int) -> int:
 @functools.cache
 def _decoded(audio_format: str) -> list[int]:
     """The sample that each byte of G.711 stands for: the middle of those that are encoded so."""
-    decode = _from_mu_law if audio_format == PCMU else _from_a_law
+    decode = {PCMU: _from_mu_law, PCMA: _from_a_law}[audio_format]
     return [decode(byte) for byte in range(256)]
 
 
