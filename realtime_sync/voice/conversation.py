@@ -1,0 +1,1244 @@
+"""`Conversation`: what was said, as the server has it, kept by looking at the events.
+
+Three things are told apart, because servers tell them apart:
+
+* Which items are *in the conversation* is said by ``conversation.item.added``, ``.created`` (Beta) and
+  ``.done``, and ended by ``.deleted``.  Servers that send none of these for their own items are believed on
+  ``response.output_item.*`` if the response is known to run in the conversation.
+* Which items a *response* made is said by ``response.output_item.*``, and at its end by ``response.done``.
+* What an item *holds* comes in pieces by its id, wherever it belongs.  What ends a piece of text carries the
+  whole of it, which takes the place of the pieces.
+
+What a server gets wrong is kept as far as it can be understood, and counted in `Conversation.deviations`.
+"""
+
+import re
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal, TypeVar
+
+from msgspec import Struct, structs
+
+from .. import events as ev
+from ..events import ServerEvent, SessionConfig, UnknownEvent, UnknownObject
+from ..session import Session
+from ..sound import PCM, bytes_per_second, format_name, input_format, output_format
+from ..visitor import Visitor
+
+__all__ = ["Conversation", "ConversationItem", "ConversationPart", "ConversationResponse"]
+
+_S = TypeVar("_S", bound=Struct)
+_Q = TypeVar("_Q", "ConversationItem", "ConversationResponse")
+
+_MOST_INDEX = 1000  # of parts in an item, and of items in a response: what is beyond is no index
+_REMEMBERED = 256  # of errors, the latest
+_BRIEF = 100  # characters of a tool's arguments, and of its output, in the transcript
+_BUSY = "conversation_already_has_active_response"
+_ENDED = ("completed", "incomplete")
+_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+
+_Entering = ev.ConversationItemAdded | ev.ConversationItemCreated | ev.ConversationItemDone
+_OfItem = (
+    ev.ResponseContentPartAdded
+    | ev.ResponseContentPartDone
+    | ev.ResponseOutputTextDelta
+    | ev.ResponseOutputTextDone
+    | ev.ResponseOutputAudioDelta
+    | ev.ResponseOutputAudioDone
+    | ev.ResponseOutputAudioTranscriptDelta
+    | ev.ResponseOutputAudioTranscriptDone
+)
+_OfCall = (
+    ev.ResponseFunctionCallArgumentsDelta
+    | ev.ResponseFunctionCallArgumentsDone
+    | ev.ResponseMcpCallArgumentsDelta
+    | ev.ResponseMcpCallArgumentsDone
+)
+_OfInput = (
+    ev.ConversationItemInputAudioTranscriptionDelta
+    | ev.ConversationItemInputAudioTranscriptionSegment
+    | ev.ConversationItemInputAudioTranscriptionCompleted
+    | ev.ConversationItemInputAudioTranscriptionFailed
+)
+_McpState = (
+    ev.ResponseMcpCallInProgress
+    | ev.ResponseMcpCallCompleted
+    | ev.ResponseMcpCallFailed
+    | ev.McpListToolsInProgress
+    | ev.McpListToolsCompleted
+    | ev.McpListToolsFailed
+)
+
+
+class ConversationPart:
+    """One part of what an item says.
+
+    Sound is kept as the chunks that came, the very objects that the decoder made: nothing is copied while it
+    streams, and `audio` joins them each time you ask.  Text is kept likewise.
+
+    Attributes:
+        kind: ``"text"``, ``"audio"`` or ``"image"``; for anything else the wire's type.
+        content: The part as the server showed it last, without its sound; ``None`` if it never did.
+        truncated_ms: Where the sound was cut off, in ms from its start; ``None`` if it wasn't.
+        error: Why the user's speech could not be transcribed; ``None`` if it could, or may yet be.
+        segments: The stretches of a transcript that tells speakers apart.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_rate",
+        "_received",
+        "_text",
+        "_transcript",
+        "content",
+        "error",
+        "kind",
+        "segments",
+        "truncated_ms",
+    )
+
+    def __init__(self, kind: str, rate: int) -> None:
+        self.kind = kind
+        self.content: ev.ContentPart | None = None
+        self.truncated_ms: int | None = None
+        self.error: ev.TranscriptionError | None = None
+        self.segments: list[ev.ConversationItemInputAudioTranscriptionSegment] = []
+        self._rate = rate  # bytes per second of its sound
+        self._received = 0  # bytes, whether kept or not
+        self._chunks: list[bytes] = []
+        self._text: list[str] = []
+        self._transcript: list[str] = []  # empty: there is none
+
+    @property
+    def text(self) -> str:
+        """What is written in it."""
+        return "".join(tuple(self._text))  # a copy: another thread may be adding to it
+
+    @property
+    def generated(self) -> str | None:
+        """The transcript of all that came, also of what was cut off; ``None`` if there is none."""
+        pieces = tuple(self._transcript)
+        return "".join(pieces) if pieces else None
+
+    @property
+    def transcript(self) -> str | None:
+        """What is said in it; ``None`` if there is no transcript (yet).
+
+        Of sound that was cut off this is an estimate: as much of the words as was heard of the sound, to
+        the end of a word.  The server has no transcript of it any more.
+        """
+        whole = self.generated
+        if whole is None or self.truncated_ms is None:
+            return whole
+        heard = self.truncated_ms * self._rate / 1000
+        return _beginning(whole, heard / self._received if self._received else 0.0)
+
+    @property
+    def audio(self) -> bytes:
+        """The sound, up to where it was cut off; empty if it is not kept."""
+        return b"".join(tuple(self._chunks))
+
+    @property
+    def received_ms(self) -> int:
+        """How much sound came, in ms, whether it is kept or not, and cut off or not."""
+        return self._received * 1000 // self._rate
+
+    @property
+    def said(self) -> str:
+        """What is written or said in it."""
+        return self.text or self.transcript or ""
+
+    def __repr__(self) -> str:
+        return f"<ConversationPart {self.kind}, {self.said!r:.60}, {self.received_ms} ms>"
+
+    def _cut(self, end_ms: int) -> None:
+        """Drop the sound from here on."""
+        if self.truncated_ms is None or end_ms < self.truncated_ms:
+            self.truncated_ms = end_ms
+            if self._chunks:
+                self._chunks = [self.audio[: end_ms * self._rate // 1000]]
+
+    def _before_cut(self, chunk: bytes) -> bytes:
+        """What of the next chunk comes before the place where the sound was cut off."""
+        cut = (self.truncated_ms or 0) * self._rate // 1000
+        return chunk[: max(0, cut - self._received)]
+
+
+class ConversationItem:
+    """Something said, or a call of a tool, or its output.
+
+    Attributes:
+        id: The server's name for it, or the client's who created it.
+        type: ``"message"``, ``"function_call"``, ``"function_call_output"``, ...
+        role: Of a message: ``"user"``, ``"assistant"`` or ``"system"``.
+        status: ``"in_progress"``, ``"completed"`` or ``"incomplete"`` (of MCP also ``"failed"``); ``None``
+            while only its transcript is known.
+        done: Nothing more comes, but perhaps a transcript of what the user said.
+        in_conversation: It is in the conversation now: not deleted, not beside it.
+        response_id: The response that made it, if one did.
+        call_id: Joins a ``function_call`` and its ``function_call_output``.
+        name: Of the tool that is called.
+        output: Of a call, what answered it: the text of the ``function_call_output``, or what a tool of an
+            MCP server gave (``"error: ..."`` if it failed).  Of a ``function_call_output`` its own text.
+        item: The item as the server showed it last, without its sound; ``None`` if it never did.
+    """
+
+    def __init__(self, item_id: str) -> None:
+        self.id = item_id
+        self.type = ""
+        self.role: str | None = None
+        self.status: str | None = None
+        self.done = False
+        self.in_conversation = False
+        self.response_id: str | None = None
+        self.call_id: str | None = None
+        self.name: str | None = None
+        self.output: str | None = None
+        self.item: ev.Item | None = None
+        self._arguments: list[str] = []
+        self._parts: dict[int, ConversationPart] = {}  # by content_index, which may have holes
+        self._appended = False  # the server put it at the end by itself
+        self._deleted = False
+        self._returned = False  # by `wait_for_item`
+
+    @property
+    def parts(self) -> list[ConversationPart]:
+        """What a message consists of, in order."""
+        return [self._parts[index] for index in sorted(self._parts)]
+
+    @property
+    def arguments(self) -> str:
+        """Of a call: JSON text, as the model wrote it, so far."""
+        return "".join(tuple(self._arguments))
+
+    @property
+    def text(self) -> str:
+        """Everything written or said in it, a part a line.  See `ConversationPart.transcript`."""
+        return "\n".join(said for part in self.parts if (said := part.said))
+
+    @property
+    def audio(self) -> bytes:
+        """The sound of all its parts; empty if it is not kept."""
+        return b"".join(part.audio for part in self.parts)
+
+    def __repr__(self) -> str:
+        what = self.role or self.name or ""
+        return f"<ConversationItem {self.id} {self.type} {what} {self.status}, {self.text!r:.60}>"
+
+
+class ConversationResponse:
+    """An answer of the model, or that there is none.
+
+    Attributes:
+        id: The server's name for it; ``None`` if it was refused.
+        status: ``"in_progress"``, ``"completed"``, ``"cancelled"``, ``"failed"`` or ``"incomplete"``; a
+            request that was refused is ``"failed"``.
+        done: It has ended.
+        reason: Why it ended as it did, such as ``"turn_detected"``, or an error's text.
+        error: What went wrong, if something did.
+        usage: What it cost, once it has ended.
+        items: What it made, in order, in the conversation or not.
+        event_id: What `ResponseCalls.create` returned for it; ``None`` if the server began it by itself, or
+            if there is no session to know it from.
+        metadata: As ``response.create`` gave it.
+        beside: It runs beside the conversation, and its items are not part of that.
+    """
+
+    def __init__(self, response_id: str | None) -> None:
+        self.id = response_id
+        self.status = "in_progress"
+        self.done = False
+        self.reason: str | None = None
+        self.error: ev.ResponseError | ev.ErrorDetails | None = None
+        self.usage: ev.Usage | None = None
+        self.items: list[ConversationItem] = []
+        self.event_id: str | None = None
+        self.metadata: dict[str, str] | None = None
+        self.beside = False
+        self._format = PCM
+        self._returned = False  # by `wait_for_response`
+
+    @property
+    def text(self) -> str:
+        """Everything written or said in it, a part a line."""
+        return "\n".join(text for item in tuple(self.items) if (text := item.text))
+
+    @property
+    def audio(self) -> bytes:
+        """All its sound; empty if it is not kept."""
+        return b"".join(item.audio for item in tuple(self.items))
+
+    @property
+    def function_calls(self) -> list[ConversationItem]:
+        """The functions that it asks for."""
+        return [item for item in tuple(self.items) if item.type == "function_call"]
+
+    def __repr__(self) -> str:
+        why = f" ({self.reason})" if self.reason else ""
+        return f"<ConversationResponse {self.id} {self.status}{why}, {self.text!r:.60}>"
+
+
+class Conversation(Visitor[None]):
+    """Holds the conversation as the server has it.
+
+    Hand it the events, by itself or among `Visitors`::
+
+        conversation = Conversation(session)
+        session.conversation.item.create("Why is the sky blue?")
+        session.response.create()
+        print(conversation.wait_for_response(timeout=30).text)
+        print(conversation.transcript())
+
+    It changes in the thread that runs the session, and may be read from any.
+
+    Args:
+        session: Needed by the two ``wait_for_*``, to know which response answers which request, and to tell
+            responses beside the conversation from servers that name no conversation.  Without one, an item
+            of a response with no ``conversation_id`` is in the conversation once a ``conversation.item.*``
+            event says so.
+        audio: What to do with sound: ``"keep"`` it, ``"drop"`` it, so that a long call stays small, or a
+            function that takes each chunk as it comes: ``f(item, chunk)``.
+
+    Attributes:
+        deviations: How often the server did what it should not, by kind, such as
+            ``"response.output_audio.delta: unknown item"``.
+
+    Raises:
+        ValueError: ``audio`` is none of these.
+    """
+
+    bystander = True
+
+    def __init__(
+        self,
+        session: Session | None = None,
+        *,
+        audio: Literal["keep", "drop"] | Callable[[ConversationItem, bytes], object] = "keep",
+    ) -> None:
+        if audio not in ("keep", "drop") and not callable(audio):
+            raise ValueError(f"audio is 'keep', 'drop' or a function, not {audio!r:.80}")
+        self.deviations: Counter[str] = Counter()
+        self._session = session
+        self._keep = audio == "keep"
+        self._sink = audio if callable(audio) else None
+        self._config: SessionConfig | None = session.config if session is not None else None
+        self._items: dict[str, ConversationItem] = {}  # all, also deleted ones and those beside
+        self._order: list[ConversationItem] = []  # those in the conversation
+        self._responses: dict[str, ConversationResponse] = {}
+        self._began: list[ConversationResponse] = []  # all, in order
+        self._running: dict[str, ConversationResponse] = {}
+        self._calls: dict[str, ConversationItem] = {}  # function calls by call_id
+        self._outputs: dict[str, ConversationItem] = {}  # what answers them
+        self._previous: ServerEvent = UnknownEvent(type="", frame=b"")
+        self._has_own_ids = True  # events of this server have ids that tell them apart
+        self._fronted: list[ConversationItem] = []  # put first as they have no predecessor, perhaps wrongly
+        self._names_predecessors: bool | None = None  # whether the server does; `None` = not known yet
+        self._guessed: set[str] = set()  # ids of items whose place nothing has told yet
+        # What the waits take from, in order.
+        self._finished: deque[ConversationItem] = deque()
+        self._over: deque[ConversationResponse] = deque()
+        self._answers: dict[str, ConversationResponse] = {}  # what has ended, by the event_id that asked
+        self._refusals: dict[str, ConversationResponse] = {}  # by the event_id that was refused, the latest
+        self._nameless: ConversationResponse | None = None  # the latest error that names no event
+
+    # --- What is known -----------------------------------------------------------------------------
+
+    @property
+    def items(self) -> list[ConversationItem]:
+        """What is in the conversation, in order."""
+        return list(self._order)
+
+    def item(self, item_id: str) -> ConversationItem | None:
+        """An item by its id; also one beside the conversation, or deleted (see ``in_conversation``)."""
+        return self._items.get(item_id)
+
+    @property
+    def responses(self) -> list[ConversationResponse]:
+        """All responses, in the order in which they began."""
+        return list(self._began)
+
+    def response(self, response_id: str) -> ConversationResponse | None:
+        """A response by its id."""
+        return self._responses.get(response_id)
+
+    @property
+    def usage(self) -> ev.Usage:
+        """What all responses cost together."""
+        total = ev.Usage()
+        for response in self.responses:
+            total = _sum(total, response.usage) if response.usage is not None else total
+        return total
+
+    def transcript(self) -> str:
+        """The conversation for people, a line a turn.
+
+        ::
+
+            User: What is the weather in Oslo?
+            Tool: get_weather({"city": "Oslo"}) -> {"degrees": 7}
+            Assistant: It is seven degrees and [cut off after 1.2 s]
+
+        What was heard of a turn that was cut off is an estimate (`ConversationPart.transcript`).
+        """
+        return "\n".join(line for item in self.items if (line := self._line(item)))
+
+    def _line(self, item: ConversationItem) -> str:
+        if item.type == "message":
+            words = [shown for part in item.parts for shown in _shown(part)]
+            if item.status == "incomplete" and all(part.truncated_ms is None for part in item.parts):
+                words.append("[incomplete]")
+            return " ".join([f"{(item.role or 'unknown').capitalize()}:", *words]) if words else ""
+        output = "" if item.output is None else f" -> {_brief(item.output)}"
+        if item.type in ("function_call", "mcp_call"):
+            return f"Tool: {_plain(item.name or '')}({_brief(item.arguments)}){output}"
+        call = self._calls.get(item.call_id or "")
+        if item.type == "function_call_output" and not (call and call.in_conversation):
+            return f"Tool:{output}"
+        return ""
+
+    def to_items(self, *, dialect: str | None = None) -> list[ev.Item]:
+        """The items to create, in order, so that another session has the same conversation.
+
+        Speech becomes text: what was transcribed, of answers that were cut off what was heard (an estimate,
+        see `ConversationPart.transcript`).  Left out are speech without a transcript, calls that the model
+        didn't finish, outputs without their call, and what only a server can make, such as calls of MCP
+        servers' tools.
+
+        Args:
+            dialect: Of the other session, ``"ga"`` or ``"beta"``; ``None`` = that of this one.
+        """
+        if dialect is None:
+            dialect = "ga" if self._session is None else self._session.dialect
+        made: list[ev.Item] = []
+        calls = set()
+        for item in self.items:
+            call_id = item.call_id or ""
+            if item.type == "message" and (content := _content(item, dialect)):
+                made.append(ev.Message(role=item.role or "", content=content))
+            elif item.type == "function_call" and item.status == "completed" and call_id:
+                calls.add(call_id)
+                made.append(ev.FunctionCall(call_id=call_id, name=item.name or "", arguments=item.arguments))
+            elif item.type == "function_call_output" and call_id in calls:
+                made.append(ev.FunctionCallOutput(call_id=call_id, output=item.output or ""))
+        return made
+
+    # --- Waiting -----------------------------------------------------------------------------------
+
+    def wait_for_item(
+        self,
+        item_id: str | None = None,
+        *,
+        timeout: float | None = None,
+        visitor: Visitor[None] | None = None,
+    ) -> ConversationItem:
+        """Run the session until an item is finished.
+
+        What the user said is finished when it is in the conversation; its transcript may come later.  An item
+        that the server refused never comes, so give a timeout with ids of your own.
+
+        Args:
+            item_id: Which; ``None`` = the next that no earlier call returned, in the order in which they
+                finished.  It may have done so before.
+            timeout: Seconds to wait at most; ``None`` = as long as it takes.
+            visitor: Who gets the events; ``None`` = this conversation alone.  It must be told of them, so
+                for more give ``Visitors(conversation, ...)``.  Where the session runs already, in this
+                thread or another, its visitor gets them (`Session.wait_until`).
+
+        Returns:
+            The item; a deleted one, too, when it was asked for by its id.
+
+        Raises:
+            TimeoutError: It isn't finished in time.
+            ConnectionClosed: The session is over, and it isn't.
+            RuntimeError: The conversation has no session.
+        """
+
+        def find() -> ConversationItem | None:
+            if item_id is None:
+                return _next(self._finished)
+            item = self._items.get(item_id)
+            return item if item is not None and (item.done or item._deleted) else None
+
+        return self._wait(find, visitor, timeout)
+
+    def wait_for_response(
+        self,
+        event_id: str | None = None,
+        *,
+        timeout: float | None = None,
+        visitor: Visitor[None] | None = None,
+    ) -> ConversationResponse:
+        """Run the session until a response has ended, however it did: read its ``status``.
+
+        A request that was refused counts as a response that failed: its ``id`` is ``None``, and ``error``
+        says why.  The error's ``event_id`` tells which request that is.  Some servers' errors have none: one
+        that comes during the call, while no response runs, is taken to be the answer.  Without ``event_id``
+        only an error that is plainly about a response counts: that another one is running, or one about
+        a ``response.*`` parameter.
+
+        Args:
+            event_id: What `ResponseCalls.create` returned; ``None`` = the next that no earlier call returned,
+                in the order in which they ended.  It may have done so before.
+            timeout, visitor: As in `wait_for_item`.
+
+        Raises:
+            TimeoutError: It hasn't ended in time.
+            ConnectionClosed: The session is over, and it hasn't.
+            RuntimeError: The conversation has no session.
+        """
+        nameless = self._nameless
+
+        def find() -> ConversationResponse | None:
+            found = _next(self._over) if event_id is None else self._answer_to(event_id)
+            if found is None and self._nameless is not nameless and not self._runs(event_id):
+                found = self._nameless
+            return found
+
+        return self._wait(find, visitor, timeout)
+
+    def _answer_to(self, event_id: str) -> ConversationResponse | None:
+        return self._answers.get(event_id) or self._refusals.get(event_id)
+
+    def _runs(self, event_id: str | None) -> bool:
+        """Whether the response that was asked for is under way, so that an error is about something else."""
+        running = tuple(self._running.values())  # a copy: another thread may be at it
+        return event_id is not None and any(each.event_id == event_id for each in running)
+
+    def _wait(
+        self, find: Callable[[], _Q | None], visitor: Visitor[None] | None, timeout: float | None
+    ) -> _Q:
+        if self._session is None:
+            raise RuntimeError("this conversation has no session to wait in; make it Conversation(session)")
+        found: _Q | None = None
+
+        def is_there() -> bool:
+            nonlocal found
+            found = found or find()  # what was found is taken out of its queue: not to be asked for again
+            return found is not None
+
+        self._session.wait_until(is_there, self if visitor is None else visitor, timeout)
+        assert found is not None
+        found._returned = True
+        return found
+
+    # --- Events ------------------------------------------------------------------------------------
+
+    def visit(self, event: ServerEvent) -> None:
+        """Take an event in.  One that comes twice in a row, by its ``event_id``, is skipped."""
+        previous = self._previous
+        if event.event_id == previous.event_id and event.event_id and self._is_repeated(event):
+            return
+        self._previous = event
+        getattr(self, event.handler)(event)
+
+    def _is_repeated(self, event: ServerEvent) -> bool:
+        if self._has_own_ids and event == self._previous:
+            self._deviation(event, "repeated")
+            return True
+        self._has_own_ids = False  # this server gives the same id to different events
+        return False
+
+    def _deviation(self, event: ServerEvent, problem: str) -> None:
+        self.deviations[f"{event.type}: {problem}"] += 1
+
+    def _configure(
+        self,
+        event: ev.SessionCreated
+        | ev.SessionUpdated
+        | ev.TranscriptionSessionCreated
+        | ev.TranscriptionSessionUpdated,
+    ) -> None:
+        """Learn which formats the sound has."""
+        self._config = event.session
+
+    visit_session_created = _configure
+    visit_session_updated = _configure
+    visit_transcription_session_created = _configure
+    visit_transcription_session_updated = _configure
+
+    def visit_error(self, event: ev.ErrorEvent) -> None:
+        """``error``: a response that was asked for may never come."""
+        error = event.error
+        refusal = ConversationResponse(None)
+        refusal.status, refusal.done = "failed", True
+        refusal.reason, refusal.error, refusal.event_id = error.message, error, error.event_id
+        plainly = error.code == _BUSY or (error.param or "").split(".")[0] == "response"
+        if error.event_id:
+            self._refusals[error.event_id] = refusal
+            if len(self._refusals) > _REMEMBERED:
+                del self._refusals[next(iter(self._refusals))]
+        elif plainly or not self._running:
+            self._nameless = refusal
+        if plainly:
+            self._over.append(refusal)
+
+    # --- Items of the conversation -----------------------------------------------------------------
+
+    def _enter(self, event: ev.ConversationItemAdded | ev.ConversationItemCreated) -> None:
+        """An item is in the conversation."""
+        item = self._known(event.item, event)
+        if item is None:
+            return
+        if item._deleted:  # the id is used again, for something else
+            item = self._items[item.id] = ConversationItem(item.id)
+        self._absorb(item, event.item)
+        self._join(item, event)
+        if item.status in _ENDED or _is_given(item):
+            self._finish(item)
+
+    visit_conversation_item_added = _enter
+    visit_conversation_item_created = _enter
+
+    def visit_conversation_item_done(self, event: ev.ConversationItemDone) -> None:
+        """``conversation.item.done``"""
+        item = self._known(event.item, event)
+        if item is None:
+            return
+        self._absorb(item, event.item)
+        if item._deleted:  # meanwhile: it doesn't come back
+            self._deviation(event, "deleted item")
+        else:
+            if not item.in_conversation:
+                self._deviation(event, "not added")
+            self._join(item, event)
+        self._finish(item)
+
+    def visit_conversation_item_retrieved(self, event: ev.ConversationItemRetrieved) -> None:
+        """``conversation.item.retrieved``: brings the sound, the user's too."""
+        item = self._known(event.item, event)
+        if item is None:
+            return
+        if not item.in_conversation:
+            self._deviation(event, "unknown item")
+            self._append(item)
+        self._absorb(item, event.item)
+
+    def visit_conversation_item_deleted(self, event: ev.ConversationItemDeleted) -> None:
+        """``conversation.item.deleted``"""
+        item = self._items.get(event.item_id)
+        if item is None or not item.in_conversation:
+            self._deviation(event, "unknown item")
+            return
+        del self._order[self._index(item)]
+        self._guessed.discard(item.id)
+        item.in_conversation, item._deleted = False, True
+        call = self._calls.get(item.call_id or "")
+        if item.type == "function_call_output" and call is not None:
+            call.output = None
+
+    def visit_conversation_item_truncated(self, event: ev.ConversationItemTruncated) -> None:
+        """``conversation.item.truncated``"""
+        item = self._items.get(event.item_id)
+        part = item._parts.get(event.content_index) if item is not None else None
+        if part is None:
+            self._deviation(event, "unknown item" if item is None else "unknown part")
+            return
+        if event.audio_end_ms < 0 or 0 < part.received_ms < event.audio_end_ms:
+            self._deviation(event, "audio_end_ms out of range")
+        part._cut(max(0, event.audio_end_ms))
+
+    def visit_input_audio_buffer_committed(self, event: ev.InputAudioBufferCommitted) -> None:
+        """``input_audio_buffer.committed``: what the user said, of which some servers say no more."""
+        if not event.item_id:
+            self._deviation(event, "item without id")
+            return
+        item = self._spoken(event.item_id)
+        item._appended = True
+        self._append(item)
+
+    # --- Where they are ----------------------------------------------------------------------------
+
+    def _known(self, wire: ev.Item, event: ServerEvent) -> ConversationItem | None:
+        """The item with this one's id, perhaps new; `None` if it has no id."""
+        data = wire.data if isinstance(wire, UnknownObject) else None
+        item_id = data.get("id") if isinstance(data, dict) else getattr(wire, "id", None)
+        if not isinstance(item_id, str) or not item_id:
+            self._deviation(event, "item without id")
+            return None
+        return self._items.get(item_id) or self._new_item(item_id)
+
+    def _new_item(self, item_id: str) -> ConversationItem:
+        item = self._items[item_id] = ConversationItem(item_id)
+        return item
+
+    def _spoken(self, item_id: str) -> ConversationItem:
+        """A message of the user's, of which its own event may not have come yet."""
+        item = self._items.get(item_id)
+        if item is None:
+            item = self._new_item(item_id)
+            item.type, item.role = "message", "user"
+        return item
+
+    def _append(self, item: ConversationItem) -> None:
+        """Put an item at the end until its own event says where it is."""
+        if not item.in_conversation and not item._deleted:
+            item.in_conversation = True
+            self._guessed.add(item.id)
+            self._order.append(item)
+
+    def _join(self, item: ConversationItem, event: _Entering) -> None:
+        """Put an item where its own event says."""
+        response = self._responses.get(item.response_id) if item.response_id is not None else None
+        if response is not None and self._session is None:
+            response.beside = False
+        if item.in_conversation:
+            if item.id not in self._guessed:
+                return
+            del self._order[self._index(item)]
+        item.in_conversation = True
+        self._guessed.discard(item.id)
+        self._order.insert(self._place(item, event), item)
+
+    def _place(self, item: ConversationItem, event: _Entering) -> int:
+        """The index at which an item belongs.
+
+        One without a predecessor is the first.  But many servers never name any, and then it is the last.
+        What tells them apart: a server puts its own items, and what the user said, at the end.  If such an
+        item has no predecessor, or one that we took for the first, or is not told of at all, then none
+        were meant.
+        """
+        previous = event.previous_item_id
+        by_server = item._appended or (bool(self._running) and not _is_given(item))
+        if not previous or previous == "root":
+            if by_server and self._order:
+                self._learn(False)
+            doubtful = self._names_predecessors is None and bool(self._guessed)
+            if not self._order or doubtful or self._names_predecessors is False:
+                return len(self._order)
+            self._fronted.append(item)
+            return 0
+        before = self._items.get(previous)
+        if before is None or not before.in_conversation or before is item:
+            self._deviation(event, "unknown previous_item_id")
+            self._guessed.add(item.id)
+            return len(self._order)
+        self._names_predecessors = self._names_predecessors is not False
+        if by_server:
+            self._learn(before is self._order[-1] or before not in self._fronted)
+        return self._index(before) + 1
+
+    def _learn(self, names_predecessors: bool) -> None:
+        """What was put first because it has no predecessor: it was right, or it belongs to the end."""
+        if not names_predecessors:
+            self._names_predecessors = False
+            for item in self._fronted:
+                if item.in_conversation:
+                    del self._order[self._index(item)]
+                    self._order.append(item)
+        self._fronted.clear()
+
+    def _index(self, item: ConversationItem) -> int:
+        """Where an item is; looked for from the end, where nearly all of them are."""
+        for index in range(len(self._order) - 1, -1, -1):
+            if self._order[index] is item:
+                return index
+        raise ValueError(f"{item} is not in the conversation")
+
+    # --- What they hold ----------------------------------------------------------------------------
+
+    def _absorb(self, item: ConversationItem, wire: ev.Item) -> None:
+        """Take over what the server shows of an item."""
+        item.type = wire.type if isinstance(wire, UnknownObject) else str(wire.__struct_config__.tag)
+        status = getattr(wire, "status", None)
+        if status and not (item.done and status == "in_progress"):  # that one is late
+            item.status = status
+        item.item = wire
+        if isinstance(wire, ev.Message):
+            item.role = wire.role or item.role
+            for index, content in enumerate(wire.content):
+                self._absorb_part(item, index, content, whole=status != "in_progress")
+            item.item = structs.replace(wire, content=[_without_sound(content) for content in wire.content])
+        elif isinstance(wire, ev.FunctionCall | ev.McpCall | ev.McpApprovalRequest):
+            item.name = wire.name or item.name
+            _set(item._arguments, wire.arguments)
+            if isinstance(wire, ev.McpCall):
+                item.output = _result(wire)
+            elif isinstance(wire, ev.FunctionCall) and wire.call_id:
+                self._link(item, wire.call_id)
+        elif isinstance(wire, ev.FunctionCallOutput):
+            item.output = wire.output
+            self._link(item, wire.call_id)
+
+    def _link(self, item: ConversationItem, call_id: str) -> None:
+        """Bring a call and its output together, whichever comes first."""
+        item.call_id = call_id
+        (self._outputs if item.type == "function_call_output" else self._calls)[call_id] = item
+        call, output = self._calls.get(call_id), self._outputs.get(call_id)
+        if call is not None and output is not None and not output._deleted:
+            call.output = output.output
+
+    def _absorb_part(
+        self, item: ConversationItem, index: int, content: ev.ContentPart, *, whole: bool
+    ) -> None:
+        """Take over what the server shows of a part.  What it leaves out is kept as it was."""
+        part = item._parts.get(index) or self._new_part(item, index, _kind(content))
+        part.kind, part.content = _kind(content) or part.kind, _without_sound(content)
+        if isinstance(content, ev.InputText | ev.OutputText):
+            if whole or not part._text:
+                _set(part._text, content.text)
+        elif isinstance(content, ev.InputAudio | ev.OutputAudio):
+            if content.transcript is not None and (whole or not part._transcript):
+                _set(part._transcript, content.transcript)
+            if content.audio:
+                self._hear_whole(item, part, content.audio)
+
+    def _hear_whole(self, item: ConversationItem, part: ConversationPart, audio: bytes) -> None:
+        """Take sound that comes in one piece, of which we may have had some already."""
+        if not part._received:
+            self._hear(item, part, audio)
+            return
+        part._received = len(audio) if part.truncated_ms is None else max(part._received, len(audio))
+        if self._keep:
+            part._chunks = [audio]
+
+    def _hear(self, item: ConversationItem, part: ConversationPart, chunk: bytes) -> None:
+        heard = chunk if part.truncated_ms is None else part._before_cut(chunk)
+        part._received += len(chunk)
+        if self._keep:
+            part._chunks.append(heard)
+        elif self._sink is not None and heard:
+            self._sink(item, heard)
+
+    def _new_part(self, item: ConversationItem, index: int, kind: str) -> ConversationPart:
+        response = self._responses.get(item.response_id) if item.response_id is not None else None
+        if item.role in ("user", "system"):
+            audio_format = input_format(self._config)
+        else:
+            audio_format = response._format if response is not None else output_format(self._config)
+        part = item._parts[index] = ConversationPart(kind, bytes_per_second(audio_format))
+        return part
+
+    def _finish(self, item: ConversationItem) -> None:
+        """Nothing more comes of an item."""
+        if item.status in (None, "in_progress"):
+            item.status = "completed"
+        if not item.done:
+            item.done = True
+            self._finished.append(item)
+
+    # --- What the user said ------------------------------------------------------------------------
+
+    def visit_conversation_item_input_audio_transcription_delta(
+        self, event: ev.ConversationItemInputAudioTranscriptionDelta
+    ) -> None:
+        """``conversation.item.input_audio_transcription.delta``"""
+        if part := self._heard_part(event):
+            part._transcript.append(event.delta)
+
+    def visit_conversation_item_input_audio_transcription_segment(
+        self, event: ev.ConversationItemInputAudioTranscriptionSegment
+    ) -> None:
+        """``conversation.item.input_audio_transcription.segment``"""
+        if part := self._heard_part(event):
+            part.segments.append(event)
+
+    def visit_conversation_item_input_audio_transcription_completed(
+        self, event: ev.ConversationItemInputAudioTranscriptionCompleted
+    ) -> None:
+        """``conversation.item.input_audio_transcription.completed``"""
+        if part := self._heard_part(event):
+            _set(part._transcript, event.transcript)
+
+    def visit_conversation_item_input_audio_transcription_failed(
+        self, event: ev.ConversationItemInputAudioTranscriptionFailed
+    ) -> None:
+        """``conversation.item.input_audio_transcription.failed``"""
+        if part := self._heard_part(event):
+            part.error = event.error
+
+    def _heard_part(self, event: _OfInput) -> ConversationPart | None:
+        """The part that a transcript is of.  It may come before its item does."""
+        if not event.item_id:
+            self._deviation(event, "item without id")
+            return None
+        item = self._spoken(event.item_id)
+        part = item._parts.get(event.content_index)
+        if part is None and self._is_index(event.content_index, event):
+            part = self._new_part(item, event.content_index, "audio")
+        return part
+
+    def _is_index(self, index: int, event: ServerEvent) -> bool:
+        if 0 <= index < _MOST_INDEX:
+            return True
+        self._deviation(event, "index out of range")
+        return False
+
+    # --- Responses ---------------------------------------------------------------------------------
+
+    def visit_response_created(self, event: ev.ResponseCreated) -> None:
+        """``response.created``"""
+        response = self._responses.get(event.response.id or "")
+        if response is None or (response.done and not response.id):
+            response = self._begin(event.response.id or "")
+        else:
+            self._deviation(event, "repeated")
+        self._note(response, event.response)
+
+    def visit_response_done(self, event: ev.ResponseDone) -> None:
+        """``response.done``"""
+        self._end(event.response, event)
+
+    def visit_response_cancelled(self, event: ev.ResponseCancelled) -> None:
+        """``response.cancelled``"""
+        wire = event.response or ev.Response(id=event.response_id)
+        self._end(wire if wire.status else structs.replace(wire, status="cancelled"), event)
+
+    def _begin(self, response_id: str) -> ConversationResponse:
+        response = ConversationResponse(response_id)
+        self._responses[response_id] = self._running[response_id] = response
+        self._began.append(response)
+        response._format = output_format(self._config)
+        request = self._session.request_of(response_id) if self._session is not None else None
+        if request is not None:
+            response.event_id, response.beside = request.event_id, request.beside
+        else:  # a server begins by itself only in the conversation; without a session its items will tell
+            response.beside = self._session is None
+        return response
+
+    def _note(self, response: ConversationResponse, wire: ev.Response) -> None:
+        """Take over what the server shows of a response."""
+        response.metadata = wire.metadata if wire.metadata is not None else response.metadata
+        if wire.conversation_id and response.event_id is None:
+            response.beside = False
+        output = wire.audio.output if wire.audio else None
+        if named := (output.format if output else None) or wire.output_audio_format:
+            response._format = format_name(named)
+
+    def _end(self, wire: ev.Response, event: ev.ResponseDone | ev.ResponseCancelled) -> None:
+        response = self._ended(wire, event)
+        if response is None:
+            return
+        self._note(response, wire)
+        if self._session is not None:  # it may have turned out to be another's answer, or nobody's
+            request = self._session.request_of(response.id or "")
+            response.event_id = request.event_id if request is not None else None
+        if not (response.done and isinstance(event, ev.ResponseCancelled)):
+            _conclude(response, wire)
+        self._list(response, wire.output or [], event)
+        for item in response.items:
+            if item.status in (None, "in_progress") and response.status != "completed":
+                item.status = "incomplete"
+            self._finish(item)
+        if not response.done:
+            response.done = True
+            self._running.pop(response.id or "", None)
+            self._over.append(response)
+        if response.event_id is not None:
+            self._answers[response.event_id] = response
+
+    def _ended(
+        self, wire: ev.Response, event: ev.ResponseDone | ev.ResponseCancelled
+    ) -> ConversationResponse | None:
+        """The response that is over, perhaps new; where none is named, the one that began last."""
+        if wire.id:
+            return self._responses.get(wire.id) or self._begin(wire.id)
+        self._deviation(event, "response without id")
+        if not wire.status:  # nor anything else
+            return None
+        return next(reversed(self._running.values()), None) or self._begin("")
+
+    def _list(self, response: ConversationResponse, output: list[ev.Item], event: ServerEvent) -> None:
+        """Take over the items that a response finally lists, in their order."""
+        listed = {}
+        for wire in output:
+            item = self._known(wire, event)
+            if item is not None and self._attach(item, response, event):
+                self._absorb(item, wire)
+                listed[item.id] = item
+        response.items = [*listed.values(), *(each for each in response.items if each.id not in listed)]
+
+    def _attach(self, item: ConversationItem, response: ConversationResponse, event: ServerEvent) -> bool:
+        """Make an item part of a response, and so of the conversation if that is where it runs."""
+        if item.response_id is None:
+            item.response_id, item._appended = response.id, True
+            response.items.append(item)
+        elif item.response_id != response.id:
+            self._deviation(event, "item of another response")
+            return False
+        if not response.beside:
+            self._append(item)
+        return True
+
+    # --- Items of responses ------------------------------------------------------------------------
+
+    def visit_response_output_item_added(self, event: ev.ResponseOutputItemAdded) -> None:
+        """``response.output_item.added``"""
+        self._of_response(event)
+
+    def visit_response_output_item_done(self, event: ev.ResponseOutputItemDone) -> None:
+        """``response.output_item.done``"""
+        if item := self._of_response(event):
+            self._finish(item)
+
+    def _of_response(
+        self, event: ev.ResponseOutputItemAdded | ev.ResponseOutputItemDone
+    ) -> ConversationItem | None:
+        self._is_index(event.output_index, event)
+        item = self._known(event.item, event)
+        if item is None:
+            return None
+        if item.response_id is None and isinstance(event, ev.ResponseOutputItemDone):
+            self._deviation(event, "not added")
+        response = self._named_response(event.response_id, event)
+        if response is not None:
+            self._attach(item, response, event)
+        self._absorb(item, event.item)
+        return item
+
+    def _named_response(self, response_id: str, event: ServerEvent) -> ConversationResponse | None:
+        """The response that an event belongs to, perhaps new; `None` if it names none."""
+        response = self._responses.get(response_id)
+        if response is None:
+            self._deviation(event, "unknown response")
+            response = self._begin(response_id) if response_id else None
+        return response
+
+    def visit_response_content_part_added(self, event: ev.ResponseContentPartAdded) -> None:
+        """``response.content_part.added``"""
+        if found := self._find(event, _kind(event.part)):
+            self._absorb_part(found[0], event.content_index, event.part, whole=False)
+
+    def visit_response_content_part_done(self, event: ev.ResponseContentPartDone) -> None:
+        """``response.content_part.done``"""
+        if found := self._find(event, _kind(event.part)):
+            self._absorb_part(found[0], event.content_index, event.part, whole=True)
+
+    def visit_response_output_text_delta(self, event: ev.ResponseOutputTextDelta) -> None:
+        """``response.output_text.delta``"""
+        if found := self._find(event, "text"):
+            found[1]._text.append(event.delta)
+
+    def visit_response_output_text_done(self, event: ev.ResponseOutputTextDone) -> None:
+        """``response.output_text.done``"""
+        if found := self._find(event, "text"):
+            _set(found[1]._text, event.text)
+
+    def visit_response_output_audio_delta(self, event: ev.ResponseOutputAudioDelta) -> None:
+        """``response.output_audio.delta``"""
+        if found := self._find(event, "audio"):
+            self._hear(*found, event.delta)
+
+    def visit_response_output_audio_done(self, event: ev.ResponseOutputAudioDone) -> None:
+        """``response.output_audio.done``"""
+        self._find(event, "audio")
+
+    def visit_response_output_audio_transcript_delta(
+        self, event: ev.ResponseOutputAudioTranscriptDelta
+    ) -> None:
+        """``response.output_audio_transcript.delta``"""
+        if found := self._find(event, "audio"):
+            found[1]._transcript.append(event.delta)
+
+    def visit_response_output_audio_transcript_done(
+        self, event: ev.ResponseOutputAudioTranscriptDone
+    ) -> None:
+        """``response.output_audio_transcript.done``"""
+        if found := self._find(event, "audio"):
+            _set(found[1]._transcript, event.transcript)
+
+    def _find(self, event: _OfItem, kind: str) -> tuple[ConversationItem, ConversationPart] | None:
+        """The part that an event is about, and its item.  All the sound goes through here."""
+        item = self._items.get(event.item_id)
+        if item is not None and item.response_id is not None and 0 <= event.output_index < _MOST_INDEX:
+            part = item._parts.get(event.content_index)
+            if part is not None:
+                return item, part
+        return self._make(event, kind)
+
+    def _make(self, event: _OfItem, kind: str) -> tuple[ConversationItem, ConversationPart] | None:
+        """The same for what was not announced; `None` if there is no telling where it belongs."""
+        self._is_index(event.output_index, event)
+        item = self._announced(event, "message")
+        if item is None:
+            return None
+        part = item._parts.get(event.content_index)
+        if part is None:
+            if not self._is_index(event.content_index, event):
+                return None
+            if not isinstance(event, ev.ResponseContentPartAdded):
+                self._deviation(event, "unknown part")
+            part = self._new_part(item, event.content_index, kind)
+        return item, part
+
+    def _announced(self, event: _OfItem | _OfCall, kind: str) -> ConversationItem | None:
+        """The item that an event is about.  One that was not announced is made here.
+
+        Without any id it is the response's last.
+        """
+        item = self._items.get(event.item_id)
+        if item is not None and item.response_id is not None:
+            return item
+        response = self._named_response(event.response_id, event)
+        if item is None:
+            self._deviation(event, "unknown item")
+            if not event.item_id:
+                return response.items[-1] if response is not None and response.items else None
+            item = self._new_item(event.item_id)
+            item.type, item.status = kind, "in_progress"
+            item.role = "assistant" if kind == "message" else None
+        if response is not None:
+            self._attach(item, response, event)
+        return item
+
+    def visit_response_function_call_arguments_delta(
+        self, event: ev.ResponseFunctionCallArgumentsDelta
+    ) -> None:
+        """``response.function_call_arguments.delta``"""
+        if item := self._called(event, "function_call"):
+            item._arguments.append(event.delta)
+
+    def visit_response_function_call_arguments_done(
+        self, event: ev.ResponseFunctionCallArgumentsDone
+    ) -> None:
+        """``response.function_call_arguments.done``"""
+        if item := self._called(event, "function_call"):
+            item.name = event.name or item.name
+            _set(item._arguments, event.arguments)
+
+    def visit_response_mcp_call_arguments_delta(self, event: ev.ResponseMcpCallArgumentsDelta) -> None:
+        """``response.mcp_call_arguments.delta``"""
+        if item := self._called(event, "mcp_call"):
+            item._arguments.append(event.delta)
+
+    def visit_response_mcp_call_arguments_done(self, event: ev.ResponseMcpCallArgumentsDone) -> None:
+        """``response.mcp_call_arguments.done``"""
+        if item := self._called(event, "mcp_call"):
+            _set(item._arguments, event.arguments)
+
+    def _called(self, event: _OfCall, kind: str) -> ConversationItem | None:
+        self._is_index(event.output_index, event)
+        item = self._announced(event, kind)
+        call_id = getattr(event, "call_id", "")
+        if item is not None and item.call_id is None and call_id:
+            self._link(item, call_id)
+        return item
+
+    def _progress(self, event: _McpState) -> None:
+        """What a tool of an MCP server, or the list of tools, has come to: the last word of the type."""
+        item = self._items.get(event.item_id)
+        if item is None:
+            self._deviation(event, "unknown item")
+        else:
+            item.status = event.type.rpartition(".")[2]
+
+    visit_response_mcp_call_in_progress = _progress
+    visit_response_mcp_call_completed = _progress
+    visit_response_mcp_call_failed = _progress
+    visit_mcp_list_tools_in_progress = _progress
+    visit_mcp_list_tools_completed = _progress
+    visit_mcp_list_tools_failed = _progress
+
+
+# --- Helpers -----------------------------------------------------------------------------------------
+
+
+def _set(pieces: list[str], whole: str) -> None:
+    """Put the whole text in place of its pieces; an empty one says nothing against what has come."""
+    if whole or not pieces:
+        pieces[:] = [whole]
+
+
+def _kind(content: ev.ContentPart) -> str:
+    if isinstance(content, UnknownObject):
+        return content.type
+    kind = str(content.__struct_config__.tag)
+    return kind.removeprefix("input_").removeprefix("output_")
+
+
+def _without_sound(content: ev.ContentPart) -> ev.ContentPart:
+    if isinstance(content, ev.InputAudio | ev.OutputAudio) and content.audio is not None:
+        return structs.replace(content, audio=None)
+    return content
+
+
+def _is_given(item: ConversationItem) -> bool:
+    """Whether it is one of those that clients make, which are whole from the beginning."""
+    return item.role in ("user", "system") or item.type in ("function_call_output", "mcp_approval_response")
+
+
+def _result(call: ev.McpCall) -> str | None:
+    if call.error is None:
+        return call.output
+    message = getattr(call.error, "message", None) or getattr(call.error, "type", "")
+    return f"error: {message}"
+
+
+def _conclude(response: ConversationResponse, wire: ev.Response) -> None:
+    """Take over how a response ended."""
+    response.status = wire.status if wire.status and wire.status != "in_progress" else "completed"
+    response.usage = wire.usage or response.usage
+    if (details := wire.status_details) is not None:
+        response.error = details.error
+        error = (details.error.message or details.error.code) if details.error else None
+        response.reason = details.reason or error
+
+
+def _beginning(text: str, share: float) -> str:
+    """This share of a text, to the end of a word; of one without spaces, as in Chinese, of a character."""
+    end = int(len(text) * min(share, 1.0))
+    if end in (0, len(text)) or text[end].isspace() or text[end - 1].isspace():
+        return text[:end].rstrip()
+    words = text[:end].rsplit(None, 1)
+    if len(words) == 2 or text.isascii():
+        return words[0] if len(words) == 2 else ""
+    return text[:end]
+
+
+def _next(queue: deque[_Q]) -> _Q | None:
+    """The next that was not returned yet.  Several threads may wait for one."""
+    with suppress(IndexError):  # it is empty, perhaps because another thread was faster
+        while True:
+            first = queue.popleft()
+            if not first._returned:
+                return first
+    return None
+
+
+def _sum(one: _S, other: _S) -> _S:
+    """Both counts together, number by number."""
+    made = {}
+    for name in one.__struct_fields__:
+        a, b = getattr(one, name), getattr(other, name)
+        if isinstance(a, Struct) and isinstance(b, Struct):
+            made[name] = _sum(a, b)
+        elif a is None or b is None:
+            made[name] = b if a is None else a
+        else:
+            made[name] = a + b
+    return type(one)(**made)
+
+
+def _plain(text: str) -> str:
+    """A text in one line, with nothing that moves the cursor."""
+    return _UNPRINTABLE.sub(" ", text).strip()
+
+
+def _brief(text: str) -> str:
+    text = _plain(text)
+    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 3]}..."
+
+
+def _shown(part: ConversationPart) -> list[str]:
+    """A part in the transcript: its words, and what happened to it."""
+    words = _plain(part.said)
+    if not words and part.kind not in ("text", "audio"):
+        words = f"[{_plain(part.kind) or 'unknown'}]"
+    if not words and part.kind == "audio" and part.transcript is None:
+        words = "[audio]"
+    cut = part.truncated_ms
+    return [words] * bool(words) + ([] if cut is None else [f"[cut off after {cut / 1000:.1f} s]"])
+
+
+def _content(item: ConversationItem, dialect: str) -> list[ev.ContentPart]:
+    """The parts of a message that a client can create."""
+    if item.role == "assistant":
+        text = ev.Text if dialect == "beta" else ev.OutputText
+        return [text(text=part.said) for part in item.parts if part.said]
+    content: list[ev.ContentPart] = []
+    for part in item.parts if item.role in ("user", "system") else ():
+        if part.said:
+            content.append(ev.InputText(text=part.said))
+        elif isinstance(part.content, ev.InputImage) and part.content.image_url and item.role == "user":
+            content.append(part.content)
+    return content

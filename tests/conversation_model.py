@@ -1,0 +1,201 @@
+"""A conversation as plain lists and dicts, for `Conversation` to be compared with.
+
+It knows one kind of server: one that always names an item's predecessor.
+"""
+
+from typing import Any
+
+from realtime_sync import events as ev
+from realtime_sync.events import ServerEvent
+
+BYTES_PER_MS = 48
+MOST_INDEX = 1000
+
+
+class Model:
+    """What a log of events comes to.  Read it after `read` has taken each of them.
+
+    Attributes:
+        order: Ids of the items in the conversation.
+        written, spoken, sound: What each part holds, by item id and content index.
+        cuts: Where sound was cut off, in bytes.
+        owner: The response that each item belongs to.
+        statuses: Of the responses.
+    """
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        self.placed: set[str] = set()
+        self.deleted: set[str] = set()
+        self.known: set[str] = set()
+        self.inside: set[str] = set()  # responses known to run in the conversation
+        self.written: dict[tuple[str, int], str] = {}
+        self.spoken: dict[tuple[str, int], str] = {}
+        self.sound: dict[tuple[str, int], bytes] = {}
+        self.cuts: dict[tuple[str, int], int] = {}
+        self.owner: dict[str, str] = {}
+        self.statuses: dict[str, str] = {}
+        self.last: ServerEvent | None = None
+
+    def read(self, event: ServerEvent) -> None:
+        if event == self.last:
+            return
+        self.last = event
+        getattr(self, event.handler, lambda event: None)(event)
+
+    # --- Membership ----------------------------------------------------------------------------------
+
+    def visit_conversation_item_added(self, event: Any) -> None:
+        item_id = event.item.id
+        if item_id in self.deleted:
+            self.forget(item_id)
+        self.hold(event.item)
+        self.place(item_id, event.previous_item_id)
+
+    visit_conversation_item_created = visit_conversation_item_added
+
+    def visit_conversation_item_done(self, event: Any) -> None:
+        self.hold(event.item)
+        if event.item.id not in self.deleted:
+            self.place(event.item.id, event.previous_item_id)
+
+    def visit_conversation_item_deleted(self, event: Any) -> None:
+        if event.item_id in self.order:
+            self.order.remove(event.item_id)
+            self.deleted.add(event.item_id)
+
+    def place(self, item_id: str, previous: str) -> None:
+        if item_id in self.owner:
+            self.inside.add(self.owner[item_id])
+        if item_id in self.placed:
+            return
+        if item_id in self.order:
+            self.order.remove(item_id)
+        if previous in self.order:
+            self.order.insert(self.order.index(previous) + 1, item_id)
+            self.placed.add(item_id)
+        else:
+            self.order.append(item_id)
+
+    def forget(self, item_id: str) -> None:
+        self.deleted.discard(item_id)
+        self.placed.discard(item_id)
+        self.owner.pop(item_id, None)
+        for memory in (self.written, self.spoken, self.sound, self.cuts):
+            for key in [key for key in memory if key[0] == item_id]:
+                del memory[key]
+
+    # --- Content -------------------------------------------------------------------------------------
+
+    def hold(self, item: Any) -> None:
+        self.known.add(item.id)
+        for index, part in enumerate(item.content):
+            self.part(item.id, index)
+            whole = item.status != "in_progress"
+            if isinstance(part, ev.OutputText | ev.InputText):
+                self.put(self.written, (item.id, index), part.text, whole)
+            elif part.transcript is not None:
+                self.put(self.spoken, (item.id, index), part.transcript, whole)
+
+    def put(self, memory: dict[tuple[str, int], str], key: tuple[str, int], text: str, whole: bool) -> None:
+        if key not in memory or (text and whole):
+            memory[key] = text
+
+    def part(self, item_id: str, index: int) -> bool:
+        self.known.add(item_id)
+        if (item_id, index) in self.sound:
+            return True
+        if not 0 <= index < MOST_INDEX:
+            return False
+        self.sound[item_id, index] = b""
+        return True
+
+    def streamed(self, event: Any) -> tuple[str, int] | None:
+        self.own(event.item_id, event.response_id)
+        return (event.item_id, event.content_index) if self.part(event.item_id, event.content_index) else None
+
+    def visit_response_content_part_added(self, event: Any) -> None:
+        if key := self.streamed(event):
+            self.put(self.written, key, event.part.text, False)
+
+    def visit_response_output_text_delta(self, event: Any) -> None:
+        if key := self.streamed(event):
+            self.written[key] = self.written.get(key, "") + event.delta
+
+    def visit_response_output_text_done(self, event: Any) -> None:
+        if key := self.streamed(event):
+            self.put(self.written, key, event.text, True)
+
+    def visit_response_output_audio_transcript_delta(self, event: Any) -> None:
+        if key := self.streamed(event):
+            self.spoken[key] = self.spoken.get(key, "") + event.delta
+
+    def visit_response_output_audio_transcript_done(self, event: Any) -> None:
+        if key := self.streamed(event):
+            self.put(self.spoken, key, event.transcript, True)
+
+    def visit_response_output_audio_delta(self, event: Any) -> None:
+        if key := self.streamed(event):
+            self.sound[key] += event.delta
+
+    def visit_conversation_item_truncated(self, event: Any) -> None:
+        key = event.item_id, event.content_index
+        if key in self.sound:
+            cut = max(0, event.audio_end_ms) * BYTES_PER_MS
+            self.cuts[key] = min(cut, self.cuts.get(key, cut))
+
+    def audio(self, key: tuple[str, int]) -> bytes:
+        return self.sound[key][: self.cuts.get(key)]
+
+    def visit_conversation_item_input_audio_transcription_delta(self, event: Any) -> None:
+        key = event.item_id, event.content_index
+        if self.part(*key):
+            self.spoken[key] = self.spoken.get(key, "") + event.delta
+
+    def visit_conversation_item_input_audio_transcription_completed(self, event: Any) -> None:
+        key = event.item_id, event.content_index
+        if self.part(*key):
+            self.put(self.spoken, key, event.transcript, True)
+
+    # --- Responses -----------------------------------------------------------------------------------
+
+    def begin(self, response_id: str) -> None:
+        self.statuses.setdefault(response_id, "in_progress")
+
+    def own(self, item_id: str, response_id: str, authority: bool = False) -> bool:
+        """An item belongs to the response that names it first."""
+        self.known.add(item_id)
+        if authority or item_id not in self.owner:
+            self.begin(response_id)
+        new = item_id not in self.owner
+        owner = self.owner.setdefault(item_id, response_id)
+        outside = item_id not in self.order and item_id not in self.deleted
+        if outside and (new or authority) and owner == response_id and owner in self.inside:
+            self.order.append(item_id)
+        return owner == response_id
+
+    def visit_response_created(self, event: Any) -> None:
+        self.begin(event.response.id)
+        if event.response.conversation_id:
+            self.inside.add(event.response.id)
+
+    def visit_response_output_item_added(self, event: Any) -> None:
+        self.own(event.item.id, event.response_id, True)
+        self.hold(event.item)
+
+    visit_response_output_item_done = visit_response_output_item_added
+
+    def visit_response_done(self, event: Any) -> None:
+        response = event.response
+        self.begin(response.id)
+        if response.conversation_id:
+            self.inside.add(response.id)
+        self.statuses[response.id] = response.status
+        for item in response.output:
+            if self.own(item.id, response.id, True):
+                self.hold(item)
+
+    def visit_response_cancelled(self, event: Any) -> None:
+        self.begin(event.response_id)
+        if self.statuses[event.response_id] == "in_progress":
+            self.statuses[event.response_id] = "cancelled"
