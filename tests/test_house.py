@@ -27,9 +27,9 @@ ORDER = [
     ["client"],
     ["__init__"],
     ["voice.resample"],
-    ["voice.audio"],
+    ["voice.audio", "voice.signature"],
     ["voice.conversation", "voice.tools", "voice.speakers"],
-    ["voice.playback", "voice.devices"],
+    ["voice.playback", "voice.devices", "voice.tool_runner"],
     ["voice.assistant"],
     ["voice"],
     ["local.ids", "local.responders", "local.speech", "local.transcribers"],
@@ -50,6 +50,11 @@ ORDER = [
     ["testing.dialogue"],
     ["testing.server"],
     ["testing"],
+    ["commands.screen", "commands.opening", "commands.sound_files"],
+    ["commands.cues"],
+    ["commands.turns"],
+    ["commands.chat", "commands.serve", "commands.talk", "commands.transcribe"],
+    ["commands"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

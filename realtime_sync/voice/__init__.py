@@ -1,1 +1,32 @@
-"""What people build on a session: the conversation, tools, audio, playback, and the assistant that joins them."""
+"""What people build on a session: conversations, tools, sound, and the assistant that joins them."""
+
+from .assistant import Assistant, AudioInput
+from .conversation import Conversation, ConversationItem, ConversationPart, ConversationResponse
+from .devices import Device, FileMicrophone, Microphone, Speaker, list_devices
+from .playback import Interruption, Playback
+from .speakers import AudioOutput, ClockedSpeaker, FileSpeaker
+from .tool_runner import ToolResult, ToolRunner
+from .tools import ToolCall, Tools
+
+__all__ = [
+    "Assistant",
+    "AudioInput",
+    "AudioOutput",
+    "ClockedSpeaker",
+    "Conversation",
+    "ConversationItem",
+    "ConversationPart",
+    "ConversationResponse",
+    "Device",
+    "FileMicrophone",
+    "FileSpeaker",
+    "Interruption",
+    "Microphone",
+    "Playback",
+    "Speaker",
+    "ToolCall",
+    "ToolResult",
+    "ToolRunner",
+    "Tools",
+    "list_devices",
+]

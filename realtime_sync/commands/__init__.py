@@ -1,0 +1,1 @@
+"""The commands of the command line, one module each; `realtime_sync.__main__` has their options."""

@@ -1,0 +1,121 @@
+"""Transcripts on stdout: text, SRT, WebVTT or JSON."""
+
+# ruff: noqa: T201  # a command line prints
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .screen import one_line
+
+__all__ = ["FORMATS", "Cue", "Writer", "clock"]
+
+_SHORTEST = 0.001  # seconds; a cue must end after its start
+
+
+class Cue(NamedTuple):
+    """What was said from ``start`` to ``end``, in seconds of the file."""
+
+    start: float
+    end: float
+    text: str
+    speaker: str = ""
+
+
+def clock(seconds: float, point: str = ".") -> str:
+    """A time as hours, minutes, seconds and milliseconds: ``01:02:03.004``."""
+    whole, ms = divmod(round(max(seconds, 0) * 1000), 1000)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{point}{ms:03}"
+
+
+class Writer:
+    """Writes the transcripts of files, one after another, as text: a line a turn.
+
+    Args:
+        several: Whether there is more than one file.
+    """
+
+    def __init__(self, several: bool) -> None:
+        self._several = several
+        self._count = 0
+
+    def add(self, path: str, cues: Sequence[Cue], seconds: float) -> None:
+        """Write what was said in a file, which is so many seconds long."""
+        cues = [cue._replace(text=one_line(cue.text), speaker=one_line(cue.speaker)) for cue in cues]
+        self.write(path, [cue for cue in cues if cue.text], seconds)
+        self._count += 1
+
+    def write(self, path: str, cues: Sequence[Cue], seconds: float) -> None:
+        """Write cues that say something, in one line each."""
+        if self._several:
+            print(f"\n==> {path} <==" if self._count else f"==> {path} <==")
+        for cue in cues:
+            print(_spoken(cue), flush=True)
+
+    def end(self) -> None:
+        """Write what comes after the last file."""
+
+
+class _Subtitles(Writer):
+    """What both kinds have in common.  Several files are one film: each begins where the last one ended."""
+
+    _shown = 0
+    _start = 0.0
+
+    def write(self, path: str, cues: Sequence[Cue], seconds: float) -> None:
+        for cue in cues:
+            self._shown += 1
+            start = self._start + max(cue.start, 0.0)
+            self.show(start, max(self._start + cue.end, start + _SHORTEST), cue)
+        self._start += seconds
+
+    def show(self, start: float, end: float, cue: Cue) -> None:
+        raise NotImplementedError
+
+
+class _Srt(_Subtitles):
+    def show(self, start: float, end: float, cue: Cue) -> None:
+        text = _spoken(cue).replace("-->", "->")  # which SRT has no other way of saying
+        print(f"{self._shown}\n{clock(start, ',')} --> {clock(end, ',')}\n{text}\n", flush=True)
+
+
+class _Vtt(_Subtitles):
+    def write(self, path: str, cues: Sequence[Cue], seconds: float) -> None:
+        if not self._count:
+            print("WEBVTT\n")
+        super().write(path, cues, seconds)
+
+    def show(self, start: float, end: float, cue: Cue) -> None:
+        voice = f"<v {_escaped(cue.speaker)}>" if cue.speaker else ""
+        print(f"{clock(start)} --> {clock(end)}\n{voice}{_escaped(cue.text)}\n", flush=True)
+
+
+class _Json(Writer):
+    """One list for all files.  The times are those in each file."""
+
+    def __init__(self, several: bool) -> None:
+        super().__init__(several)
+        self._said: list[dict[str, Any]] = []
+
+    def write(self, path: str, cues: Sequence[Cue], seconds: float) -> None:
+        for start, end, text, speaker in cues:
+            by = {"speaker": speaker} if speaker else {}
+            self._said.append(
+                {"file": path, "start": round(start, 3), "end": round(end, 3), "text": text, **by}
+            )
+
+    def end(self) -> None:
+        if self._count:
+            print(json.dumps(self._said, ensure_ascii=False, indent=2))
+
+
+def _spoken(cue: Cue) -> str:
+    return f"{cue.speaker}: {cue.text}" if cue.speaker else cue.text
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+FORMATS = {"text": Writer, "srt": _Srt, "vtt": _Vtt, "json": _Json}
+"""What writes each format."""

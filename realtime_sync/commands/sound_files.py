@@ -1,0 +1,29 @@
+"""Sound files as the input of a command."""
+
+import contextlib
+import os
+import stat
+
+from ..sound import bytes_of, bytes_per_sample, size_of
+from ..voice.audio import decode
+
+__all__ = ["check_sound", "silence"]
+
+
+def check_sound(path: str) -> None:
+    """Find out before anything is sent whether a file can be read.
+
+    Raises:
+        OSError, ImportError: As `voice.audio.decode`.
+        ValueError: The same, and if there is no sound in it.
+    """
+    if stat.S_ISFIFO(os.stat(path).st_mode):  # what is read of it now would be missing later
+        return
+    with contextlib.closing(decode(path)) as pieces:
+        if not next(pieces, b""):
+            raise ValueError(f"{path} holds no sound")
+
+
+def silence(seconds: float, audio_format: str) -> bytes:
+    """So many seconds of nothing."""
+    return bytes_of([0], audio_format) * (size_of(seconds, audio_format) // bytes_per_sample(audio_format))

@@ -1,0 +1,167 @@
+"""What a server hears in a session's input: turns, and their transcripts."""
+
+from msgspec import Struct, field
+
+from ..events import (
+    ConversationItemInputAudioTranscriptionCompleted,
+    ConversationItemInputAudioTranscriptionDelta,
+    ConversationItemInputAudioTranscriptionFailed,
+    ConversationItemInputAudioTranscriptionSegment,
+    ErrorDetails,
+    ErrorEvent,
+    InputAudioBufferCommitted,
+    InputAudioBufferSpeechStarted,
+    InputAudioBufferSpeechStopped,
+    SessionUpdated,
+    TranscriptionSessionUpdated,
+)
+from ..visitor import Visitor
+from .cues import Cue
+
+__all__ = ["Turn", "Turns"]
+
+_SLACK = 0.5  # seconds by which a segment may be longer than its turn
+
+
+class Turn(Struct):
+    """A stretch of the input that is one user message.
+
+    Attributes:
+        start, end: In seconds of all audio of the session; ``None`` = not known, or not yet.
+        committed: The server has made it a message.
+        pieces: Of the transcript, until all of it is there.
+        transcript: All of it; ``None`` = not yet.
+        failure: Why there is none.
+        segments: Parts with speakers; only from some models.
+    """
+
+    start: float | None = None
+    end: float | None = None
+    committed: bool = False
+    pieces: list[str] = field(default_factory=list)
+    transcript: str | None = None
+    failure: str | None = None
+    segments: list[Cue] = field(default_factory=list)
+
+    @property
+    def pending(self) -> bool:
+        """Whether its transcript is still to come."""
+        return self.transcript is None and self.failure is None
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the server waits for its end."""
+        return self.pending and self.end is None and not self.committed
+
+
+class Turns(Visitor[None]):
+    """Collects the turns of a session.
+
+    Attributes:
+        updates: How often the server has taken settings.
+        commits: How often it has made audio a message.
+        errors: What it has complained about.
+    """
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self.commits = 0
+        self.errors: list[ErrorDetails] = []
+        self._turns: dict[str, Turn] = {}
+
+    def _turn(self, item_id: str) -> Turn:
+        return self._turns.setdefault(item_id, Turn())
+
+    # --- What the server says --------------------------------------------------------------------------
+
+    def visit_input_audio_buffer_speech_started(self, event: InputAudioBufferSpeechStarted) -> None:
+        self._turn(event.item_id).start = event.audio_start_ms / 1000
+
+    def visit_input_audio_buffer_speech_stopped(self, event: InputAudioBufferSpeechStopped) -> None:
+        self._turn(event.item_id).end = event.audio_end_ms / 1000
+
+    def visit_input_audio_buffer_committed(self, event: InputAudioBufferCommitted) -> None:
+        self.commits += 1
+        turn = self._turn(event.item_id)
+        turn.committed = True
+        if turn.start is None:  # by ourselves: it is all that came after the turn before
+            turn.start = max((other.end for other in self._turns.values() if other.end), default=0.0)
+
+    def visit_conversation_item_input_audio_transcription_delta(
+        self, event: ConversationItemInputAudioTranscriptionDelta
+    ) -> None:
+        self._turn(event.item_id).pieces.append(event.delta)
+
+    def visit_conversation_item_input_audio_transcription_segment(
+        self, event: ConversationItemInputAudioTranscriptionSegment
+    ) -> None:
+        cue = Cue(event.start, event.end, event.text, event.speaker)
+        self._turn(event.item_id).segments.append(cue)
+
+    def visit_conversation_item_input_audio_transcription_completed(
+        self, event: ConversationItemInputAudioTranscriptionCompleted
+    ) -> None:
+        self._turn(event.item_id).transcript = event.transcript
+
+    def visit_conversation_item_input_audio_transcription_failed(
+        self, event: ConversationItemInputAudioTranscriptionFailed
+    ) -> None:
+        error = event.error
+        self._turn(event.item_id).failure = error.message or error.code or error.type or "no reason given"
+
+    def visit_session_updated(self, event: SessionUpdated | TranscriptionSessionUpdated) -> None:
+        self.updates += 1
+
+    visit_transcription_session_updated = visit_session_updated
+
+    def visit_error(self, event: ErrorEvent) -> None:
+        self.errors.append(event.error)
+
+    # --- What has come of it ---------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> list[Turn]:
+        """Those whose transcript is still to come."""
+        return [turn for turn in self._turns.values() if turn.pending]
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the server waits for the end of one."""
+        return any(turn.speaking for turn in self._turns.values())
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is no problem, and yet may surprise."""
+        return [] if self._turns else ["the server hears nobody speak"]
+
+    @property
+    def known(self) -> float:
+        """Seconds of the audio that something is known of."""
+        return max(
+            (time for turn in self._turns.values() for time in (turn.start, turn.end) if time), default=0.0
+        )
+
+    def in_order(self, seconds: float) -> list[Turn]:
+        """All turns in the order of the audio, which is so many seconds long, with their times."""
+        found = sorted(self._turns.values(), key=lambda turn: turn.start or 0.0)
+        for turn in found:
+            turn.end = min(seconds if turn.end is None else turn.end, seconds)
+            turn.start = min(turn.start or 0.0, turn.end)
+        return found
+
+    def cues(self, seconds: float) -> list[Cue]:
+        """What was said, in the same order."""
+        return [cue for turn in self.in_order(seconds) for cue in _cues(turn)]
+
+
+def _cues(turn: Turn) -> list[Cue]:
+    start, end = turn.start or 0.0, turn.end or 0.0
+    segments = [segment for segment in turn.segments if segment.text.strip()]
+    if not segments:
+        text = "".join(turn.pieces) if turn.transcript is None else turn.transcript
+        return [Cue(start, end, text)]
+    # Whether their times count from the beginning of the turn or of the audio isn't laid down.
+    last = max(segment.end for segment in segments)
+    offset = start if last <= end - start + _SLACK else 0.0
+    shifted = (cue._replace(start=cue.start + offset, end=cue.end + offset) for cue in segments)
+    return sorted(shifted, key=lambda cue: cue.start)

@@ -1,0 +1,198 @@
+"""`Assistant`: a session with ears, a mouth, hands and a memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from ..events import ErrorEvent, ServerEvent
+from ..exceptions import RealtimeError
+from ..session import Session
+from ..sound import output_format
+from ..visitor import Visitor, Visitors
+from .conversation import Conversation
+from .playback import Interruption, Playback
+from .speakers import AudioOutput
+from .tool_runner import ApproveMcp, ToolResult, ToolRunner
+from .tools import Tools
+
+__all__ = ["Assistant", "AudioInput"]
+
+_E = TypeVar("_E", bound=ServerEvent)
+
+
+class AudioInput(Protocol):
+    """A microphone: anything that sends the user's sound to the session between `start` and `stop`."""
+
+    def start(self) -> None:
+        """Begin to send."""
+        ...
+
+    def stop(self) -> None:
+        """Send no more.  May be called again, and without `start`."""
+        ...
+
+
+class Assistant:
+    """A voice assistant in one object: the parts of `realtime_sync.voice`, joined.
+
+    ::
+
+        with rt.connect(model="gpt-realtime-2.1") as session:
+            Assistant(session, microphone=Microphone(session), speaker=Speaker()).run()
+
+    The user may speak whenever they like: what plays stops, and the server learns how much was heard.
+
+    Args:
+        session: Yours to open and to close.
+        tools: What the model may call.  They run on threads of their own.
+        microphone: Started and stopped by `run`; ``None`` = you send the sound, or text.
+        speaker: Plays the answers; ``None`` = you do, or they are in text.
+        instructions: For the model; ``None`` = as the session has them.
+        transcription: The model that writes down what the user says, for `conversation` to have;
+            ``None`` = leave that as the session has it.
+        approve_mcp: Asked before a tool of an MCP server is used, on a thread of its own; true allows it, and
+            a text forbids it and says why.
+        on_call: Told of each call that has ended, to show it; see `ToolRunner`.
+        visitors: Yours; each sees every event, after the assistant's own parts.
+        conversation: To be kept in place of one of the assistant's own, which keeps no sound.
+        settings: More of what `Session.update` takes.
+
+    Attributes:
+        conversation: What was said (`Conversation`).
+        playback: What plays (`Playback`); ``None`` without a speaker.
+        tool_runner: What runs the tools (`ToolRunner`).
+        visitor: All of them, as `run` hands the events to them.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        tools: Tools | None = None,
+        microphone: AudioInput | None = None,
+        speaker: AudioOutput | None = None,
+        instructions: str | None = None,
+        transcription: str | None = "gpt-4o-mini-transcribe",
+        approve_mcp: ApproveMcp | None = None,
+        on_call: Callable[[ToolResult], object] | None = None,
+        visitors: Sequence[Visitor[Any]] = (),
+        conversation: Conversation | None = None,
+        **settings: Any,
+    ) -> None:
+        self.session = session
+        self.microphone = microphone
+        self.speaker = speaker
+        self.tools = tools or Tools()
+        self.conversation = conversation or Conversation(session, audio="drop")
+        self.playback = Playback(session, speaker) if speaker is not None else None
+        self.tool_runner = ToolRunner(session, self.tools, approve_mcp=approve_mcp, on_call=on_call)
+        self._settings = settings
+        self._instructions = instructions
+        self._transcription = transcription
+        self._errors = _Errors()
+        # The sound first: nothing may delay the moment at which it stops.
+        parts = [self.playback, self.conversation, self.tool_runner, self._errors, *visitors]
+        self.visitor = Visitors(*(part for part in parts if part is not None))
+
+    def run(
+        self, until: type[_E] | tuple[type[_E], ...] | None = None, timeout: float | None = None
+    ) -> _E | None:
+        """Set the session up, listen, and answer, until the session ends.
+
+        Returns when all was played.  Ctrl-C ends it at once, and so does an error.  It may be called again,
+        to go on.
+
+        Args:
+            until, timeout: As in `Session.run`.
+
+        Returns:
+            What `Session.run` returns.
+
+        Raises:
+            ConnectionClosed: The session did not end normally.
+            RealtimeError: The server refused the settings.
+        """
+        if self._errors.settings is None and (changes := self._changes()):
+            self._errors.settings = self.session.update(**changes)
+        try:
+            if self.microphone is not None:
+                self.microphone.start()
+            end = self.session.run(self.visitor, until, timeout)
+            if self.playback is not None:
+                self.playback.wait_played()
+            return end
+        finally:
+            if self.microphone is not None:
+                self.microphone.stop()
+
+    def interrupt(self) -> Interruption | None:
+        """Stop what is being said, as if the user had spoken.  From any thread.
+
+        Returns:
+            What was cut off, if it was; see `Playback.interrupt`.
+        """
+        if self.playback is not None:
+            return self.playback.interrupt()
+        self.session.response.cancel(if_active=True)
+        return None
+
+    def _changes(self) -> dict[str, Any]:
+        """What to tell the server, in the session's dialect."""
+        changes: dict[str, Any] = {}
+        if self._instructions is not None:
+            changes["instructions"] = self._instructions
+        if self.tools:
+            changes["tools"] = self.tools.definitions
+        wanted = getattr(self.speaker, "format", None)
+        other_format = wanted if wanted != output_format(self.session.config) else None
+        if self.session.dialect == "beta":
+            changes |= _beta(self._transcription, other_format)
+        else:
+            changes |= _ga(self._transcription, other_format)
+        return _merged(changes, self._settings)
+
+
+def _merged(settings: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others over them, those of inner objects one by one."""
+    merged = dict(settings)
+    for name, value in more.items():
+        inner = merged.get(name)
+        if isinstance(inner, dict) and isinstance(value, Mapping):
+            value = _merged(inner, value)
+        merged[name] = value
+    return merged
+
+
+def _ga(transcription: str | None, audio_format: str | None) -> dict[str, Any]:
+    audio: dict[str, Any] = {}
+    if transcription is not None:
+        audio["input"] = {"transcription": {"model": transcription}}
+    if audio_format is not None:
+        rate = {"rate": 24_000} if audio_format == "audio/pcm" else {}
+        audio["output"] = {"format": {"type": audio_format, **rate}}
+    return {"audio": audio} if audio else {}
+
+
+def _beta(transcription: str | None, audio_format: str | None) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if transcription is not None:
+        changes["input_audio_transcription"] = {"model": transcription}
+    if audio_format is not None:
+        names = {"audio/pcm": "pcm16", "audio/pcmu": "g711_ulaw", "audio/pcma": "g711_alaw"}
+        changes["output_audio_format"] = names[audio_format]
+    return changes
+
+
+class _Errors(Visitor[None]):
+    """Ends the run if the server refuses the settings.
+
+    Attributes:
+        settings: The event that sent them.
+    """
+
+    bystander = True
+    settings: str | None = None
+
+    def visit_error(self, event: ErrorEvent) -> None:
+        error = event.error
+        if error.event_id is not None and error.event_id == self.settings:
+            raise RealtimeError(f"the server refused the assistant's settings: {error.message}")
