@@ -3,10 +3,12 @@
 import importlib.util
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -18,20 +20,54 @@ from realtime_sync import webhooks
 from realtime_sync.events import ResponseDone
 from realtime_sync.local import LocalServer
 from realtime_sync.testing import RealtimeServer
+from realtime_sync.voice.audio import wav_duration
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+DATA = Path(__file__).parent / "data"
+QUESTION, INTERRUPT = str(DATA / "question.wav"), str(DATA / "interrupt.wav")
 
 PRINTS = {
     "audio_next_event": ["I heard 2.0 seconds of audio.", "s of speech received"],
     "audio_visitor": ["Say hello.", "answer.wav: "],
     "function_call_next_event": ["roll_dice({})", '{"rolled": 4}'],
     "function_call_visitor": ["get_weather('Oslo')", "Rain in Oslo, 7 degrees."],
+    "interruption": ["audio_end_ms=", "Assistant: You said", "[cut off after "],
     "local_server": ["it said: One moment.", 'it called: hang_up {"politely": true}'],
+    "log_events": [
+        "session.created",
+        "response.output_audio.delta              <4800 bytes>",
+        'You said "Hello"',
+    ],
+    "push_to_talk": ["I heard 1.8 seconds of audio."],
+    "text_chat": ['You: Model: You said "Hi"', "\nUser: Hi\n", "\nUser: And now?\n", "tokens in all."],
     "text_next_event": ["Why is the sky blue?", "And at sunset?"],
     "text_visitor": ["Why is the sky blue?", "tokens"],
+    "tool_use": ['get_weather({"city": "Oslo"}) -> {"city":"Oslo","unit":"celsius","forecast":[7]}'],
+    "transcription": [f"{QUESTION}: One point eight seconds of audio.\n{INTERRUPT}: One point eight"],
+    "translation": ["(is) One point eight seconds of audio."],
+    "voice_assistant": ["User: One point nine seconds of audio.\nAssistant: I heard 1.9 seconds of audio."],
+    "voice_to_file": ["User: One point eight seconds", "Assistant: I heard 1.8 seconds", "answer.wav: 1.7 s"],
     "weather_line": ["I heard 2.0 seconds of audio."],
 }
-WEB_SERVERS = {"phone_call"}  # have tests of their own, below
+WEB_SERVERS = {"phone_call", "twilio_bridge"}  # have tests of their own, below and in test_twilio.py
+ARGUMENTS = {
+    "log_events": ["Hello"],
+    "push_to_talk": [QUESTION, "answer.wav"],
+    "tool_use": ['call get_weather {"city": "Oslo"}'],
+    "transcription": [QUESTION, INTERRUPT],
+    "translation": [QUESTION, "is"],
+    "voice_assistant": [QUESTION, "answer.wav"],
+    "voice_to_file": [QUESTION, "answer.wav"],
+}
+TYPED = {"text_chat": "Hi\nAnd now?\n\n"}
+WRITES = {
+    "audio_visitor": ["answer.wav"],
+    "interruption": ["heard.wav"],
+    "push_to_talk": ["answer.wav"],
+    "translation": ["translation.wav"],
+    "voice_assistant": ["answer.wav"],
+    "voice_to_file": ["answer.wav"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +84,152 @@ def test_all_examples_are_run() -> None:
     assert all(20 <= len(file.read_text().splitlines()) <= 50 for file in files)
 
 
-@pytest.mark.parametrize("name", PRINTS)
-def test_example(name: str, address: str, tmp_path: Path) -> None:
-    """The example ends well and prints what it promises."""
-    ended = subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py")],
-        env={**os.environ, "OPENAI_BASE_URL": address, "PYTHONPATH": str(EXAMPLES.parent)},
-        cwd=tmp_path,
+def environment(address: str, *path: Path) -> dict[str, str]:
+    """Where an example finds its server, and this package."""
+    folders = os.pathsep.join(map(str, [*path, EXAMPLES.parent]))
+    return {**os.environ, "OPENAI_BASE_URL": address, "PYTHONPATH": folders}
+
+
+def run(name: str, address: str, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
+        env=environment(address),
+        cwd=folder,
+        input=TYPED.get(name, ""),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("name", PRINTS)
+def test_example(name: str, address: str, tmp_path: Path) -> None:
+    """The example ends well, prints what it promises, and writes the sound it promises, and nothing else."""
+    ended = run(name, address, tmp_path, *ARGUMENTS.get(name, []))
     assert (ended.returncode, ended.stderr) == (0, "")
     for words in PRINTS[name]:
         assert words in ended.stdout
+    assert [file.name for file in tmp_path.iterdir()] == WRITES.get(name, [])
+    assert all(wav_duration(file) > 1 for file in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["transcription", "translation", "voice_to_file"])
+def test_how_to_run_it(name: str, address: str, tmp_path: Path) -> None:
+    """An example that needs a file says so."""
+    ended = run(name, address, tmp_path)
+    assert ended.returncode == 1
+    assert f"python {name}.py" in ended.stderr
+
+
+def test_what_was_heard(address: str, tmp_path: Path) -> None:
+    """The file has what was played before the interruption, and that is what the server was told."""
+    told = re.search(r"audio_end_ms=(\d+)", run("interruption", address, tmp_path).stdout)
+    assert told
+    assert 0 <= wav_duration(tmp_path / "heard.wav") * 1000 - int(told[1]) < 1
+
+
+def test_log_of_what_is_unknown(tmp_path: Path) -> None:
+    """Every event has one line, also one that is new, or none at all."""
+    with LocalServer(faults=["unknown:every=5", "malformed:every=3"]) as server:
+        ended = run("log_events", server.url, tmp_path, "Hello")
+    lines = ended.stdout.splitlines()
+    assert any("realtime_sync.unknown" in line and "unknown: b'{" in line for line in lines)
+    assert any("(no event)" in line and "not JSON" in line for line in lines)
+    assert all(re.match(r" +\d+\.\d{3} s  \S|\d+ times not as specified: ", line) for line in lines)
+
+
+# --- With microphone and speaker -----------------------------------------------------------------------
+
+SOUND_DEVICE = '''
+"""A made-up sounddevice: its microphone hears a file and a second of silence, its speaker plays quickly."""
+
+import os, threading, types, wave
+
+PortAudioError = OSError
+default = types.SimpleNamespace(hostapi=0)
+status = types.SimpleNamespace(input_overflow=False, output_underflow=False)
+times = types.SimpleNamespace(currentTime=1.0, outputBufferDacTime=1.0)
+
+def query_devices(device=None, kind=None):
+    return {"index": 0, "name": "made up", "hostapi": 0, "max_input_channels": 1, "max_output_channels": 1,
+            "default_samplerate": 48000.0}
+
+def query_hostapis(index):
+    return {"name": "made up"}
+
+def check_input_settings(**settings): ...
+def check_output_settings(**settings): ...
+
+class RawInputStream:
+    latency = 0.0
+
+    def __init__(self, callback, **options):
+        self.callback, self.closed = callback, threading.Event()
+
+    def start(self):
+        with wave.open(os.environ["QUESTION"]) as file:
+            sound = file.readframes(file.getnframes()) + bytes(48_000)
+        for start in range(0, len(sound), 960):
+            block = sound[start : start + 960]
+            self.callback(block, len(block) // 2, times, status)
+
+    def stop(self): ...
+
+    def close(self):
+        self.closed.set()
+
+class RawOutputStream(RawInputStream):
+    def start(self):
+        threading.Thread(target=self.play, daemon=True).start()
+
+    def play(self):
+        while not self.closed.wait(0.001):
+            self.callback(bytearray(960), 480, times, status)
+'''
+
+
+@pytest.fixture
+def talk(address: str, tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[str]"]]:
+    """Starts an example that talks by a microphone and a speaker, which are made up."""
+    (tmp_path / "sounddevice.py").write_text(SOUND_DEVICE)
+    started: list[subprocess.Popen[str]] = []
+
+    def talk(name: str) -> "subprocess.Popen[str]":
+        program = subprocess.Popen(
+            [sys.executable, "-u", str(EXAMPLES / f"{name}.py")],
+            env={**environment(address, tmp_path), "QUESTION": QUESTION},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(program)
+        return program
+
+    yield talk
+    for program in started:
+        program.kill()
+        program.communicate()
+
+
+def test_push_to_talk(talk: Callable[[str], "subprocess.Popen[str]"]) -> None:
+    """Enter starts and stops the microphone, and the model answers what was said in between."""
+    program = talk("push_to_talk")
+    printed, errors = program.communicate("\n\n\n\n", timeout=60)
+    assert (program.returncode, errors) == (0, "")
+    assert printed.count("Enter for the answer... I heard 2.8 seconds of audio.\n") == 2
+
+
+def test_voice_assistant(talk: Callable[[str], "subprocess.Popen[str]"]) -> None:
+    """It answers what the microphone hears, and Ctrl-C ends it with the whole conversation."""
+    program = talk("voice_assistant")
+    assert program.stdout is not None
+    assert program.stdout.readline() == "Assistant: I heard 1.9 seconds of audio.\n"
+    program.send_signal(signal.SIGINT)
+    printed, errors = program.communicate(timeout=60)
+    assert (program.returncode, errors) == (0, "")
+    assert "User: One point nine seconds of audio.\nAssistant: I heard 1.9 seconds of audio." in printed
 
 
 # --- The phone ---------------------------------------------------------------------------------------

@@ -1,0 +1,42 @@
+"""Ask in a sound file, and get the spoken answer as another one.
+
+    python voice_to_file.py question.wav answer.wav
+
+Set OPENAI_API_KEY, or OPENAI_BASE_URL to the address that `python -m realtime_sync serve` prints.
+"""
+
+import sys
+
+import realtime_sync as rt
+from realtime_sync.events import (
+    ConversationItemInputAudioTranscriptionCompleted,
+    ConversationItemInputAudioTranscriptionFailed,
+    ErrorEvent,
+)
+from realtime_sync.voice import Conversation
+from realtime_sync.voice.audio import duration, stream_file, write_wav
+
+if len(sys.argv) != 3:
+    raise SystemExit(__doc__)
+question, answer = sys.argv[1:]
+UNDERSTOOD = (
+    ConversationItemInputAudioTranscriptionCompleted,
+    ConversationItemInputAudioTranscriptionFailed,
+    ErrorEvent,
+)
+
+with rt.connect(model="gpt-realtime-2.1") as session:
+    conversation = Conversation(session)
+    # We say when the turn is over, and want to read what was understood.
+    hearing = {"turn_detection": None, "transcription": {"model": "gpt-4o-mini-transcribe"}}
+    session.update(instructions="Be brief.", audio={"input": hearing})
+    stream_file(session, question)
+    session.input_audio_buffer.commit()
+    session.run(conversation, until=UNDERSTOOD, timeout=30)
+    response = conversation.wait_for_response(session.response.create(), timeout=60)
+
+print(conversation.transcript())
+if response.status != "completed":
+    raise SystemExit(f"no answer: {response.status}, {response.reason}")
+write_wav(answer, response.audio)
+print(f"{answer}: {duration(response.audio):.1f} s")
