@@ -8,7 +8,6 @@ the server says, and users' threads of what they ask for.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 from msgspec import Struct
 
@@ -21,14 +20,14 @@ from .events import (
     ResponseDone,
     ServerEvent,
 )
+from .latest import Latest
 
 __all__ = ["NOTED", "Request", "Responses"]
 
 NOTED = {ErrorEvent, ResponseCreated, ResponseDone, ResponseCancelled}
 """The events that `Responses.note` wants to see."""
 
-_V = TypeVar("_V")
-_REMEMBERED = 256  # of requests, of responses and of cancellations, the latest
+_REMEMBERED = 256  # of requests, of responses and of cancellations
 _BUSY = "conversation_already_has_active_response"
 _NOTHING_TO_CANCEL = "response_cancel_not_active"
 
@@ -69,19 +68,20 @@ class Responses:
         self._post = post
         # Guards all that follows, between the reader and users' threads; never held while sending.
         self._lock = threading.Lock()
-        self._asked: dict[str, _Asked] = {}  # by event_id, in the order sent: those not answered yet
-        self._begun: dict[str, _Begun] = {}  # by response id, the latest
+        # By event_id, in the order sent: those not answered yet.
+        self._asked: Latest[_Asked] = Latest(_REMEMBERED)
+        self._begun: Latest[_Begun] = Latest(_REMEMBERED)  # by response id
         self._active: str | None = None  # the response that runs in the conversation
         self._refused = False  # one runs there that we were not told of
         self._waiting: deque[ResponseCreate] = deque()
-        self._cancels: dict[str, None] = {}  # event ids of those that may come too late
+        self._cancels: Latest[None] = Latest(_REMEMBERED)  # event ids of those that may come too late
 
     # --- What users ask for --------------------------------------------------------------------------
 
     def ask(self, event_id: str, beside: bool) -> None:
         """Note a ``response.create`` before it is sent."""
         with self._lock:
-            _remember(self._asked, event_id, _Asked(Request(event_id, beside)))
+            self._asked[event_id] = _Asked(Request(event_id, beside))
 
     def ask_when_idle(self, event: ResponseCreate) -> bool:
         """Note a ``response.create``; true if it is to be sent now, false if it will be sent later."""
@@ -94,7 +94,7 @@ class Responses:
 
     def _note_asked(self, event: ResponseCreate) -> None:
         event_id = event.event_id or ""
-        _remember(self._asked, event_id, _Asked(Request(event_id), event))
+        self._asked[event_id] = _Asked(Request(event_id), event)
 
     @property
     def _is_idle(self) -> bool:
@@ -113,7 +113,7 @@ class Responses:
                 begun = self._begun.get(response_id)
                 possible = begun is None or not begun.over
             if possible:
-                _remember(self._cancels, event_id, None)
+                self._cancels[event_id] = None
             return possible
 
     @property
@@ -166,7 +166,7 @@ class Responses:
         if response_id and response_id in self._begun:
             return self._begun[response_id]
         begun = _Begun(self._answered(response))
-        _remember(self._begun, response_id, begun)
+        self._begun[response_id] = begun
         if not (begun.asked and begun.asked.request.beside):
             self._active, self._refused = response_id, False
         return begun
@@ -222,10 +222,3 @@ class Responses:
                 asked, begun.asked = begun.asked, None
                 return asked
         return None
-
-
-def _remember(memory: dict[str, _V], key: str, value: _V) -> None:
-    """Put something at the end of a bounded memory."""
-    memory[key] = value
-    if len(memory) > _REMEMBERED:
-        del memory[next(iter(memory))]

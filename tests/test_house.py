@@ -14,7 +14,7 @@ ROOT = PACKAGE.parent
 
 # Each may import those above it.
 ORDER = [
-    ["_version", "exceptions"],
+    ["_version", "exceptions", "latest"],
     ["events.objects"],
     ["events.client", "events.server"],
     ["events"],

@@ -6,12 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from .. import events as ev
 from ..exceptions import ConnectionClosed
+from ..latest import Latest
 from ..session import Session
 from ..visitor import Visitor
 from .tools import Outcome, Tools, described, failed, refusal
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ApproveMcp", "ToolResult", "ToolRunner"]
 
 _log = logging.getLogger("realtime_sync")
-_V = TypeVar("_V")
 _ENDED_BADLY = {"cancelled", "failed", "incomplete"}
-_REMEMBERED = 1024  # of responses, and of calls, the latest
+_REMEMBERED = 1024  # of responses, and of calls
 
 ApproveMcp = Callable[[ev.McpApprovalRequest], bool | str]
 """Says whether an MCP server's tool may be called: ``True``; ``False``, or a text that says why not."""
@@ -144,10 +144,10 @@ class ToolRunner(Visitor[None]):
         # Guards all that follows, between the thread with the events, the workers and the timers; never held
         # while sending or calling anybody.  Those in `wait` wait on it.
         self._changed = threading.Condition()
-        self._turns: dict[str, _Turn] = {}  # by response id, the latest
+        self._turns: Latest[_Turn] = Latest(_REMEMBERED)  # by response id
         self._latest = ""  # the response that began last
-        self._mcp: dict[str, _Turn] = {}  # MCP calls that are not over, by item id, the latest
-        self._seen: dict[str, None] = {}  # what was dealt with, the latest
+        self._mcp: Latest[_Turn] = Latest(_REMEMBERED)  # MCP calls that are not over, by item id
+        self._seen: Latest[None] = Latest(_REMEMBERED)  # what was dealt with
         self._jobs: set[_Job] = set()  # not answered yet
         self._queue: deque[_Job] = deque()  # of these, what waits for a worker
         self._busy = 0  # workers, without those whose call has timed out
@@ -218,7 +218,7 @@ class ToolRunner(Visitor[None]):
             return None
         with self._changed:
             if response_id not in self._turns:
-                _remember(self._turns, response_id, _Turn())
+                self._turns[response_id] = _Turn()
                 self._latest = response_id
             return self._turns[response_id]
 
@@ -243,7 +243,7 @@ class ToolRunner(Visitor[None]):
     def _is_new(self, key: str) -> bool:
         with self._changed:
             new = key not in self._seen
-            _remember(self._seen, key, None)
+            self._seen[key] = None
         return new
 
     def _ask(self, job: _Job) -> None:
@@ -262,7 +262,7 @@ class ToolRunner(Visitor[None]):
         turn = self._turn(response_id)
         if turn is not None and self._is_new(f"mcp {item_id}"):
             with self._changed:
-                _remember(self._mcp, item_id, turn)
+                self._mcp[item_id] = turn
                 turn.begun += 1
                 turn.mcp = True
 
@@ -494,10 +494,3 @@ class ToolRunner(Visitor[None]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _remember(memory: dict[str, _V], key: str, value: _V) -> None:
-    """Put something at the end of a bounded memory."""
-    memory[key] = value
-    if len(memory) > _REMEMBERED:
-        del memory[next(iter(memory))]
