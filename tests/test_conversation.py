@@ -22,7 +22,7 @@ from realtime_sync.events import SERVER_EVENTS, ServerEvent
 from realtime_sync.local import CallFunction, CallMcpTool, Heard, LocalServer, Request, Say, ScriptedResponder
 from realtime_sync.local.faults import Duplicate, Fault, Reorder, SendMalformed, SendUnknown
 from realtime_sync.sound import bytes_of
-from realtime_sync.voice.conversation import Conversation, ConversationItem, ConversationPart
+from realtime_sync.voice import Conversation, ConversationItem, ConversationPart
 
 SKY = "The sky is blue because air scatters blue light more than red light."
 SOUND = bytes(range(250)) * 96  # half a second

@@ -1,8 +1,9 @@
 """What people build on a session: conversations, tools, sound, and the assistant that joins them."""
 
 from .assistant import Assistant, AudioInput
-from .conversation import Conversation, ConversationItem, ConversationPart, ConversationResponse
+from .conversation import Conversation
 from .devices import Device, FileMicrophone, Microphone, Speaker, list_devices
+from .items import ConversationItem, ConversationPart, ConversationResponse
 from .playback import Interruption, Playback
 from .speakers import AudioOutput, ClockedSpeaker, FileSpeaker
 from .tool_runner import ToolResult, ToolRunner

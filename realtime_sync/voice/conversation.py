@@ -12,7 +12,6 @@ Three things are told apart, because servers tell them apart:
 What a server gets wrong is kept as far as it can be understood, and counted in `Conversation.deviations`.
 """
 
-import re
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,21 +21,22 @@ from msgspec import Struct, structs
 
 from .. import events as ev
 from ..events import ServerEvent, SessionConfig, UnknownEvent, UnknownObject
+from ..latest import Latest
 from ..session import Session
-from ..sound import PCM, bytes_per_second, format_name, input_format, output_format
+from ..sound import bytes_per_second, format_name, input_format, output_format
 from ..visitor import Visitor
+from .items import ConversationItem, ConversationPart, ConversationResponse
+from .transcript import items_to_create, line_of
 
-__all__ = ["Conversation", "ConversationItem", "ConversationPart", "ConversationResponse"]
+__all__ = ["Conversation"]
 
 _S = TypeVar("_S", bound=Struct)
 _Q = TypeVar("_Q", "ConversationItem", "ConversationResponse")
 
 _MOST_INDEX = 1000  # of parts in an item, and of items in a response: what is beyond is no index
-_REMEMBERED = 256  # of errors, the latest
-_BRIEF = 100  # characters of a tool's arguments, and of its output, in the transcript
+_REMEMBERED = 256  # of errors
 _BUSY = "conversation_already_has_active_response"
 _ENDED = ("completed", "incomplete")
-_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 _Entering = ev.ConversationItemAdded | ev.ConversationItemCreated | ev.ConversationItemDone
 _OfItem = (
@@ -69,214 +69,6 @@ _McpState = (
     | ev.McpListToolsCompleted
     | ev.McpListToolsFailed
 )
-
-
-class ConversationPart:
-    """One part of what an item says.
-
-    Sound is kept as the chunks that came, the very objects that the decoder made: nothing is copied while it
-    streams, and `audio` joins them each time you ask.  Text is kept likewise.
-
-    Attributes:
-        kind: ``"text"``, ``"audio"`` or ``"image"``; for anything else the wire's type.
-        content: The part as the server showed it last, without its sound; ``None`` if it never did.
-        truncated_ms: Where the sound was cut off, in ms from its start; ``None`` if it wasn't.
-        error: Why the user's speech could not be transcribed; ``None`` if it could, or may yet be.
-        segments: The stretches of a transcript that tells speakers apart.
-    """
-
-    __slots__ = (
-        "_chunks",
-        "_rate",
-        "_received",
-        "_text",
-        "_transcript",
-        "content",
-        "error",
-        "kind",
-        "segments",
-        "truncated_ms",
-    )
-
-    def __init__(self, kind: str, rate: int) -> None:
-        self.kind = kind
-        self.content: ev.ContentPart | None = None
-        self.truncated_ms: int | None = None
-        self.error: ev.TranscriptionError | None = None
-        self.segments: list[ev.ConversationItemInputAudioTranscriptionSegment] = []
-        self._rate = rate  # bytes per second of its sound
-        self._received = 0  # bytes, whether kept or not
-        self._chunks: list[bytes] = []
-        self._text: list[str] = []
-        self._transcript: list[str] = []  # empty: there is none
-
-    @property
-    def text(self) -> str:
-        """What is written in it."""
-        return "".join(tuple(self._text))  # a copy: another thread may be adding to it
-
-    @property
-    def generated(self) -> str | None:
-        """The transcript of all that came, also of what was cut off; ``None`` if there is none."""
-        pieces = tuple(self._transcript)
-        return "".join(pieces) if pieces else None
-
-    @property
-    def transcript(self) -> str | None:
-        """What is said in it; ``None`` if there is no transcript (yet).
-
-        Of sound that was cut off this is an estimate: as much of the words as was heard of the sound, to
-        the end of a word.  The server has no transcript of it any more.
-        """
-        whole = self.generated
-        if whole is None or self.truncated_ms is None:
-            return whole
-        heard = self.truncated_ms * self._rate / 1000
-        return _beginning(whole, heard / self._received if self._received else 0.0)
-
-    @property
-    def audio(self) -> bytes:
-        """The sound, up to where it was cut off; empty if it is not kept."""
-        return b"".join(tuple(self._chunks))
-
-    @property
-    def received_ms(self) -> int:
-        """How much sound came, in ms, whether it is kept or not, and cut off or not."""
-        return self._received * 1000 // self._rate
-
-    @property
-    def said(self) -> str:
-        """What is written or said in it."""
-        return self.text or self.transcript or ""
-
-    def __repr__(self) -> str:
-        return f"<ConversationPart {self.kind}, {self.said!r:.60}, {self.received_ms} ms>"
-
-    def _cut(self, end_ms: int) -> None:
-        """Drop the sound from here on."""
-        if self.truncated_ms is None or end_ms < self.truncated_ms:
-            self.truncated_ms = end_ms
-            if self._chunks:
-                self._chunks = [self.audio[: end_ms * self._rate // 1000]]
-
-    def _before_cut(self, chunk: bytes) -> bytes:
-        """What of the next chunk comes before the place where the sound was cut off."""
-        cut = (self.truncated_ms or 0) * self._rate // 1000
-        return chunk[: max(0, cut - self._received)]
-
-
-class ConversationItem:
-    """Something said, or a call of a tool, or its output.
-
-    Attributes:
-        id: The server's name for it, or the client's who created it.
-        type: ``"message"``, ``"function_call"``, ``"function_call_output"``, ...
-        role: Of a message: ``"user"``, ``"assistant"`` or ``"system"``.
-        status: ``"in_progress"``, ``"completed"`` or ``"incomplete"`` (of MCP also ``"failed"``); ``None``
-            while only its transcript is known.
-        done: Nothing more comes, but perhaps a transcript of what the user said.
-        in_conversation: It is in the conversation now: not deleted, not beside it.
-        response_id: The response that made it, if one did.
-        call_id: Joins a ``function_call`` and its ``function_call_output``.
-        name: Of the tool that is called.
-        output: Of a call, what answered it: the text of the ``function_call_output``, or what a tool of an
-            MCP server gave (``"error: ..."`` if it failed).  Of a ``function_call_output`` its own text.
-        item: The item as the server showed it last, without its sound; ``None`` if it never did.
-    """
-
-    def __init__(self, item_id: str) -> None:
-        self.id = item_id
-        self.type = ""
-        self.role: str | None = None
-        self.status: str | None = None
-        self.done = False
-        self.in_conversation = False
-        self.response_id: str | None = None
-        self.call_id: str | None = None
-        self.name: str | None = None
-        self.output: str | None = None
-        self.item: ev.Item | None = None
-        self._arguments: list[str] = []
-        self._parts: dict[int, ConversationPart] = {}  # by content_index, which may have holes
-        self._appended = False  # the server put it at the end by itself
-        self._deleted = False
-        self._returned = False  # by `wait_for_item`
-
-    @property
-    def parts(self) -> list[ConversationPart]:
-        """What a message consists of, in order."""
-        return [self._parts[index] for index in sorted(self._parts)]
-
-    @property
-    def arguments(self) -> str:
-        """Of a call: JSON text, as the model wrote it, so far."""
-        return "".join(tuple(self._arguments))
-
-    @property
-    def text(self) -> str:
-        """Everything written or said in it, a part a line.  See `ConversationPart.transcript`."""
-        return "\n".join(said for part in self.parts if (said := part.said))
-
-    @property
-    def audio(self) -> bytes:
-        """The sound of all its parts; empty if it is not kept."""
-        return b"".join(part.audio for part in self.parts)
-
-    def __repr__(self) -> str:
-        what = self.role or self.name or ""
-        return f"<ConversationItem {self.id} {self.type} {what} {self.status}, {self.text!r:.60}>"
-
-
-class ConversationResponse:
-    """An answer of the model, or that there is none.
-
-    Attributes:
-        id: The server's name for it; ``None`` if it was refused.
-        status: ``"in_progress"``, ``"completed"``, ``"cancelled"``, ``"failed"`` or ``"incomplete"``; a
-            request that was refused is ``"failed"``.
-        done: It has ended.
-        reason: Why it ended as it did, such as ``"turn_detected"``, or an error's text.
-        error: What went wrong, if something did.
-        usage: What it cost, once it has ended.
-        items: What it made, in order, in the conversation or not.
-        event_id: What `ResponseCalls.create` returned for it; ``None`` if the server began it by itself, or
-            if there is no session to know it from.
-        metadata: As ``response.create`` gave it.
-        beside: It runs beside the conversation, and its items are not part of that.
-    """
-
-    def __init__(self, response_id: str | None) -> None:
-        self.id = response_id
-        self.status = "in_progress"
-        self.done = False
-        self.reason: str | None = None
-        self.error: ev.ResponseError | ev.ErrorDetails | None = None
-        self.usage: ev.Usage | None = None
-        self.items: list[ConversationItem] = []
-        self.event_id: str | None = None
-        self.metadata: dict[str, str] | None = None
-        self.beside = False
-        self._format = PCM
-        self._returned = False  # by `wait_for_response`
-
-    @property
-    def text(self) -> str:
-        """Everything written or said in it, a part a line."""
-        return "\n".join(text for item in tuple(self.items) if (text := item.text))
-
-    @property
-    def audio(self) -> bytes:
-        """All its sound; empty if it is not kept."""
-        return b"".join(item.audio for item in tuple(self.items))
-
-    @property
-    def function_calls(self) -> list[ConversationItem]:
-        """The functions that it asks for."""
-        return [item for item in tuple(self.items) if item.type == "function_call"]
-
-    def __repr__(self) -> str:
-        why = f" ({self.reason})" if self.reason else ""
-        return f"<ConversationResponse {self.id} {self.status}{why}, {self.text!r:.60}>"
 
 
 class Conversation(Visitor[None]):
@@ -339,7 +131,8 @@ class Conversation(Visitor[None]):
         self._finished: deque[ConversationItem] = deque()
         self._over: deque[ConversationResponse] = deque()
         self._answers: dict[str, ConversationResponse] = {}  # what has ended, by the event_id that asked
-        self._refusals: dict[str, ConversationResponse] = {}  # by the event_id that was refused, the latest
+        # By the event_id that was refused.
+        self._refusals: Latest[ConversationResponse] = Latest(_REMEMBERED)
         self._nameless: ConversationResponse | None = None  # the latest error that names no event
 
     # --- What is known -----------------------------------------------------------------------------
@@ -381,21 +174,8 @@ class Conversation(Visitor[None]):
 
         What was heard of a turn that was cut off is an estimate (`ConversationPart.transcript`).
         """
-        return "\n".join(line for item in self.items if (line := self._line(item)))
-
-    def _line(self, item: ConversationItem) -> str:
-        if item.type == "message":
-            words = [shown for part in item.parts for shown in _shown(part)]
-            if item.status == "incomplete" and all(part.truncated_ms is None for part in item.parts):
-                words.append("[incomplete]")
-            return " ".join([f"{(item.role or 'unknown').capitalize()}:", *words]) if words else ""
-        output = "" if item.output is None else f" -> {_brief(item.output)}"
-        if item.type in ("function_call", "mcp_call"):
-            return f"Tool: {_plain(item.name or '')}({_brief(item.arguments)}){output}"
-        call = self._calls.get(item.call_id or "")
-        if item.type == "function_call_output" and not (call and call.in_conversation):
-            return f"Tool:{output}"
-        return ""
+        lines = (line_of(item, self._calls.get(item.call_id or "")) for item in self.items)
+        return "\n".join(line for line in lines if line)
 
     def to_items(self, *, dialect: str | None = None) -> list[ev.Item]:
         """The items to create, in order, so that another session has the same conversation.
@@ -410,18 +190,7 @@ class Conversation(Visitor[None]):
         """
         if dialect is None:
             dialect = "ga" if self._session is None else self._session.dialect
-        made: list[ev.Item] = []
-        calls = set()
-        for item in self.items:
-            call_id = item.call_id or ""
-            if item.type == "message" and (content := _content(item, dialect)):
-                made.append(ev.Message(role=item.role or "", content=content))
-            elif item.type == "function_call" and item.status == "completed" and call_id:
-                calls.add(call_id)
-                made.append(ev.FunctionCall(call_id=call_id, name=item.name or "", arguments=item.arguments))
-            elif item.type == "function_call_output" and call_id in calls:
-                made.append(ev.FunctionCallOutput(call_id=call_id, output=item.output or ""))
-        return made
+        return items_to_create(self.items, dialect)
 
     # --- Waiting -----------------------------------------------------------------------------------
 
@@ -566,8 +335,6 @@ class Conversation(Visitor[None]):
         plainly = error.code == _BUSY or (error.param or "").split(".")[0] == "response"
         if error.event_id:
             self._refusals[error.event_id] = refusal
-            if len(self._refusals) > _REMEMBERED:
-                del self._refusals[next(iter(self._refusals))]
         elif plainly or not self._running:
             self._nameless = refusal
         if plainly:
@@ -1174,17 +941,6 @@ def _conclude(response: ConversationResponse, wire: ev.Response) -> None:
         response.reason = details.reason or error
 
 
-def _beginning(text: str, share: float) -> str:
-    """This share of a text, to the end of a word; of one without spaces, as in Chinese, of a character."""
-    end = int(len(text) * min(share, 1.0))
-    if end in (0, len(text)) or text[end].isspace() or text[end - 1].isspace():
-        return text[:end].rstrip()
-    words = text[:end].rsplit(None, 1)
-    if len(words) == 2 or text.isascii():
-        return words[0] if len(words) == 2 else ""
-    return text[:end]
-
-
 def _next(queue: deque[_Q]) -> _Q | None:
     """The next that was not returned yet.  Several threads may wait for one."""
     with suppress(IndexError):  # it is empty, perhaps because another thread was faster
@@ -1207,38 +963,3 @@ def _sum(one: _S, other: _S) -> _S:
         else:
             made[name] = a + b
     return type(one)(**made)
-
-
-def _plain(text: str) -> str:
-    """A text in one line, with nothing that moves the cursor."""
-    return _UNPRINTABLE.sub(" ", text).strip()
-
-
-def _brief(text: str) -> str:
-    text = _plain(text)
-    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 3]}..."
-
-
-def _shown(part: ConversationPart) -> list[str]:
-    """A part in the transcript: its words, and what happened to it."""
-    words = _plain(part.said)
-    if not words and part.kind not in ("text", "audio"):
-        words = f"[{_plain(part.kind) or 'unknown'}]"
-    if not words and part.kind == "audio" and part.transcript is None:
-        words = "[audio]"
-    cut = part.truncated_ms
-    return [words] * bool(words) + ([] if cut is None else [f"[cut off after {cut / 1000:.1f} s]"])
-
-
-def _content(item: ConversationItem, dialect: str) -> list[ev.ContentPart]:
-    """The parts of a message that a client can create."""
-    if item.role == "assistant":
-        text = ev.Text if dialect == "beta" else ev.OutputText
-        return [text(text=part.said) for part in item.parts if part.said]
-    content: list[ev.ContentPart] = []
-    for part in item.parts if item.role in ("user", "system") else ():
-        if part.said:
-            content.append(ev.InputText(text=part.said))
-        elif isinstance(part.content, ev.InputImage) and part.content.image_url and item.role == "user":
-            content.append(part.content)
-    return content
