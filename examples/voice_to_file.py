@@ -8,22 +8,12 @@ Set OPENAI_API_KEY, or OPENAI_BASE_URL to the address that `python -m realtime_s
 import sys
 
 import realtime_sync as rt
-from realtime_sync.events import (
-    ConversationItemInputAudioTranscriptionCompleted,
-    ConversationItemInputAudioTranscriptionFailed,
-    ErrorEvent,
-)
 from realtime_sync.voice import Conversation
 from realtime_sync.voice.audio import duration, stream_file, write_wav
 
 if len(sys.argv) != 3:
     raise SystemExit(__doc__)
 question, answer = sys.argv[1:]
-UNDERSTOOD = (
-    ConversationItemInputAudioTranscriptionCompleted,
-    ConversationItemInputAudioTranscriptionFailed,
-    ErrorEvent,
-)
 
 with rt.connect(model="gpt-realtime-2.1") as session:
     conversation = Conversation(session)
@@ -32,7 +22,7 @@ with rt.connect(model="gpt-realtime-2.1") as session:
     session.update(instructions="Be brief.", audio={"input": hearing})
     stream_file(session, question)
     session.input_audio_buffer.commit()
-    session.run(conversation, until=UNDERSTOOD, timeout=30)
+    conversation.wait_for_transcript(timeout=30)
     response = conversation.wait_for_response(session.response.create(), timeout=60)
 
 print(conversation.transcript())

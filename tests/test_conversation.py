@@ -22,7 +22,8 @@ from realtime_sync.events import SERVER_EVENTS, ServerEvent
 from realtime_sync.local import CallFunction, CallMcpTool, Heard, LocalServer, Request, Say, ScriptedResponder
 from realtime_sync.local.faults import Duplicate, Fault, Reorder, SendMalformed, SendUnknown
 from realtime_sync.sound import bytes_of
-from realtime_sync.voice import Conversation, ConversationItem, ConversationPart
+from realtime_sync.testing import RealtimeServer
+from realtime_sync.voice import Conversation, ConversationItem, ConversationPart, ToolRunner, Tools
 
 SKY = "The sky is blue because air scatters blue light more than red light."
 SOUND = bytes(range(250)) * 96  # half a second
@@ -1531,3 +1532,62 @@ def test_agrees_with_the_server(steps: list[Step], loses: frozenset[str], repeat
 def test_agrees_with_the_server_at_length(steps: list[Step], loses: frozenset[str], repeats: bool) -> None:
     """The same, with many more talks, others in each run."""
     agrees_with_the_server(steps, loses, repeats)
+
+
+# --- Waiting for what was said, and for the last word ---------------------------------------------------
+
+
+def test_wait_for_transcript(realtime_server: RealtimeServer, realtime_session: rt.Session) -> None:
+    """What the user said is waited for until it is written down, in turn or by its id."""
+    conversation = Conversation(realtime_session)
+    audio = {"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}}
+    realtime_session.update(audio=audio)
+    for _ in range(3):
+        realtime_session.input_audio_buffer.append(bytes(24_000))
+        realtime_session.input_audio_buffer.commit()
+    first = conversation.wait_for_transcript(timeout=DEADLINE)
+    assert first.parts[0].transcribed
+    assert first.text == "Zero point five seconds of audio."
+    realtime_session.wait_until(lambda: len(conversation.items) == 3, conversation, DEADLINE)
+    third = conversation.wait_for_transcript(conversation.items[2].id, timeout=DEADLINE)
+    assert third is conversation.items[2]
+    assert conversation.wait_for_transcript(timeout=DEADLINE) is conversation.items[1]
+    with pytest.raises(TimeoutError):
+        conversation.wait_for_transcript(timeout=0.01)
+    assert conversation.wait_for_item(timeout=DEADLINE) is first
+
+
+def test_wait_for_a_transcript_that_fails() -> None:
+    """One that can't be made ends the wait too."""
+
+    class Deaf:
+        def transcribe(self, heard: Heard) -> list[str]:
+            raise ValueError("nothing to hear")
+
+    with RealtimeServer(transcriber=Deaf()) as server, rt.connect(base_url=server.url) as session:
+        conversation = Conversation(session)
+        session.update(audio={"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}})
+        session.input_audio_buffer.append(bytes(24_000))
+        session.input_audio_buffer.commit()
+        item = conversation.wait_for_transcript(timeout=DEADLINE)
+    assert item.parts[0].error is not None
+
+
+def test_wait_for_answer(realtime_server: RealtimeServer, realtime_session: rt.Session) -> None:
+    """With tools, the answer is the response after those that only call them, and not one beside."""
+    realtime_server.expects("Hello").replies(CallFunction("greet", {}))
+    realtime_server.expects(function_output="hi").replies("Hi.")
+    realtime_server.expects().replies(ValueError("no more"))
+    tools = Tools()
+    tools.function(lambda: "hi", name="greet")
+    conversation = Conversation(realtime_session)
+    runner = ToolRunner(realtime_session, tools)
+    realtime_session.update(tools=tools.definitions, output_modalities=["text"])
+    realtime_session.conversation.item.create("Hello")
+    realtime_session.response.create()
+    both = rt.Visitors(conversation, runner)
+    assert conversation.wait_for_answer(visitor=both, timeout=DEADLINE).text == "Hi."
+    with pytest.raises(TimeoutError):
+        conversation.wait_for_answer(timeout=0.01)
+    realtime_session.response.create()
+    assert conversation.wait_for_answer(timeout=DEADLINE).status == "failed"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import realtime_sync as rt
+from realtime_sync import voice
 
 PACKAGE = Path(rt.__file__).parent
 ROOT = PACKAGE.parent
@@ -136,7 +137,16 @@ def test_import_is_light() -> None:
     ).stdout.split()
     heavy = {"requests", "werkzeug", "wsproto", "asyncio", "numpy"}
     assert heavy.isdisjoint(loaded)
-    assert not [name for name in loaded if name.startswith("realtime_sync.local")]
+    assert not [name for name in loaded if name.startswith(("realtime_sync.local", "realtime_sync.voice"))]
+
+
+def test_voice_needs_no_extra() -> None:
+    """``import realtime_sync.voice`` loads nothing optional: each part asks for what it needs when used."""
+    code = "import sys, realtime_sync.voice; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+    assert {"requests", "werkzeug", "numpy", "soxr", "sounddevice", "tqdm"}.isdisjoint(loaded)
 
 
 def test_public_list() -> None:
@@ -161,6 +171,26 @@ def test_public_things_are_documented(name: str) -> None:
         for attribute, value in vars(thing).items():
             if callable(value) and not attribute.startswith("_"):
                 assert value.__doc__, f"{name}.{attribute}"
+
+
+def test_public_list_of_voice() -> None:
+    """The public names of the voice layer are these."""
+    assert sorted(voice.__all__) == [
+        "Assistant", "AudioInput", "AudioOutput", "ClockedSpeaker", "Conversation", "ConversationItem",
+        "ConversationPart", "ConversationResponse", "Device", "DeviceError", "FileMicrophone", "FileSpeaker",
+        "Interruption", "Microphone", "Playback", "Speaker", "ToolCall", "ToolResult", "ToolRunner", "Tools",
+        "WavWriter", "list_devices", "read_wav", "stream_file", "write_wav",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", voice.__all__)
+def test_public_things_of_voice_are_documented(name: str) -> None:
+    """Everything public there has a docstring, and so has each of its public methods."""
+    thing = getattr(voice, name)
+    assert thing.__doc__
+    for attribute, value in vars(thing).items() if isinstance(thing, type) else ():
+        if not attribute.startswith("_") and (callable(value) or isinstance(value, property)):
+            assert value.__doc__, f"{name}.{attribute}"
 
 
 def test_typed() -> None:

@@ -1,8 +1,9 @@
 """What people build on a session: conversations, tools, sound, and the assistant that joins them."""
 
 from .assistant import Assistant, AudioInput
+from .audio import WavWriter, read_wav, stream_file, write_wav
 from .conversation import Conversation
-from .devices import Device, FileMicrophone, Microphone, Speaker, list_devices
+from .devices import Device, DeviceError, FileMicrophone, Microphone, Speaker, list_devices
 from .items import ConversationItem, ConversationPart, ConversationResponse
 from .playback import Interruption, Playback
 from .speakers import AudioOutput, ClockedSpeaker, FileSpeaker
@@ -19,6 +20,7 @@ __all__ = [
     "ConversationPart",
     "ConversationResponse",
     "Device",
+    "DeviceError",
     "FileMicrophone",
     "FileSpeaker",
     "Interruption",
@@ -29,5 +31,9 @@ __all__ = [
     "ToolResult",
     "ToolRunner",
     "Tools",
+    "WavWriter",
     "list_devices",
+    "read_wav",
+    "stream_file",
+    "write_wav",
 ]

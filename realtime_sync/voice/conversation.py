@@ -12,6 +12,7 @@ Three things are told apart, because servers tell them apart:
 What a server gets wrong is kept as far as it can be understood, and counted in `Conversation.deviations`.
 """
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,6 +38,7 @@ _MOST_INDEX = 1000  # of parts in an item, and of items in a response: what is b
 _REMEMBERED = 256  # of errors
 _BUSY = "conversation_already_has_active_response"
 _ENDED = ("completed", "incomplete")
+_ASKING = ("function_call", "mcp_approval_request")  # items after which the model goes on when it's answered
 
 _Entering = ev.ConversationItemAdded | ev.ConversationItemCreated | ev.ConversationItemDone
 _OfItem = (
@@ -129,6 +131,7 @@ class Conversation(Visitor[None]):
         self._guessed: set[str] = set()  # ids of items whose place nothing has told yet
         # What the waits take from, in order.
         self._finished: deque[ConversationItem] = deque()
+        self._transcribed: deque[ConversationItem] = deque()
         self._over: deque[ConversationResponse] = deque()
         self._answers: dict[str, ConversationResponse] = {}  # what has ended, by the event_id that asked
         # By the event_id that was refused.
@@ -229,7 +232,64 @@ class Conversation(Visitor[None]):
             item = self._items.get(item_id)
             return item if item is not None and (item.done or item._deleted) else None
 
+        item = self._wait(find, visitor, timeout)
+        item._returned = True
+        return item
+
+    def wait_for_transcript(
+        self,
+        item_id: str | None = None,
+        *,
+        timeout: float | None = None,
+        visitor: Visitor[None] | None = None,
+    ) -> ConversationItem:
+        """Run the session until something that the user said is written down, or can't be.
+
+        The session must have input transcription on.  If it failed, the part's ``error`` says why.
+
+        Args:
+            item_id: Which; ``None`` = the next that was transcribed and that no earlier call returned.
+            timeout, visitor: As in `wait_for_item`.
+
+        Raises:
+            TimeoutError: There was none in time.
+            ConnectionClosed: The session is over, and there was none.
+            RuntimeError: The conversation has no session.
+        """
+
+        def find() -> ConversationItem | None:
+            for item in tuple(self._transcribed):
+                if item_id in (None, item.id):
+                    with suppress(ValueError):  # another thread was faster
+                        self._transcribed.remove(item)
+                        return item
+            return None
+
         return self._wait(find, visitor, timeout)
+
+    def wait_for_answer(
+        self, *, timeout: float | None = None, visitor: Visitor[None] | None = None
+    ) -> ConversationResponse:
+        """Run the session until the model has no more to say: with tools, that takes several responses.
+
+        Args:
+            timeout: Seconds to wait at most, for all of them; ``None`` = as long as it takes.
+            visitor: Who gets the events, a `ToolRunner` among them: ``Visitors(conversation, runner)``.
+
+        Returns:
+            The next response in the conversation that asks for no function and no approval, or that did not
+            end well.
+
+        Raises:
+            TimeoutError, ConnectionClosed, RuntimeError: As `wait_for_response`.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            response = self.wait_for_response(timeout=left, visitor=visitor)
+            asks = any(item.type in _ASKING for item in response.items)
+            if not response.beside and (response.status != "completed" or not asks):
+                return response
 
     def wait_for_response(
         self,
@@ -264,7 +324,9 @@ class Conversation(Visitor[None]):
                 found = self._nameless
             return found
 
-        return self._wait(find, visitor, timeout)
+        response = self._wait(find, visitor, timeout)
+        response._returned = True
+        return response
 
     def _answer_to(self, event_id: str) -> ConversationResponse | None:
         return self._answers.get(event_id) or self._refusals.get(event_id)
@@ -288,7 +350,6 @@ class Conversation(Visitor[None]):
 
         self._session.wait_until(is_there, self if visitor is None else visitor, timeout)
         assert found is not None
-        found._returned = True
         return found
 
     # --- Events ------------------------------------------------------------------------------------
@@ -606,6 +667,7 @@ class Conversation(Visitor[None]):
         """``conversation.item.input_audio_transcription.completed``"""
         if part := self._heard_part(event):
             _set(part._transcript, event.transcript)
+            self._transcribe(event.item_id, part)
 
     def visit_conversation_item_input_audio_transcription_failed(
         self, event: ev.ConversationItemInputAudioTranscriptionFailed
@@ -613,6 +675,13 @@ class Conversation(Visitor[None]):
         """``conversation.item.input_audio_transcription.failed``"""
         if part := self._heard_part(event):
             part.error = event.error
+            self._transcribe(event.item_id, part)
+
+    def _transcribe(self, item_id: str, part: ConversationPart) -> None:
+        """Nothing more comes of what the user said."""
+        if not part.transcribed:
+            part.transcribed = True
+            self._transcribed.append(self._items[item_id])
 
     def _heard_part(self, event: _OfInput) -> ConversationPart | None:
         """The part that a transcript is of.  It may come before its item does."""

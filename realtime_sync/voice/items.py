@@ -16,6 +16,7 @@ class ConversationPart:
         kind: ``"text"``, ``"audio"`` or ``"image"``; for anything else the wire's type.
         content: The part as the server showed it last, without its sound; ``None`` if it never did.
         truncated_ms: Where the sound was cut off, in ms from its start; ``None`` if it wasn't.
+        transcribed: The transcript of what the user said is whole, or there won't be one.
         error: Why the user's speech could not be transcribed; ``None`` if it could, or may yet be.
         segments: The stretches of a transcript that tells speakers apart.
     """
@@ -30,6 +31,7 @@ class ConversationPart:
         "error",
         "kind",
         "segments",
+        "transcribed",
         "truncated_ms",
     )
 
@@ -37,6 +39,7 @@ class ConversationPart:
         self.kind = kind
         self.content: ev.ContentPart | None = None
         self.truncated_ms: int | None = None
+        self.transcribed = False
         self.error: ev.TranscriptionError | None = None
         self.segments: list[ev.ConversationItemInputAudioTranscriptionSegment] = []
         self._rate = rate  # bytes per second of its sound
