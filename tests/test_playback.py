@@ -759,6 +759,7 @@ def quiet() -> Iterator[rt.Session]:
     def play(caller: Caller) -> None:
         caller.accept()
         caller.text(CREATED)
+        caller.sock.settimeout(None)  # all the tests may take longer than one
         while caller.read_message()[0] not in (8, -1):
             pass
 

@@ -30,6 +30,7 @@ from ..events import (
     UnknownObject,
 )
 from ..exceptions import ConnectionClosed
+from ..latest import Latest
 from ..session import Session
 from ..sound import bytes_per_second, output_format
 from ..visitor import Visitor
@@ -40,7 +41,7 @@ __all__ = ["Interruption", "Playback"]
 _log = logging.getLogger("realtime_sync")
 
 _TICKS = 48  # in a millisecond: a byte of every format is a whole number of them, so that sums are exact
-_REMEMBERED = 256  # of responses cut off, of items that are gone, of events sent: the latest
+_REMEMBERED = 256  # of responses cut off, of items that are gone, of events sent
 _SHORTEST_WAIT = 0.005  # seconds; what is left to play may be less
 _STALLED = 5.0  # seconds in which a speaker that has something to play plays nothing of it
 
@@ -176,9 +177,9 @@ class Playback(Visitor[None]):
         self._last: _Part | None = None  # what was written last
         self._waiting: list[_Part] = []  # until that is complete
         self._running: dict[str, int] = {}  # responses that run, and the ticks of a byte of theirs
-        self._cut_off: dict[str, None] = {}  # responses of which nothing more is to be played
-        self._gone: dict[str, None] = {}  # items that were deleted, or are to be
-        self._told: dict[str, None] = {}  # ids of the events sent
+        self._cut_off: Latest[None] = Latest(_REMEMBERED)  # responses of which nothing more is to be played
+        self._gone: Latest[None] = Latest(_REMEMBERED)  # items that were deleted, or are to be
+        self._told: Latest[None] = Latest(_REMEMBERED)  # ids of the events sent
         self._cuts = 0
 
     # --- What is playing -----------------------------------------------------------------------------
@@ -252,7 +253,7 @@ class Playback(Visitor[None]):
             late = event.response_id in self._cut_off
             unheard = late and self._delete_unheard and self._is_unheard(event.response_id, event.item_id)
             if unheard:
-                _remember(self._gone, event.item_id)
+                self._gone[event.item_id] = None
             elif not late:
                 part = self._part(event)
                 if audio:
@@ -290,7 +291,7 @@ class Playback(Visitor[None]):
     def visit_conversation_item_deleted(self, event: ConversationItemDeleted) -> None:
         """``conversation.item.deleted``"""
         with self._changed:
-            _remember(self._gone, event.item_id)
+            self._gone[event.item_id] = None
 
     def visit_input_audio_buffer_speech_started(self, event: InputAudioBufferSpeechStarted) -> None:
         """``input_audio_buffer.speech_started``"""
@@ -473,7 +474,7 @@ class Playback(Visitor[None]):
         playing = self._current()
         unheard = self._drop()
         for name in running:
-            _remember(self._cut_off, name)
+            self._cut_off[name] = None
         if playing is None and not stopped:
             return None
         self._cuts += 1
@@ -494,7 +495,7 @@ class Playback(Visitor[None]):
                 if part.item_id is not None and self._is_unheard(part.response_id, part.item_id):
                     unheard[part.item_id] = None
         for item_id in unheard:
-            _remember(self._gone, item_id)
+            self._gone[item_id] = None
         self._forget()
         return list(unheard)
 
@@ -536,7 +537,7 @@ class Playback(Visitor[None]):
         except ConnectionClosed:
             return None
         with self._changed:
-            _remember(self._told, event_id)
+            self._told[event_id] = None
         return event_id
 
 
@@ -546,13 +547,6 @@ def _ticks(ms: float) -> int:
 
 def _ticks_per_byte(audio_format: str) -> int:
     return _TICKS * 1000 // bytes_per_second(audio_format)
-
-
-def _remember(memory: dict[str, None], key: str) -> None:
-    """Put something at the end of a bounded memory."""
-    memory[key] = None
-    if len(memory) > _REMEMBERED:
-        del memory[next(iter(memory))]
 
 
 def _server_cancels(config: SessionConfig | None) -> bool:
