@@ -95,6 +95,12 @@ def _add_talk(talk_: argparse.ArgumentParser) -> None:
     talk_.add_argument("--model", default=_MODEL, help="default: %(default)s")
     talk_.add_argument("--instructions", metavar="TEXT", help="for the model")
     talk_.add_argument("--voice", help="of the model, such as marin or cedar")
+    talk_.add_argument(
+        "--transcription",
+        metavar="MODEL",
+        default="gpt-4o-mini-transcribe",
+        help='writes down what you say (default: %(default)s; "" = nothing does)',
+    )
     _add_server(talk_)
     devices = talk_.add_argument_group("devices (these need the extra 'audio')")
     devices.add_argument(

@@ -13,7 +13,14 @@ from realtime_sync import events as ev
 from realtime_sync.local import CallFunction, RequestMcpApproval, Say
 from realtime_sync.local.transcribers import Heard
 from realtime_sync.testing import RealtimeServer
-from realtime_sync.voice import Assistant, ClockedSpeaker, Conversation, Tools
+from realtime_sync.voice import (
+    Assistant,
+    ClockedSpeaker,
+    Conversation,
+    Interruption,
+    ToolResult,
+    Tools,
+)
 from realtime_sync.voice.audio import read_wav
 
 DATA = Path(__file__).parent / "data"
@@ -102,8 +109,16 @@ def test_a_whole_talk(server: RealtimeServer, dialect: Any) -> None:
     speaker = ClockedSpeaker(clock=clock)
     with rt.connect(base_url=server.url, dialect=dialect) as session:
         user = User(session, clock)
+        called: list[ToolResult] = []
+        cut: list[Interruption] = []
         assistant = Assistant(
-            session, tools=tools, speaker=speaker, instructions="Be brief.", visitors=[user]
+            session,
+            tools=tools,
+            speaker=speaker,
+            instructions="Be brief.",
+            visitors=[user],
+            on_call=called.append,
+            on_interrupt=cut.append,
         )
         assistant.run(timeout=30)
 
@@ -111,6 +126,8 @@ def test_a_whole_talk(server: RealtimeServer, dialect: Any) -> None:
     assert len(user.of(ev.InputAudioBufferSpeechStarted)) == 2
     assert assistant.playback is not None
     [interruption] = assistant.playback.interruptions
+    assert cut == [interruption]
+    assert [call.name for call in called] == ["get_weather"]
     [truncated] = user.of(ev.ConversationItemTruncated)
     assert (truncated.item_id, truncated.audio_end_ms) == (interruption.item_id, 1250)
     assert interruption.audio_end_ms == 1250

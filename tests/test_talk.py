@@ -16,6 +16,7 @@ from test_local_turns import silence, tone
 from test_main import TIMEOUT, run, start
 from test_transcribe import Says, completed, feed, frame, turn, updated, wav
 
+import realtime_sync as rt
 from realtime_sync import events as ev
 from realtime_sync.__main__ import main
 from realtime_sync.commands import talk
@@ -218,6 +219,18 @@ def test_a_failed_response(question: str, output: str, capsys: Printed) -> None:
     out, err = capsys.readouterr()
     assert out == "you: Hi.\nmodel: So\n"
     assert err == "realtime-sync: be quiet\nrealtime-sync: the response is failed: overloaded\n"
+
+
+def test_without_transcription(question: str, output: str, capsys: Printed) -> None:
+    """What writes down the user's words can be chosen, and left out."""
+    files = ["--pace", "fast", "--input", question, "--output", output]
+    with RealtimeServer() as server:
+        assert main(["talk", "--base-url", server.url, *files, "--transcription", ""]) == 0
+        assert not server.received_of(ev.SessionUpdate)
+        assert main(["talk", "--base-url", server.url, *files, "--transcription", "whisper-1"]) == 0
+        [update] = server.received_of(ev.SessionUpdate)
+    assert '"transcription":{"model":"whisper-1"}' in rt.encode(update).decode()
+    assert "model: I heard" in capsys.readouterr().out
 
 
 def test_settings_are_refused(question: str, output: str, capsys: Printed) -> None:

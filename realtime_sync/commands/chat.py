@@ -1,7 +1,5 @@
 """``chat``: a conversation in text."""
 
-# ruff: noqa: T201  # a command line prints
-
 import argparse
 
 from ..events import ErrorEvent, ResponseDone, ResponseOutputTextDelta, ServerEvent

@@ -1,7 +1,5 @@
 """Transcripts on stdout: text, SRT, WebVTT or JSON."""
 
-# ruff: noqa: T201  # a command line prints
-
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple

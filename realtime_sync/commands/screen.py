@@ -1,7 +1,5 @@
 """What commands say to people."""
 
-# ruff: noqa: T201  # a command line prints
-
 import sys
 import unicodedata
 

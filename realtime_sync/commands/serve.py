@@ -1,7 +1,5 @@
 """``serve``: the local Realtime server."""
 
-# ruff: noqa: T201  # a command line prints
-
 import argparse
 import contextlib
 import signal

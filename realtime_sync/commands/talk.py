@@ -1,7 +1,5 @@
 """``talk``: a conversation by voice, with devices or with sound files."""
 
-# ruff: noqa: T201  # a command line prints
-
 import argparse
 import contextlib
 import threading
@@ -68,6 +66,7 @@ def _talk(
         microphone=microphone,
         speaker=speaker,
         instructions=options.instructions,
+        transcription=options.transcription or None,
         visitors=[screen],
         **_settings(options),
     )

@@ -52,6 +52,7 @@ class Assistant:
         approve_mcp: Asked before a tool of an MCP server is used, on a thread of its own; true allows it, and
             a text forbids it and says why.
         on_call: Told of each call that has ended, to show it; see `ToolRunner`.
+        on_interrupt: Told of each interruption; see `Playback`.
         visitors: Yours; each sees every event, after the assistant's own parts.
         conversation: To be kept in place of one of the assistant's own, which keeps no sound.
         settings: More of what `Session.update` takes.
@@ -74,6 +75,7 @@ class Assistant:
         transcription: str | None = "gpt-4o-mini-transcribe",
         approve_mcp: ApproveMcp | None = None,
         on_call: Callable[[ToolResult], object] | None = None,
+        on_interrupt: Callable[[Interruption], object] | None = None,
         visitors: Sequence[Visitor[Any]] = (),
         conversation: Conversation | None = None,
         **settings: Any,
@@ -81,9 +83,11 @@ class Assistant:
         self.session = session
         self.microphone = microphone
         self.speaker = speaker
-        self.tools = tools or Tools()
+        self.tools = Tools() if tools is None else tools
         self.conversation = conversation or Conversation(session, audio="drop")
-        self.playback = Playback(session, speaker) if speaker is not None else None
+        self.playback: Playback | None = None
+        if speaker is not None:
+            self.playback = Playback(session, speaker, on_interrupt=on_interrupt)
         self.tool_runner = ToolRunner(session, self.tools, approve_mcp=approve_mcp, on_call=on_call)
         self._settings = settings
         self._instructions = instructions
