@@ -7,7 +7,7 @@ the server says, and users' threads of what they ask for.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -45,10 +45,16 @@ class Request(Struct, frozen=True):
 
 
 class _Asked(Struct):
-    """A ``response.create`` that was sent.  ``event`` is there if it is to be sent again when refused."""
+    """A ``response.create`` that was sent.
+
+    Attributes:
+        event: It, if it is to be sent again when it is refused.
+        doubted: An error came that may have refused it.
+    """
 
     request: Request
     event: ResponseCreate | None = None
+    doubted: bool = False
 
 
 class _Begun(Struct):
@@ -101,7 +107,7 @@ class Responses:
         return (
             self._active is None
             and not self._refused
-            and all(asked.request.beside for asked in self._asked.values())
+            and all(asked.request.beside or asked.doubted for asked in self._asked.values())
         )
 
     def may_cancel(self, event_id: str, response_id: str | None) -> bool:
@@ -177,17 +183,21 @@ class Responses:
         Servers don't say which it is, but they obey in order.  It may also be one that the server began
         by itself: then the request that we take it for is refused, and `_judge` puts that right.
         """
-        beside = response.conversation_id is None and any(self._of(beside=True))
-        for event_id in self._of(beside=beside):
-            return self._asked.pop(event_id)
-        return None
+        beside = response.conversation_id is None and self._oldest(beside=True) is not None
+        oldest = self._oldest(beside=beside)
+        return None if oldest is None else self._asked.pop(oldest)
 
-    def _of(self, *, beside: bool) -> Iterator[str]:
-        return (name for name, asked in self._asked.items() if asked.request.beside == beside)
+    def _oldest(self, *, beside: bool) -> str | None:
+        """The request that was not answered for the longest time; one that is in doubt only if need be."""
+        names = [name for name, asked in self._asked.items() if asked.request.beside == beside]
+        return min(names, key=lambda name: self._asked[name].doubted, default=None)
 
     def _end(self, response: Response) -> None:
+        if not response.id and self._active is None:
+            self._refused = False
+            return  # it may be anything's end; no request is given up for it
         begun = self._begun.get(response.id or self._active or "")
-        if begun is None or (begun.over and not response.id):  # it came without ``response.created``
+        if begun is None:  # it came without ``response.created``
             begun = self._begin(response)
         begun.over = True
         if begun.asked:
@@ -203,22 +213,40 @@ class Responses:
         if error.event_id is not None and error.event_id in self._cancels:
             del self._cancels[error.event_id]
             return error.code != _NOTHING_TO_CANCEL
-        asked = self._refusal(error.event_id)
+        asked = self._refusal(error.event_id, error.code)
         if asked is None or asked.event is None or error.code != _BUSY:
             return True
         self._waiting.appendleft(asked.event)
         self._refused = self._active is None
         return False
 
-    def _refusal(self, event_id: str | None) -> _Asked | None:
+    def _refusal(self, event_id: str | None, code: str | None) -> _Asked | None:
         """The request that an error refuses."""
-        if event_id is None:  # some servers don't say; without a response running, it is the oldest
-            oldest = next(self._of(beside=False), None) if self._active is None else None
-            return self._asked.pop(oldest) if oldest is not None else None
+        if event_id is None:
+            return self._perhaps(code)
         if event_id in self._asked:
             return self._asked.pop(event_id)
         for begun in self._begun.values():
             if begun.asked and begun.asked.request.event_id == event_id and not begun.over:
-                asked, begun.asked = begun.asked, None
+                asked, begun.asked = begun.asked, self._doubted()
                 return asked
+        return None
+
+    def _doubted(self) -> _Asked | None:
+        """A request that was in doubt without reason: what we took for another's answer is its own."""
+        names = [name for name, asked in self._asked.items() if asked.doubted]
+        return self._asked.pop(names[0]) if names else None
+
+    def _perhaps(self, code: str | None) -> _Asked | None:
+        """An error of a server that doesn't say which event it is about.
+
+        Without a response running it may refuse the oldest request.  What waits for its turn need not wait
+        for that one any more; but a response that comes all the same is its answer.
+        """
+        oldest = self._oldest(beside=False) if self._active is None else None
+        if oldest is None:
+            return None
+        if code == _BUSY:
+            return self._asked.pop(oldest)
+        self._asked[oldest].doubted = True
         return None

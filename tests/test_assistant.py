@@ -299,3 +299,60 @@ def test_approval_of_mcp_tools(realtime_server: RealtimeServer, realtime_session
     )
     assistant.run(timeout=DEADLINE)
     assert asked == ["search"]
+
+
+def test_the_user_breaks_in_on_the_rest(server: RealtimeServer) -> None:
+    """While the rest of an answer plays, after `until`, the user is still heard, and the server told."""
+    server.expects("Hello").replies(FORECAST)
+    server.expects(audio=lambda seconds: seconds > 1).replies("All right.")
+    clock = Clock()
+    with rt.connect(base_url=server.url) as session:
+
+        class Waits(rt.Visitor[None]):
+            def visit_response_done(self, event: ev.ResponseDone) -> None:
+                clock.now += 1.0
+                session.input_audio_buffer.append(read_wav(DATA / "interrupt.wav") + SILENCE)
+
+        assistant = Assistant(
+            session,
+            speaker=ClockedSpeaker(clock=clock),
+            microphone=Microphone(session),
+            visitors=[Waits()],
+        )
+        end = assistant.run(until=ev.ResponseDone, timeout=DEADLINE)
+        assert end is not None
+        assert end.response.status == "completed"
+        assert assistant.playback is not None
+        [interruption] = assistant.playback.interruptions
+        assert (interruption.truncated, interruption.audio_end_ms) == (True, 1000)
+        session.run(assistant.visitor, until=ev.ResponseDone, timeout=DEADLINE)
+
+
+@pytest.mark.parametrize("timeout", [0.01, DEADLINE])
+def test_the_rest_in_vain(server: RealtimeServer, timeout: float) -> None:
+    """Nobody waits longer than was asked, nor for a speaker that stands still."""
+    with rt.connect(base_url=server.url) as session:
+        assistant = Assistant(session, speaker=ClockedSpeaker(clock=Clock()), output_modalities=["audio"])
+        server.expects("Hello").replies("Hi.")
+        session.conversation.item.create("Hello")
+        session.response.create()
+        end = assistant.run(until=ev.ResponseDone, timeout=timeout)
+        assert (end is None) == (timeout < 1)
+        if end is None:
+            session.run(assistant.visitor, until=ev.ResponseDone, timeout=DEADLINE)
+        assert assistant.playback is not None
+        assert assistant.playback.pending_ms > 0
+
+
+def test_settings_are_tried_again(realtime_session: rt.Session) -> None:
+    """Refused settings are sent with the next run too: it doesn't go on without them."""
+    assistant = Assistant(realtime_session, output_modalities=["smell"])
+    for _ in range(2):
+        with pytest.raises(rt.RealtimeError, match="refused the assistant's settings"):
+            assistant.run(timeout=DEADLINE)
+
+
+def test_no_microphone(realtime_session: rt.Session) -> None:
+    """What can't be started and stopped is no microphone, and that is said at once."""
+    with pytest.raises(TypeError, match="a microphone needs a method 'start'"):
+        Assistant(realtime_session, microphone="built-in")  # type: ignore[arg-type]  # the mistake

@@ -170,6 +170,27 @@ def test_refusal_without_event_id(script: Script, session: rt.Session) -> None:
     assert len(script.wait_for(2)) == 2
 
 
+def test_what_names_nothing_takes_nothing(script: Script, session: rt.Session) -> None:
+    """An end and an error that name nothing don't take a request from the response that answers it."""
+    event_id = session.response.create()
+    script.send(done(None), refusal(None, "wrong"), created("r1"))
+    types(session, 4)
+    assert session.request_of("r1") == Request(event_id)
+
+
+def test_doubted_without_reason(script: Script, session: rt.Session) -> None:
+    """After such an error others have their turn; their refusal shows that the first was obeyed."""
+    first = session.response.create()
+    second = session.response.create(when_idle=True)
+    script.wait_for(1)
+    script.send(refusal(None, "wrong"))
+    script.wait_for(2)
+    script.send(created("r1"), refusal(second), done("r1"), created("r2"))
+    types(session, 5)
+    assert session.request_of("r1") == Request(first)
+    assert session.request_of("r2") == Request(second)
+
+
 @pytest.mark.parametrize(
     "end",
     [

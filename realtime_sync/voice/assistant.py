@@ -1,9 +1,11 @@
 """`Assistant`: a session with ears, a mouth, hands and a memory."""
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from ..events import ErrorEvent, ServerEvent
+from ..events import ErrorEvent, InputAudioBufferSpeechStarted, ResponseCreated, ServerEvent
 from ..exceptions import RealtimeError
 from ..session import Session
 from ..sound import output_format
@@ -17,6 +19,8 @@ from .tools import Tools
 __all__ = ["Assistant", "AudioInput"]
 
 _E = TypeVar("_E", bound=ServerEvent)
+_NEWS = (InputAudioBufferSpeechStarted, ResponseCreated)  # after which nobody waits for the old to be played
+_SHORTEST = 0.005  # seconds of a wait; what is left to play may be less
 
 
 class AudioInput(Protocol):
@@ -57,6 +61,9 @@ class Assistant:
         conversation: To be kept in place of one of the assistant's own, which keeps no sound.
         settings: More of what `Session.update` takes.
 
+    Raises:
+        TypeError: The microphone or a visitor is none.
+
     Attributes:
         conversation: What was said (`Conversation`).
         playback: What plays (`Playback`); ``None`` without a speaker.
@@ -80,6 +87,9 @@ class Assistant:
         conversation: Conversation | None = None,
         **settings: Any,
     ) -> None:
+        for name in ("start", "stop"):
+            if microphone is not None and not callable(getattr(microphone, name, None)):
+                raise TypeError(f"a microphone needs a method {name!r}: {microphone!r:.80} has none")
         self.session = session
         self.microphone = microphone
         self.speaker = speaker
@@ -102,11 +112,13 @@ class Assistant:
     ) -> _E | None:
         """Set the session up, listen, and answer, until the session ends.
 
-        Returns when all was played.  Ctrl-C ends it at once, and so does an error.  It may be called again,
-        to go on.
+        Returns when all was played that had come by then; the user may break in meanwhile.  Ctrl-C ends it
+        at once, and so does an error.  It may be called again, to go on.
 
         Args:
-            until, timeout: As in `Session.run`.
+            until: As in `Session.run`.  What plays then is played to its end, unless the user speaks, or
+                the next response begins.
+            timeout: Seconds for all of it, after which nothing is waited for.
 
         Returns:
             What `Session.run` returns.
@@ -115,6 +127,7 @@ class Assistant:
             ConnectionClosed: The session did not end normally.
             RealtimeError: The server refused the settings.
         """
+        deadline = None if timeout is None else time.monotonic() + timeout
         if self._errors.settings is None and (changes := self._changes()):
             self._errors.settings = self.session.update(**changes)
         try:
@@ -122,11 +135,24 @@ class Assistant:
                 self.microphone.start()
             end = self.session.run(self.visitor, until, timeout)
             if self.playback is not None:
-                self.playback.wait_played()
+                self._play_out(self.playback, deadline)
             return end
         finally:
             if self.microphone is not None:
                 self.microphone.stop()
+
+    def _play_out(self, playback: Playback, deadline: float | None) -> None:
+        """Let the rest be heard, and run the session on, since the user may break in."""
+        while not self.session.closed:
+            pending = playback.pending_ms
+            left = min(pending / 1000, _left(deadline))
+            if left <= 0 or playback.failure is not None:
+                return
+            news = self.session.run(self.visitor, _NEWS, max(left, _SHORTEST))
+            if news is not None or playback.pending_ms >= pending:  # or the speaker stands still
+                return
+        left = _left(deadline)
+        playback.wait_played(None if left == math.inf else left)
 
     def interrupt(self) -> Interruption | None:
         """Stop what is being said, as if the user had spoken.  From any thread.
@@ -166,6 +192,11 @@ def _merged(settings: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def _left(deadline: float | None) -> float:
+    """Seconds, never less than 0."""
+    return math.inf if deadline is None else max(0.0, deadline - time.monotonic())
+
+
 def _ga(transcription: str | None, audio_format: str | None) -> dict[str, Any]:
     audio: dict[str, Any] = {}
     if transcription is not None:
@@ -199,4 +230,5 @@ class _Errors(Visitor[None]):
     def visit_error(self, event: ErrorEvent) -> None:
         error = event.error
         if error.event_id is not None and error.event_id == self.settings:
+            self.settings = None  # the next run tries again
             raise RealtimeError(f"the server refused the assistant's settings: {error.message}")

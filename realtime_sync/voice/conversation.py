@@ -100,6 +100,7 @@ class Conversation(Visitor[None]):
 
     Raises:
         ValueError: ``audio`` is none of these.
+        TypeError: ``session`` is none.
     """
 
     bystander = True
@@ -110,6 +111,8 @@ class Conversation(Visitor[None]):
         *,
         audio: Literal["keep", "drop"] | Callable[[ConversationItem, bytes], object] = "keep",
     ) -> None:
+        if session is not None and not isinstance(session, Session):
+            raise TypeError(f"expected a session, got {session!r:.80}")
         if audio not in ("keep", "drop") and not callable(audio):
             raise ValueError(f"audio is 'keep', 'drop' or a function, not {audio!r:.80}")
         self.deviations: Counter[str] = Counter()
@@ -190,7 +193,12 @@ class Conversation(Visitor[None]):
 
         Args:
             dialect: Of the other session, ``"ga"`` or ``"beta"``; ``None`` = that of this one.
+
+        Raises:
+            ValueError: It is neither.
         """
+        if dialect not in (None, "ga", "beta"):
+            raise ValueError(f"a dialect is 'ga' or 'beta', not {dialect!r:.80}")
         if dialect is None:
             dialect = "ga" if self._session is None else self._session.dialect
         return items_to_create(self.items, dialect)
@@ -232,7 +240,8 @@ class Conversation(Visitor[None]):
             item = self._items.get(item_id)
             return item if item is not None and (item.done or item._deleted) else None
 
-        item = self._wait(find, visitor, timeout)
+        what = "no item was finished" if item_id is None else f"the item {item_id!r} was not finished"
+        item = self._wait(what, find, visitor, timeout)
         item._returned = True
         return item
 
@@ -265,7 +274,8 @@ class Conversation(Visitor[None]):
                         return item
             return None
 
-        return self._wait(find, visitor, timeout)
+        what = "nothing" if item_id is None else f"the item {item_id!r} was not"
+        return self._wait(f"{what} transcribed", find, visitor, timeout)
 
     def wait_for_answer(
         self, *, timeout: float | None = None, visitor: Visitor[None] | None = None
@@ -307,8 +317,8 @@ class Conversation(Visitor[None]):
         a ``response.*`` parameter.
 
         Args:
-            event_id: What `ResponseCalls.create` returned; ``None`` = the next that no earlier call returned,
-                in the order in which they ended.  It may have done so before.
+            event_id: What ``session.response.create`` returned; ``None`` = the next that no earlier call
+                returned, in the order in which they ended.  It may have done so before.
             timeout, visitor: As in `wait_for_item`.
 
         Raises:
@@ -324,7 +334,8 @@ class Conversation(Visitor[None]):
                 found = self._nameless
             return found
 
-        response = self._wait(find, visitor, timeout)
+        what = "no response" if event_id is None else f"the response asked for by {event_id!r} has not"
+        response = self._wait(f"{what} ended", find, visitor, timeout)
         response._returned = True
         return response
 
@@ -337,7 +348,7 @@ class Conversation(Visitor[None]):
         return event_id is not None and any(each.event_id == event_id for each in running)
 
     def _wait(
-        self, find: Callable[[], _Q | None], visitor: Visitor[None] | None, timeout: float | None
+        self, what: str, find: Callable[[], _Q | None], visitor: Visitor[None] | None, timeout: float | None
     ) -> _Q:
         if self._session is None:
             raise RuntimeError("this conversation has no session to wait in; make it Conversation(session)")
@@ -348,7 +359,10 @@ class Conversation(Visitor[None]):
             found = found or find()  # what was found is taken out of its queue: not to be asked for again
             return found is not None
 
-        self._session.wait_until(is_there, self if visitor is None else visitor, timeout)
+        try:
+            self._session.wait_until(is_there, self if visitor is None else visitor, timeout)
+        except TimeoutError:
+            raise TimeoutError(f"{what} within {timeout:g} s") from None
         assert found is not None
         return found
 

@@ -177,8 +177,8 @@ class ConversationResponse:
         error: What went wrong, if something did.
         usage: What it cost, once it has ended.
         items: What it made, in order, in the conversation or not.
-        event_id: What `ResponseCalls.create` returned for it; ``None`` if the server began it by itself, or
-            if there is no session to know it from.
+        event_id: What ``session.response.create`` returned for it; ``None`` if the server began it by itself,
+            or if there is no session to know it from.
         metadata: As ``response.create`` gave it.
         beside: It runs beside the conversation, and its items are not part of that.
     """

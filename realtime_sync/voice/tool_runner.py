@@ -120,11 +120,12 @@ class ToolRunner(Visitor[None]):
 
     Args:
         session: Where to answer.
-        tools: The functions.  That the server knows them is up to you: ``session.update(tools=...)``.
+        tools: The functions.  That the server knows them is up to you:
+            ``session.update(tools=tools.definitions)``.
         approve_mcp: Says of an `events.McpApprovalRequest` whether the tool may run: ``True``, ``False``,
             or a text that says why not.
         respond: Whether to ask for the next response.
-        on_call: Told of every call that has ended, MCP calls too, in the thread where it did.
+        on_call: Told of every call that was answered, MCP calls too, in the thread where it was.
     """
 
     def __init__(
@@ -363,6 +364,7 @@ class ToolRunner(Visitor[None]):
             if seconds is not None:
                 # Answers in place of a job that takes too long.  A daemon, as this thread is.
                 job.timer = threading.Timer(seconds, self._expire, (job, seconds))
+                job.timer.name = "realtime_sync-tool-timeout"
                 job.timer.start()
         outcome = self._outcome(job)
         if job.timer is not None:

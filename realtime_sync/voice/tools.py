@@ -83,8 +83,8 @@ class Tools:
     """
 
     def __init__(self, workers: int = 4, timeout: float | None = 30.0) -> None:
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, not {workers}")
+        if not isinstance(workers, int) or workers < 1:
+            raise ValueError(f"workers must be a whole number of at least 1, not {workers!r:.80}")
         self.workers = workers
         self.timeout = _checked(timeout)
         self._functions: dict[str, _Function] = {}
@@ -132,7 +132,8 @@ class Tools:
         dicts, dataclasses, ``TypedDict``, ``NamedTuple``, msgspec structs, and whatever else msgspec reads
         from JSON.  ``Annotated[int, msgspec.Meta(description="...", ge=1)]`` says more about one; the section
         ``Args:`` of the docstring describes those that are not described so.  What the model gives is
-        checked and converted before the call, and refused if it has an argument too many.
+        checked and converted before the call, and refused if it has an argument too many (but
+        fields too many of an object in it are left out).
 
         The function is called in a thread of a `ToolRunner`.  The model reads what it returns: a ``str``
         as it is, anything else as JSON, so ``None`` is ``null``.  What it raises, the model reads as
@@ -163,6 +164,8 @@ class Tools:
         approve: Approve | None,
     ) -> _F:
         signature = Signature.of(function)
+        if approve is not None and not callable(approve):
+            raise TypeError(f"{function.__qualname__}: approve= takes a function, not {approve!r:.80}")
         name = function.__name__ if name is None else name
         if not _NAME.fullmatch(name):
             raise TypeError(
