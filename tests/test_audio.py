@@ -2,6 +2,7 @@
 
 import array
 import contextlib
+import inspect
 import io
 import itertools
 import logging
@@ -13,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -406,11 +408,20 @@ def test_writer_begins_where_the_file_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"width": 5}, {"width": 0}, {"rate": 10}, {"rate": -1}, {"channels": 0}, {"channels": 300}]
+    ("options", "says"),
+    [
+        ({"width": 5}, "5 bytes a sample"),
+        ({"width": 0}, "0 bytes a sample"),
+        ({"rate": 10}, "10 samples a second"),
+        ({"rate": 0}, "0 samples a second"),
+        ({"rate": -1}, "-1 samples a second"),
+        ({"channels": 0}, "0 channels"),
+        ({"channels": 300}, "300 channels"),
+    ],
 )
-def test_what_is_not_written(options: dict[str, Any], tmp_path: Path) -> None:
+def test_what_is_not_written(options: dict[str, Any], says: str, tmp_path: Path) -> None:
     """A WAV file that nobody could play is refused before it is there."""
-    with pytest.raises(ValueError, match="is not written here"):
+    with pytest.raises(ValueError, match=f"a WAV file of {says} is not written here"):
         audio.write_wav(tmp_path / "a.wav", b"", **options)
     assert not list(tmp_path.iterdir())
 
@@ -424,6 +435,14 @@ def test_level(audio_format: str) -> None:
     assert audio.level(sine(audio_format), audio_format) == pytest.approx(-9.03, abs=0.1)
     assert audio.level(b"") == audio.level(bytes(100)) == -math.inf
     assert audio.level(struct.pack("<h", -32_768) * 10) == 0
+
+
+def test_half_a_sample() -> None:
+    """PCM of an odd number of bytes has no level, and is not converted."""
+    with pytest.raises(ValueError, match="multiple"):
+        audio.level(b"x")
+    with pytest.raises(ValueError, match="multiple"):
+        audio.to_format(b"x", PCM, PCMU)
 
 
 @given(st.sampled_from(FORMATS), st.integers(0, 10**7))
@@ -463,7 +482,7 @@ def test_chunks(audio_format: str, ms: float, pieces: list[bytes], whole: bool) 
         assert 0 < len(cut[-1]) <= length
 
 
-@pytest.mark.parametrize("ms", [0, -1, math.nan])
+@pytest.mark.parametrize("ms", [0, -1, math.nan, math.inf])
 def test_no_chunks_of_nothing(ms: float) -> None:
     """A length that is none is refused."""
     with pytest.raises(ValueError, match="can't be"):
@@ -712,17 +731,58 @@ def test_no_file(tmp_path: Path) -> None:
             audio.read_audio(path)
     with pytest.raises(OSError, match=r"irectory|ermission"):
         audio.read_audio(tmp_path)
+    number: Any = 3
+    with pytest.raises(TypeError, match="path is the name of a file, not 3"):
+        audio.read_audio(number)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
-def test_named_pipe(tmp_path: Path) -> None:
-    """What has a name and is a pipe is read once, from its first byte."""
-    path = tmp_path / "pipe"
+@contextlib.contextmanager
+def pipe(path: Path, *pieces: bytes) -> Iterator[Path]:
+    """A pipe with a name, through which this comes."""
     os.mkfifo(path)
-    writer = threading.Thread(target=path.write_bytes, args=(QUESTION.read_bytes(),))
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError), open(path, "wb", buffering=0) as file:
+            for piece in pieces:
+                file.write(piece)
+
+    writer = threading.Thread(target=write)
     writer.start()
-    assert audio.read_audio(path) == audio.read_wav(QUESTION)
+    yield path
     writer.join()
+
+
+named_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+
+
+@named_pipes
+def test_named_pipe(tmp_path: Path) -> None:
+    """What has a name and is a pipe is read once, from its first byte, however little comes at once."""
+    sound = QUESTION.read_bytes()
+    with pipe(tmp_path / "pipe", sound[:3], sound[3:]) as path:
+        assert audio.read_audio(path) == audio.read_wav(QUESTION)
+
+
+@named_pipes
+@pytest.mark.usefixtures("fake_ffmpeg")
+@pytest.mark.parametrize(
+    "data", [b"ID3\x04 surely an MP3", b"ID3" * 100_000, riff(fmt(2, 1), chunk(b"data", bytes(100)))]
+)
+def test_named_pipe_of_another_kind(data: bytes, tmp_path: Path) -> None:
+    """What only ffmpeg can decode is refused from a pipe, which it could not open a second time."""
+    with (
+        pipe(tmp_path / "pipe", data) as path,
+        pytest.raises(ValueError, match="pipe is no regular file: from a pipe, only WAV can be read"),
+    ):
+        audio.read_audio(path)
+
+
+@named_pipes
+@pytest.mark.usefixtures("fake_ffmpeg")
+def test_named_pipe_of_nothing(tmp_path: Path) -> None:
+    """A pipe that nothing comes through is empty."""
+    with pipe(tmp_path / "pipe") as path, pytest.raises(ValueError, match="pipe is empty"):
+        audio.read_audio(path)
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -813,15 +873,8 @@ def test_realtime(audio_format: str, chunk_ms: float) -> None:
     """At real-time pace each chunk has its time; being late once does not make the next one late."""
     clock = Clock()
     with connected() as (_, session):
-        seconds = audio.stream_file(
-            session,
-            QUESTION,
-            "realtime",
-            chunk_ms=chunk_ms,
-            format=audio_format,
-            _clock=clock,
-            _wait=clock.wait,
-        )
+        pieces = audio.decode(QUESTION, chunk_ms, audio_format)
+        seconds = audio._send(session, pieces, audio_format, "realtime", float, clock, clock.wait)
     begun = audio.duration(audio.size_of(chunk_ms / 1000, audio_format), audio_format) * len(clock.waits)
     assert begun < seconds <= begun + chunk_ms / 1000
     assert clock.now == pytest.approx(1000 + begun + 0.013)
@@ -833,7 +886,7 @@ def test_fast_waits_for_nothing() -> None:
     """At the fast pace nobody looks at the time."""
     clock = Clock()
     with connected() as (_, session):
-        audio.stream_file(session, QUESTION, _clock=clock, _wait=clock.wait)
+        audio._send(session, audio.decode(QUESTION), PCM, "fast", float, clock, clock.wait)
     assert not clock.waits
 
 
@@ -848,7 +901,7 @@ def test_session_ends_during_a_file() -> None:
                 session.close()
 
         with pytest.raises(rt.ConnectionClosed):
-            audio.stream_file(session, QUESTION, "realtime", chunk_ms=1000, _clock=clock, _wait=wait)
+            audio._send(session, audio.decode(QUESTION, 1000), PCM, "realtime", float, clock, wait)
         assert len(clock.waits) == 5
         with pytest.raises(rt.ConnectionClosed):
             audio.stream_file(session, QUESTION)
@@ -866,7 +919,7 @@ def test_interrupted() -> None:
 
     with connected() as (server, session):
         with pytest.raises(KeyboardInterrupt):
-            audio.stream_file(session, QUESTION, "realtime", _clock=clock, _wait=wait)
+            audio._send(session, audio.decode(QUESTION), PCM, "realtime", float, clock, wait)
         session.input_audio_buffer.clear()
     assert len(server.received_of(rt.events.InputAudioBufferAppend)) == 3
     assert server.received_of(rt.events.InputAudioBufferClear)
@@ -880,7 +933,24 @@ def test_what_is_not_streamed(tmp_path: Path) -> None:
             audio.stream_file(session, QUESTION, "slow")
         with pytest.raises(ValueError, match="is empty"):
             audio.stream_file(session, tmp_path / "a.wav", progress=True)
+        number: Any = 3
+        with pytest.raises(TypeError, match="path is the name of a file, not 3"):
+            audio.stream_file(session, number)
     assert not server.received
+
+
+def test_realtime_takes_its_time(tmp_path: Path) -> None:
+    """`stream_file` sends no chunk before its time, if that is wanted."""
+    audio.write_wav(tmp_path / "a.wav", sine(seconds=0.15))
+    with connected() as (_, session):
+        begun = time.monotonic()
+        audio.stream_file(session, tmp_path / "a.wav", "realtime")
+        assert time.monotonic() - begun >= 0.1
+
+
+def test_nothing_private_is_shown() -> None:
+    """What a user may say to `stream_file` is all that it takes."""
+    assert not [name for name in inspect.signature(audio.stream_file).parameters if name.startswith("_")]
 
 
 # --- The progress bar ------------------------------------------------------------------------------
@@ -893,6 +963,13 @@ def test_bar(capsys: pytest.CaptureFixture[str]) -> None:
     last = capsys.readouterr().err.rstrip().rpartition("\r")[2]
     assert last.startswith("question.wav: 100%|")
     assert "1.8/1.8 s" in last
+
+
+def test_bar_leaves_no_thread() -> None:
+    """A bar needs no thread, and leaves none."""
+    with connected() as (_, session):
+        audio.stream_file(session, QUESTION, progress=True)
+    assert not [thread for thread in threading.enumerate() if "tqdm" in type(thread).__module__]
 
 
 @posix

@@ -4,6 +4,7 @@ import array
 import atexit
 import logging
 import math
+import os
 import sys
 import threading
 import types
@@ -225,6 +226,40 @@ def test_no_device(fake: Fake) -> None:
         Microphone(session)
     with pytest.raises(ValueError, match="none at all"):
         Speaker(0)
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf])
+@pytest.mark.parametrize("name", ["latency", "jitter_ms", "max_seconds"])
+def test_speaker_s_numbers(fake: Fake, name: str, value: float) -> None:
+    """A length that can't be is refused by its name, before any device is opened."""
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=f"{name} is .*, not {value}"):
+        Speaker(**options)
+    assert not fake.streams
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("block_ms", 0), ("block_ms", -20), ("max_seconds", 0), ("max_seconds", math.inf), ("latency", -0.1)],
+)
+def test_microphone_s_numbers(fake: Fake, name: str, value: float) -> None:
+    """A microphone refuses them when it is made."""
+    session: Any = None
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=f"{name} is .*, not {value}"):
+        Microphone(session, **options)
+
+
+def test_no_device_at_all(fake: Fake) -> None:
+    """What is neither an index nor a name is refused."""
+    device: Any = 1.5
+    session: Any = None
+    with pytest.raises(TypeError, match=r"device is an index or a part of a name, not 1\.5"):
+        Speaker(device)
+    with pytest.raises(TypeError, match="device is an index"):
+        Microphone(session, device)
+    with pytest.raises(ValueError, match="max_seconds is a number above 0, not 0"):
+        Speaker(max_seconds=0)
 
 
 @pytest.mark.parametrize("when", ["open", "start"])
@@ -747,6 +782,45 @@ def test_file_and_session_end(server: RealtimeServer, session: rt.Session, file:
     assert microphone.finished.wait(DEADLINE)
     assert microphone.failure is None
     microphone.stop()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the fake ffmpeg is a script")
+@pytest.mark.parametrize("end", ["session", "stop"])
+def test_file_leaves_nothing_running(
+    server: RealtimeServer,
+    session: rt.Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+) -> None:
+    """What decodes the file is ended with it, also if the session ends in the middle."""
+    ffmpeg, pid, file = tmp_path / "ffmpeg", tmp_path / "pid", tmp_path / "endless.mp3"
+    ffmpeg.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec cat /dev/zero\n")
+    ffmpeg.chmod(0o755)
+    file.write_bytes(b"ID3")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    microphone = FileMicrophone(session, file)
+    microphone.start()
+    server.wait_for(ev.InputAudioBufferAppend)
+    os.kill(int(pid.read_text()), 0)
+    if end == "session":
+        session.close()
+    else:
+        microphone.stop()
+    assert microphone.finished.wait(DEADLINE)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    microphone.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("trailing_silence", -1), ("trailing_silence", math.inf), ("block_ms", 0)]
+)
+def test_file_s_numbers(session: rt.Session, file: Path, name: str, value: float) -> None:
+    """A length that can't be is refused by its name."""
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=f"{name} is .*, not {value}"):
+        FileMicrophone(session, file, **options)
 
 
 def test_file_can_t_be_read(

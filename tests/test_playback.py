@@ -682,6 +682,50 @@ def test_wait_played_is_interrupted(opened: Opened, monkeypatch: pytest.MonkeyPa
     assert results == [False]
 
 
+def test_wait_played_until_the_server_is_told(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Interrupted while somebody waits, the server is told before he leaves, unless his time is up."""
+    scene = opened(Say("", LONG))
+    scene.respond()
+    monkeypatch.setattr(module, "_STALLED", 1000)
+    telling, go_on = threading.Event(), threading.Event()
+
+    def hold_up(record: logging.LogRecord) -> bool:
+        if "sent conversation.item.truncate" in record.getMessage():
+            telling.set()
+            go_on.wait(DEADLINE)
+        return True
+
+    caplog.set_level(logging.DEBUG, "realtime_sync")
+    caplog.handler.addFilter(hold_up)
+    scene.clock.pass_by(200)
+    seen: list[tuple[bool, list[Interruption]]] = []
+
+    def leave() -> None:
+        played = scene.playback.wait_played()
+        seen.append((played, list(scene.playback.interruptions)))
+        scene.session.close()
+
+    waiting = threading.Thread(target=leave)
+    scene.speaker.looked_at.clear()
+    waiting.start()
+    assert scene.speaker.looked_at.wait(DEADLINE)  # from here on it holds the lock until it waits
+    interrupting = threading.Thread(target=scene.playback.interrupt)
+    interrupting.start()
+    assert telling.wait(DEADLINE)
+    assert scene.playback.wait_played(0.001)  # nothing is left to play, and the time is up
+    go_on.set()
+    interrupting.join(DEADLINE)
+    waiting.join(DEADLINE)
+    caplog.handler.removeFilter(hold_up)
+    [(played, [interruption])] = seen
+    assert not played
+    assert interruption.truncated
+    scene.server.wait_closed()
+    assert [event.audio_end_ms for event in scene.server.received_of(ev.ConversationItemTruncate)] == [200]
+
+
 def test_wait_played_stalled(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     """A speaker that plays nothing any more is not waited for for ever."""
     monkeypatch.setattr(module, "_STALLED", 0.02)
@@ -738,6 +782,57 @@ def test_speaker_fails(opened: Opened, caplog: pytest.LogCaptureFixture) -> None
     assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
         "the speaker has failed: it is gone"
     ]
+
+
+def test_nothing_could_be_written(opened: Opened) -> None:
+    """What a speaker has not taken was not played, even if there is nothing that waits."""
+    scene = opened(Say("", silence(100)))
+
+    class Full(ClockedSpeaker):
+        def write(self, audio: bytes) -> None:
+            raise BufferError("no room")
+
+    scene.visitor = rt.Visitors(playback := Playback(scene.session, Full()), scene.witness)
+    scene.respond()
+    assert playback.pending_ms == 0
+    assert not playback.wait_played()
+
+
+def test_on_interrupt_fails(opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
+    """What `on_interrupt` raises is in the log, and nowhere else; the interruption stands."""
+
+    def fail(interruption: Interruption) -> None:
+        raise RuntimeError("no screen")
+
+    scene = opened(Say("", silence(1000)), on_interrupt=fail)
+    scene.respond()
+    scene.clock.pass_by(400)
+    interruption = scene.playback.interrupt()
+    assert interruption is not None
+    assert interruption.truncated
+    assert scene.playback.interruptions == [interruption]
+    [record] = [record for record in caplog.records if "on_interrupt" in record.message]
+    assert record.exc_info is not None
+    assert "no screen" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize(
+    ("played", "error"),
+    [(math.nan, ValueError), (math.inf, ValueError), (None, TypeError), (lambda: 0.0, TypeError)],
+)
+def test_no_position(opened: Opened, played: Any, error: type[Exception]) -> None:
+    """A speaker that can't say how far it is, is refused with its name."""
+
+    class Lost:
+        played_ms = played
+
+        def __repr__(self) -> str:
+            return "<lost>"
+
+    speaker: Any = Lost()
+    scene = opened()
+    with pytest.raises(error, match="played_ms of the speaker <lost> is"):
+        Playback(scene.session, speaker)
 
 
 def test_arguments(opened: Opened) -> None:

@@ -17,8 +17,10 @@ import array
 import contextlib
 import functools
 import logging
+import math
 import os
 import shutil
+import stat
 import struct
 import subprocess
 import sys
@@ -86,7 +88,11 @@ _ADVICE = "convert it to WAV, or install ffmpeg, by which `decode` and `stream_f
 
 
 def level(audio: Audio, format: str = PCM) -> float:
-    """How loud it is, in dBFS: 0 is the loudest square wave there can be, silence is minus infinity."""
+    """How loud it is, in dBFS: 0 is the loudest square wave there can be, silence is minus infinity.
+
+    Raises:
+        ValueError: It is PCM of an odd number of bytes.
+    """
     return loudness(samples_of(audio, format))
 
 
@@ -95,6 +101,7 @@ def to_format(audio: Audio, from_format: str, to_format: str) -> bytes:
 
     Raises:
         ImportError: One is PCM and the other is not, which needs the extra ``audio``.
+        ValueError: It is PCM of an odd number of bytes, to be converted.
     """
     if from_format == to_format:
         return bytes(audio)
@@ -110,9 +117,9 @@ def chunks(audio: Audio | Iterable[bytes], ms: float = 100, format: str = PCM) -
         format: Of the audio.
 
     Raises:
-        ValueError: ``ms`` is not above 0.
+        ValueError: ``ms`` is not above 0, or infinite.
     """
-    if not ms > 0:
+    if not 0 < ms < math.inf:
         raise ValueError(f"a chunk of {ms} ms can't be")
     size = max(size_of(ms / 1000, format), bytes_per_sample(format))
     held = bytearray()
@@ -212,8 +219,8 @@ class _Wav(NamedTuple):
             _log.warning("%s ends after %.2f s, and should have %.2f s", self.name, seconds, promised)
 
 
-class _UnknownEncoding(ValueError):
-    """It is a WAV file, of a kind that is not read here."""
+class _NotReadHere(ValueError):
+    """It is no WAV file, or of a kind that is not read here; ffmpeg may know it."""
 
 
 @contextlib.contextmanager
@@ -229,8 +236,10 @@ def _opened(file: FilePath | BinaryIO) -> Iterator[_Wav]:
 def _at_first_sample(file: BinaryIO, name: str) -> _Wav:
     """Go through the chunks before the sound."""
     head = _read(file, 12)
+    if not head:
+        raise ValueError(f"{name} is empty")
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-        raise ValueError(f"{name} is no WAV file: {_ADVICE}" if head else f"{name} is empty")
+        raise _NotReadHere(f"{name} is no WAV file: {_ADVICE}")
     layout = None
     while len(head := _read(file, 8)) == 8:
         kind, size = head[:4], int.from_bytes(head[4:], "little")
@@ -258,7 +267,7 @@ def _layout(body: bytes, name: str) -> _Layout:
     # A sample may have fewer bits than the bytes it takes; then they are the upper ones.
     layout = _Layout(encoding, channels, rate, frame // channels)
     if (encoding, layout.width) not in _DECODERS:
-        raise _UnknownEncoding(f"{name} is a WAV file of encoding {encoding} with {bits} bits: {_ADVICE}")
+        raise _NotReadHere(f"{name} is a WAV file of encoding {encoding} with {bits} bits: {_ADVICE}")
     return layout
 
 
@@ -399,16 +408,17 @@ class WavWriter:
         channels: int = 1,
     ) -> None:
         own = sample_rate(format)
-        if (rate or own) not in _RATES or width not in (None, 1, 2, 3, 4):
-            raise ValueError(
-                f"a WAV file of {rate} samples a second, {width} bytes each, is not written here"
-            )
+        rate = own if rate is None else rate
+        if rate not in _RATES:
+            raise ValueError(f"a WAV file of {rate} samples a second is not written here")
+        if width not in (None, 1, 2, 3, 4):
+            raise ValueError(f"a WAV file of {width} bytes a sample is not written here")
         if not 0 < channels <= _MOST_CHANNELS:
             raise ValueError(f"a WAV file of {channels} channels is not written here")
         self._format = format
-        self._pcm = format == PCM or width is not None or rate not in (None, own)
+        self._pcm = format == PCM or width is not None or rate != own
         encoding = 1 if self._pcm else {PCMA: 6, PCMU: 7}[format]
-        self._layout = _Layout(encoding, channels, rate or own, (width or 2) if self._pcm else 1)
+        self._layout = _Layout(encoding, channels, rate, (width or 2) if self._pcm else 1)
         self._resampler = Resampler(own, self._layout.rate)
         self._rest = b""  # half a sample
         self._size = 0  # bytes of sound in the file
@@ -503,21 +513,29 @@ def decode(path: FilePath, ms: float = 100, format: str = PCM) -> Pieces:
 
     ffmpeg is a program that has to be installed; it is given the file's name and nothing of the network.
     It ends when the pieces have come to their end, or are closed.  The arguments, and when errors are
-    raised, are as with `wav_chunks`.
+    raised, are as with `wav_chunks`.  From a pipe that has a name, only WAV can be read.
 
     Raises:
         OSError: The file can't be opened or read.
+        TypeError: ``path`` is no path.
         ValueError: It is none that can be decoded, or ffmpeg would be needed.
         ImportError: A WAV file is of another sample rate, and the extra ``audio`` is not installed.
     """
+    if not isinstance(path, str | os.PathLike):  # a number would be taken for an open file
+        raise TypeError(f"path is the name of a file, not {path!r:.80}")
     ffmpeg = shutil.which("ffmpeg")
     with open(path, "rb") as file:
-        head = file.peek(12)  # so that what is no real file, but a pipe with a name, is read once only
+        # A pipe can be read once only: here, and not by ffmpeg, which opens the name anew.
+        is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        head = file.peek(12) if is_file else b""
         if ffmpeg is None or not head or (head[:4] == b"RIFF" and head[8:12] == b"WAVE"):
             try:
                 yield from wav_chunks(file, ms, format)
                 return
-            except _UnknownEncoding:
+            except _NotReadHere as error:
+                if not is_file:
+                    text = f"{os.fspath(path)} is no regular file: from a pipe, only WAV can be read"
+                    raise ValueError(text) from error
                 if ffmpeg is None:
                     raise
     rate = sample_rate(format)
@@ -563,8 +581,6 @@ def stream_file(
     chunk_ms: float = 100,
     format: str | None = None,
     progress: bool | None = None,
-    _clock: Callable[[], float] = time.monotonic,
-    _wait: Callable[[float], object] = time.sleep,
 ) -> float:
     """Append a sound file to a session's input, and return the seconds of audio that were sent.
 
@@ -583,28 +599,41 @@ def stream_file(
         progress: A bar on the terminal; ``None`` = if there is a terminal, and tqdm.
 
     Raises:
-        OSError, ValueError: The file can't be read; see `decode`.
+        OSError, ValueError, TypeError: The file can't be read; see `decode`.
         ImportError: The extra ``audio`` is needed, and missing.  Nothing was sent.
         ConnectionClosed: The session is over, or ended meanwhile.
     """
     if pace not in ("fast", "realtime"):
         raise ValueError(f"the pace is 'fast' or 'realtime', not {pace!r:.80}")
+    audio_format = format or input_format(session.config)
+    with contextlib.closing(decode(path, chunk_ms, audio_format)) as pieces, _bar(path, progress) as show:
+        return _send(session, pieces, audio_format, pace, show)
+
+
+def _send(
+    session: "Session",
+    pieces: Iterable[bytes],
+    format: str,
+    pace: str,
+    show: Callable[[float], object],
+    clock: Callable[[], float] = time.monotonic,
+    wait: Callable[[float], object] = time.sleep,
+) -> float:
+    """Append pieces, each at its time, and show how many seconds are sent; all of them at last."""
     config = session.config
-    audio_format = format or input_format(config)
     translates = config is not None and config.type == "translation"
     append = session.translation.append if translates else session.input_audio_buffer.append
     size = 0
     start = None
-    with contextlib.closing(decode(path, chunk_ms, audio_format)) as pieces, _bar(path, progress) as show:
-        for piece in pieces:
-            start = _clock() if start is None else start
-            due = start + duration(size, audio_format) if pace == "realtime" else start
-            while (left := due - _clock()) > 0 and not session.closed:
-                _wait(min(left, _NAP))
-            append(piece)
-            size += len(piece)
-            show(duration(size, audio_format))
-    return duration(size, audio_format)
+    for piece in pieces:
+        start = clock() if start is None else start
+        due = start + duration(size, format) if pace == "realtime" else start
+        while (left := due - clock()) > 0 and not session.closed:
+            wait(min(left, _NAP))
+        append(piece)
+        size += len(piece)
+        show(duration(size, format))
+    return duration(size, format)
 
 
 @contextlib.contextmanager
@@ -638,7 +667,8 @@ def _tqdm(wanted: bool | None) -> Any:
             return None
         text = f'a progress bar needs tqdm: pip install "realtime-sync[audio]" ({error})'
         raise ImportError(text) from error
-    return tqdm
+    # Its monitor is a thread that would outlive the bar, and there is no need for it.
+    return type("Bar", (tqdm,), {"monitor_interval": 0})
 
 
 def _known_duration(path: FilePath) -> float | None:

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -120,9 +120,12 @@ def _chosen(wanted: int | str | None, kind: Kind) -> Device:
     """The device that is meant: by its number, by a part of its name, or the system's default.
 
     Raises:
+        TypeError: It is neither.
         ValueError: There is none of this name or number, or several.
         DeviceError: There is no default.
     """
+    if not isinstance(wanted, int | str | None):
+        raise TypeError(f"device is an index or a part of a name, not {wanted!r:.80}")
     sounddevice = _sounddevice()
     if wanted is None:
         try:
@@ -157,6 +160,18 @@ def _those(kind: Kind) -> str:
     """What there is, for an error."""
     names = "".join(f"\n  {device}" for device in _able(kind))
     return f"there are:{names}" if names else "there is none at all"
+
+
+def _check_above_0(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} is a number above 0, not {value!r:.80}")
+
+
+def _check_not_below_0(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} is 0 or a number above it, not {value!r:.80}")
 
 
 class _Line:
@@ -271,7 +286,8 @@ class Speaker:
     Raises:
         ImportError: sounddevice is missing, or the sound has to be converted and soxr is; it names the extra.
         DeviceError: There is no such device, it is in use, or PortAudio is missing; by `start` too.
-        ValueError: No device has this name, or several have.
+        ValueError: No device has this name, or several have; a time is below 0, or ``max_seconds`` is 0.
+        TypeError: ``device`` is none of these.
         KeyError: ``format`` is none of the three.
     """
 
@@ -285,6 +301,8 @@ class Speaker:
         max_seconds: float = 600,
         clock: Clock = time.monotonic,
     ) -> None:
+        _check_not_below_0(latency=latency, jitter_ms=jitter_ms)
+        _check_above_0(max_seconds=max_seconds)
         self.format = format
         self.underruns = 0
         self._clock = clock
@@ -488,7 +506,7 @@ class Microphone:
         dropped: How many blocks were lost: because the network, or this machine, was too slow.
 
     Raises:
-        ImportError, DeviceError, ValueError: As by `Speaker`; by `start` too.
+        ImportError, DeviceError, ValueError, TypeError: As by `Speaker`; by `start` too.
     """
 
     def __init__(
@@ -500,6 +518,8 @@ class Microphone:
         max_seconds: float = 5.0,
         latency: float = 0.05,
     ) -> None:
+        _check_above_0(block_ms=block_ms, max_seconds=max_seconds)
+        _check_not_below_0(latency=latency)
         self.muted = False
         self.level = -math.inf
         self.dropped = 0
@@ -660,7 +680,7 @@ class FileMicrophone:
         failure: Why it has stopped in the middle, if that was none of these.
 
     Raises:
-        ValueError: ``pace`` is neither.
+        ValueError: ``pace`` is neither, ``trailing_silence`` is below 0, or ``block_ms`` is not above it.
     """
 
     def __init__(
@@ -674,6 +694,8 @@ class FileMicrophone:
     ) -> None:
         if pace not in ("realtime", "fast"):
             raise ValueError(f"the pace is 'fast' or 'realtime', not {pace!r:.80}")
+        _check_not_below_0(trailing_silence=trailing_silence)
+        _check_above_0(block_ms=block_ms)
         self.finished = threading.Event()
         self.failure: Exception | None = None
         self._session = session
@@ -688,7 +710,8 @@ class FileMicrophone:
         """Begin to send the file; again only after `stop`, and then from its beginning.
 
         Raises:
-            OSError, ValueError, ImportError: The file can't be read; see `realtime_sync.voice.audio.decode`.
+            OSError, ValueError, TypeError, ImportError: The file can't be read; see
+                `realtime_sync.voice.audio.decode`.
         """
         if self._sender is not None:
             return
@@ -696,13 +719,16 @@ class FileMicrophone:
         sound = decode(self._path, self._block_ms, audio_format)
         first = next(sound, b"")  # here, so that what is wrong with the file is raised here
         rest = bytes_of([0], audio_format) * round(self._silence * sample_rate(audio_format))
-        pieces = itertools.chain([first], sound, chunks(rest, self._block_ms, audio_format))
+        silence = chunks(rest, self._block_ms, audio_format)
         self.finished.clear()
         self._stop.clear()
         self.failure = None
         # Waits until it is time for the next piece, while the program goes on.
         self._sender = threading.Thread(
-            target=self._run, args=(pieces, audio_format), name="realtime_sync-file", daemon=True
+            target=self._run,
+            args=(first, sound, silence, audio_format),
+            name="realtime_sync-file",
+            daemon=True,
         )
         self._sender.start()
 
@@ -726,15 +752,16 @@ class FileMicrophone:
     ) -> None:
         self.stop()
 
-    def _run(self, pieces: Iterator[bytes], audio_format: str) -> None:
-        append = _append(self._session)
-        due = time.monotonic()
+    def _run(
+        self,
+        first: bytes,
+        sound: Generator[bytes, None, None],
+        silence: Iterable[bytes],
+        audio_format: str,
+    ) -> None:
         try:
-            for piece in pieces:
-                if self._stop.wait(0 if self._fast else max(0.0, due - time.monotonic())):
-                    return
-                append(piece)
-                due += len(piece) / bytes_per_second(audio_format)
+            with contextlib.closing(sound):  # which ends what decodes it
+                self._send(itertools.chain([first], sound, silence), audio_format)
         except ConnectionClosed:
             pass
         except Exception as error:
@@ -742,3 +769,12 @@ class FileMicrophone:
             _log.error("the file %s was not sent to its end: %s", self._path, error)
         finally:
             self.finished.set()
+
+    def _send(self, pieces: Iterable[bytes], audio_format: str) -> None:
+        append = _append(self._session)
+        due = time.monotonic()
+        for piece in pieces:
+            if self._stop.wait(0 if self._fast else max(0.0, due - time.monotonic())):
+                return
+            append(piece)
+            due += len(piece) / bytes_per_second(audio_format)

@@ -133,7 +133,8 @@ class Playback(Visitor[None]):
             ``"delete"`` them from the conversation.
         format: Of the audio, to know how long it lasts; ``None`` = as the session's settings are when a
             response begins.
-        on_interrupt: Called with each `Interruption`, by the thread that interrupts.
+        on_interrupt: Called with each `Interruption`, by the thread that interrupts.  What it raises is
+            logged.
 
     Attributes:
         interruptions: All there were, in order.
@@ -143,7 +144,7 @@ class Playback(Visitor[None]):
     All but the ``visit_*`` methods may be called from any thread.
 
     Raises:
-        ValueError: ``unheard`` is neither.
+        ValueError, TypeError: ``unheard`` is neither, or the speaker's ``played_ms`` is no number.
         KeyError: ``format`` is no format.
     """
 
@@ -171,7 +172,7 @@ class Playback(Visitor[None]):
         # Held while the speaker is written to or cleared, so that no late sound slips in behind a `clear`;
         # never while anything is sent.  Threads that wait for the end are told of interruptions by it.
         self._changed = threading.Condition()
-        self._heard = self._end = _ticks(speaker.played_ms)  # what it has played, and will have played
+        self._heard = self._end = _position(speaker)  # what it has played, and will have played
         self._segments: deque[_Segment] = deque()  # those that are not heard to their end
         self._parts: dict[_Key, _Part] = {}  # of responses that run, or are not heard to their end
         self._last: _Part | None = None  # what was written last
@@ -181,6 +182,7 @@ class Playback(Visitor[None]):
         self._gone: Latest[None] = Latest(_REMEMBERED)  # items that were deleted, or are to be
         self._told: Latest[None] = Latest(_REMEMBERED)  # ids of the events sent
         self._cuts = 0
+        self._telling = 0  # interruptions that are being told to the server
 
     # --- What is playing -----------------------------------------------------------------------------
 
@@ -211,7 +213,8 @@ class Playback(Visitor[None]):
 
         Returns:
             False if it was not: the time was up, it was interrupted, or the speaker has failed, or plays
-            nothing for five seconds.
+            nothing for five seconds.  If it was interrupted, the server has been told by now and the
+            `Interruption` is there, unless the time was up before.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         with self._changed:
@@ -221,12 +224,13 @@ class Playback(Visitor[None]):
                 now = time.monotonic()
                 if self._heard != heard:
                     heard, moved_at = self._heard, now
-                if self._cuts != cuts or not self._pending:
-                    return self._cuts == cuts
-                if self.failure or now >= deadline or now >= moved_at + _STALLED:
-                    return False
-                left = max(self._pending / _TICKS / 1000, _SHORTEST_WAIT)
-                self._changed.wait(min(left, deadline - now, _STALLED))
+                failed = self.failure is not None or self._cuts != cuts
+                over = failed or not self._pending or now >= moved_at + _STALLED
+                # Who has waited may close the session next: not before the server is told.
+                if now >= deadline or (over and not self._telling):
+                    return not failed and not self._pending
+                left = _STALLED if self._telling else self._pending / _TICKS / 1000
+                self._changed.wait(min(max(left, _SHORTEST_WAIT), deadline - now, _STALLED))
 
     # --- What comes ------------------------------------------------------------------------------------
 
@@ -442,15 +446,29 @@ class Playback(Visitor[None]):
         with self._changed:
             self._silence()
             cut = self._cut(by_hand)
-        if by_hand and self._session.active_response is None:  # one may have been asked for just now
-            self._tell(self._session.response.cancel, if_active=True)
-        if cut is None:
-            return None
-        interruption = self._report(cut)
-        self.interruptions.append(interruption)
-        if self._on_interrupt is not None:
-            self._on_interrupt(interruption)
+            self._telling += 1
+        try:
+            if by_hand and self._session.active_response is None:  # one may have been asked for just now
+                self._tell(self._session.response.cancel, if_active=True)
+            if cut is None:
+                return None
+            interruption = self._report(cut)
+            self.interruptions.append(interruption)
+        finally:
+            with self._changed:
+                self._telling -= 1
+                self._changed.notify_all()
+        self._say(interruption)
         return interruption
+
+    def _say(self, interruption: Interruption) -> None:
+        """Call ``on_interrupt``."""
+        if self._on_interrupt is None:
+            return
+        try:
+            self._on_interrupt(interruption)
+        except Exception:
+            _log.warning("what is told of interruptions (on_interrupt) failed", exc_info=True)
 
     def _silence(self) -> None:
         """Clear the speaker, and then look how far it came: now that stands still."""
@@ -543,6 +561,18 @@ class Playback(Visitor[None]):
 
 def _ticks(ms: float) -> int:
     return round(ms * _TICKS)
+
+
+def _position(speaker: AudioOutput) -> int:
+    """What a speaker has played already."""
+    played = speaker.played_ms
+    try:
+        return _ticks(played)
+    except (TypeError, ValueError, OverflowError) as error:
+        text = (
+            f"played_ms of the speaker {speaker!r:.80} is a property that gives a number, not {played!r:.80}"
+        )
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(text) from error
 
 
 def _ticks_per_byte(audio_format: str) -> int:
