@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0, 1 = not all of it could be done, 2 = nothing could, 130 = interrupted, 141 = nobody reads the output.
     """
+    _replace_closed_streams()
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # in a program that has put something else there
@@ -53,6 +54,13 @@ def _described(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
+
+
+def _replace_closed_streams() -> None:
+    """Let the output go nowhere that was closed before we began, as by ``>&-``: Python has none then."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (until the end)
 
 
 def _forget_output() -> None:
@@ -127,7 +135,8 @@ def _device(name: str) -> int | str:
 def _add_transcribe(command: argparse.ArgumentParser) -> None:
     command.description = (
         "Write down what is said in sound files: WAV, or whatever ffmpeg reads if that is installed. "
-        "The transcripts go to stdout, all else to stderr."
+        "The transcripts go to stdout, all else to stderr.  Of several files, srt and vtt are one film, "
+        "in which each begins where the last one ended; the times of json are those in each file."
     )
     command.add_argument("files", nargs="+", metavar="FILE")
     command.add_argument("--format", choices=list(FORMATS), default="text", help="default: %(default)s")

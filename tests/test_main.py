@@ -260,6 +260,20 @@ def test_ctrl_c_at_the_prompt() -> None:
     assert (status, err) == (130, "")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_output(closed: str) -> None:
+    """Output that was closed from the beginning is none, and nothing goes where it doesn't belong."""
+    for arguments, status in ((["transcribe", "--local", "tests/data/question.wav"], 0), (["nothing"], 2)):
+        command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "realtime_sync", *arguments]
+        ended = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
+        assert (ended.returncode, "Traceback" in ended.stderr) == (status, False)
+        assert ended.stdout == (
+            "One point nine seconds of audio.\n" if closed == "2>&-" and not status else ""
+        )
+
+
 def test_local_in_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` can be called from Python: it returns the status and leaves nothing running."""
     assert main(["chat", "--local", "hello"]) == 0

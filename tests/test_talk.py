@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -307,8 +308,55 @@ def test_files_that_can_not_be_used(question: str, output: str, tmp_path: Path, 
         assert capsys.readouterr() == ("", f"realtime-sync: {elsewhere}: No such file or directory\n")
 
 
+@pytest.mark.parametrize("name", ["question.wav", "link.wav", "answer.mp3", "folder.wav"])
+def test_outputs_that_are_refused(name: str, question: str, tmp_path: Path, capsys: Printed) -> None:
+    """The input itself, and what is no WAV file, are not written to, and nobody is connected to."""
+    before = Path(question).read_bytes()
+    (tmp_path / "link.wav").symlink_to(question)
+    (tmp_path / "folder.wav").mkdir()
+    assert talks("ws://127.0.0.1:1/v1", question, str(tmp_path / name)) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert name in err
+    assert "127.0.0.1" not in err
+    assert Path(question).read_bytes() == before
+
+
+def test_an_output_that_is_there(question: str, output: str, capsys: Printed) -> None:
+    """A file that is there is kept when there is no talk, and overwritten when there is one."""
+    Path(output).write_bytes(b"precious")
+    assert talks("ws://127.0.0.1:1/v1", question, output) == 2
+    responder = ScriptedResponder([Say("Yes.", audio=ANSWER)])
+    with RealtimeServer(responder=responder, transcriber=Says("Well?")) as server:
+        assert talks(server.url, question, output, "--voice", "nobody") == 2
+        assert Path(output).read_bytes() == b"precious"
+        assert talks(server.url, question, output) == 0
+    assert read_wav(output) == ANSWER
+    assert capsys.readouterr().out == "you: Well?\nmodel: Yes.\n"
+
+
+def test_no_talk_leaves_no_output(question: str, output: str) -> None:
+    """Without a talk there is no file where there was none."""
+    assert talks("ws://127.0.0.1:1/v1", question, output) == 2
+    assert not Path(output).exists()
+
+
+def test_events_that_come_twice(question: str, output: str, capsys: Printed) -> None:
+    """An event that is delivered twice is shown once."""
+    word, other = words("no ", event_id="e1"), words("no ", event_id="e2")
+    with says(
+        *turn("a", 0, 900),
+        *[completed("a", "Hi.")] * 2,
+        response("created"),
+        *[word, word, other, other],
+        response("done"),
+    ) as server:
+        assert talks(server.url, question, output) == 0
+    assert capsys.readouterr().out == "you: Hi.\nmodel: no no \n"
+
+
 def test_ctrl_c(tmp_path: Path, output: str) -> None:
-    """Ctrl-C ends it at once; the output holds what was heard until then."""
+    """Ctrl-C ends it at once, which is marked; the output holds what was heard until then."""
     path = wav(tmp_path / "question.wav", tone(200) + silence(60_000))
     responder = ScriptedResponder([Say("A long story", audio=tone(60_000, -30))])
     with RealtimeServer(responder=responder, transcriber=Says("Hi.")) as server:
@@ -316,9 +364,15 @@ def test_ctrl_c(tmp_path: Path, output: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "you: Hi.\n"
         assert process.stdout.read(5) == "model"
+        deadline = time.monotonic() + TIMEOUT
+        while not os.path.exists(output):  # it begins to play
+            assert time.monotonic() < deadline
         process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
         _, err = process.communicate(timeout=TIMEOUT)
         assert (process.returncode, err) == (130, "")
+        mark = r"— \[stopped (after \d+\.\d s|before it was heard)\]"
+        assert re.fullmatch(rf": A .*{mark}\n", out)
         assert len(read_wav(output)) < 48_000 * 59
         server.wait_closed()
 

@@ -218,6 +218,27 @@ def test_writers(wanted: str, printed: str, capsys: Printed) -> None:
     assert capsys.readouterr().out == printed
 
 
+@pytest.mark.parametrize(("wanted", "printed"), [("text", "A: Hi\nB: And […]\n"), ("vtt", "<v B>And […]\n")])
+def test_a_part_of_a_turn(wanted: str, printed: str, capsys: Printed) -> None:
+    """Where the rest of a turn is missing is marked, behind the last of its speakers."""
+    turns = Turns()
+    for begin, speaker, text in [(0.5, "B", "And"), (0.0, "A", "Hi")]:
+        turns.visit(
+            ev.ConversationItemInputAudioTranscriptionSegment(
+                event_id="",
+                item_id="a",
+                content_index=0,
+                text=text,
+                id="s",
+                speaker=speaker,
+                start=begin,
+                end=1,
+            )
+        )
+    FORMATS[wanted](False).add("a.wav", turns.cues(3.0), 3.0)
+    assert capsys.readouterr().out.rstrip("\n").endswith(printed.rstrip("\n"))
+
+
 def test_several_files_are_one_film(capsys: Printed) -> None:
     """In subtitles each file begins where the last one ended, so that the whole is valid."""
     writer = FORMATS["vtt"](True)
@@ -394,9 +415,30 @@ def test_the_connection_is_lost(wanted: str, two_turns: str, capsys: Printed) ->
         assert server.transcribes("--format", wanted, two_turns) == 1
     out, err = capsys.readouterr()
     said = [cue["text"] for cue in json.loads(out)] if wanted == "json" else out.splitlines()
-    assert said == ["Hello.", "And th"]
+    assert said == (["Hello.", "And th"] if wanted == "json" else ["Hello.", "And th […]"])
+    if wanted == "json":
+        assert [cue.get("complete") for cue in json.loads(out)] == [None, False]
     assert len(err.splitlines()) == 1
-    assert "An hour is over.; the transcript ends at 00:00:01.300" in err
+    assert "An hour is over.; the transcript ends at 00:00:00.900" in err
+
+
+def test_it_is_lost_before_a_transcript(two_turns: str, capsys: Printed) -> None:
+    """Speech that was found is not said to be transcribed."""
+    with Transcriber(*turn("a", 100, 900), then=lambda caller: caller.close(1011)) as server:
+        assert server.transcribes(two_turns) == 1
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert err.endswith("; nothing was transcribed\n")
+
+
+def test_it_is_lost_when_all_is_transcribed(two_turns: str, capsys: Printed) -> None:
+    """A whole transcript is not said to end early, when the session ends behind it."""
+    frames = [*turn("a", 100, 900), completed("a", "Hello."), updated()]
+    with Transcriber(*frames, then=lambda caller: caller.close(1011, "so long")) as server:
+        assert server.transcribes(two_turns) == 1
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("Hello.\n", 1)
+    assert err.endswith("so long\n")
 
 
 def test_it_is_lost_while_the_file_is_sent(tmp_path: Path, capsys: Printed) -> None:

@@ -12,12 +12,18 @@ _SHORTEST = 0.001  # seconds; a cue must end after its start
 
 
 class Cue(NamedTuple):
-    """What was said from ``start`` to ``end``, in seconds of the file."""
+    """What was said from ``start`` to ``end``, in seconds of the file; not ``complete`` = more was said."""
 
     start: float
     end: float
     text: str
     speaker: str = ""
+    complete: bool = True
+
+    @property
+    def words(self) -> str:
+        """The text, with a mark where the rest is missing."""
+        return self.text if self.complete else f"{self.text} […]"
 
 
 def clock(seconds: float, point: str = ".") -> str:
@@ -85,7 +91,7 @@ class _Vtt(_Subtitles):
 
     def show(self, start: float, end: float, cue: Cue) -> None:
         voice = f"<v {_escaped(cue.speaker)}>" if cue.speaker else ""
-        print(f"{clock(start)} --> {clock(end)}\n{voice}{_escaped(cue.text)}\n", flush=True)
+        print(f"{clock(start)} --> {clock(end)}\n{voice}{_escaped(cue.words)}\n", flush=True)
 
 
 class _Json(Writer):
@@ -96,11 +102,11 @@ class _Json(Writer):
         self._said: list[dict[str, Any]] = []
 
     def write(self, path: str, cues: Sequence[Cue], seconds: float) -> None:
-        for start, end, text, speaker in cues:
+        for start, end, text, speaker, complete in cues:
+            said = {"file": path, "start": round(start, 3), "end": round(end, 3), "text": text}
             by = {"speaker": speaker} if speaker else {}
-            self._said.append(
-                {"file": path, "start": round(start, 3), "end": round(end, 3), "text": text, **by}
-            )
+            part = {} if complete else {"complete": False}
+            self._said.append({**said, **by, **part})
 
     def end(self) -> None:
         if self._count:
@@ -108,7 +114,7 @@ class _Json(Writer):
 
 
 def _spoken(cue: Cue) -> str:
-    return f"{cue.speaker}: {cue.text}" if cue.speaker else cue.text
+    return f"{cue.speaker}: {cue.words}" if cue.speaker else cue.words
 
 
 def _escaped(text: str) -> str:

@@ -1,7 +1,7 @@
 """``talk``: a conversation by voice, with devices or with sound files."""
 
 import argparse
-import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from ..events import (
     SessionUpdated,
 )
 from ..session import Session
+from ..sound import PCM
 from ..visitor import Visitor
 from ..voice.assistant import Assistant
 from ..voice.devices import FileMicrophone, Microphone, Speaker, list_devices
@@ -46,6 +47,8 @@ def talk(options: argparse.Namespace) -> int:
         return _list_devices()
     if options.input is not None:
         check_sound(options.input)
+    if options.output is not None:
+        _check_output(options.output, options.input)
     with (
         _speaker(options) as speaker,
         opener(options, realtime_pace=True) as open_session,
@@ -57,7 +60,7 @@ def talk(options: argparse.Namespace) -> int:
 def _talk(
     session: Session,
     microphone: FileMicrophone | Microphone,
-    speaker: FileSpeaker | Speaker,
+    speaker: "_FileOutput | Speaker",
     options: argparse.Namespace,
 ) -> int:
     screen = _Screen()
@@ -79,11 +82,14 @@ def _talk(
 
     ending = _Ending(session, microphone, screen, failure)
     try:
-        with contextlib.closing(screen), ending:
+        with ending:
             assistant.run()
     except KeyboardInterrupt:
+        screen.stop(assistant.interrupt())
         speaker.clear()  # what was not heard is not to be in the file
         raise
+    finally:
+        screen.close()
     problem = failure() or ending.problem
     if problem is not None:
         complain(problem)
@@ -103,8 +109,8 @@ def _list_devices() -> int:
     return 0 if devices else 1
 
 
-def _speaker(options: argparse.Namespace) -> FileSpeaker | Speaker:
-    return FileSpeaker(options.output) if options.output is not None else Speaker(options.output_device)
+def _speaker(options: argparse.Namespace) -> "_FileOutput | Speaker":
+    return _FileOutput(options.output) if options.output is not None else Speaker(options.output_device)
 
 
 def _microphone(session: Session, options: argparse.Namespace) -> FileMicrophone | Microphone:
@@ -113,6 +119,57 @@ def _microphone(session: Session, options: argparse.Namespace) -> FileMicrophone
     microphone = Microphone(session, options.input_device)
     print("Speak.  Ctrl-C ends it.  (Without headphones it may hear, and interrupt, itself.)", flush=True)
     return microphone
+
+
+# --- The output --------------------------------------------------------------------------------------
+
+
+def _check_output(path: str, source: str | None) -> None:
+    """Find out before anything is sent whether a file can be written, and leave it as it is.
+
+    Raises:
+        OSError: It can't be.
+        ValueError: It is no WAV file, or the input.
+    """
+    if not path.lower().endswith(".wav"):
+        raise ValueError(f"--output writes WAV: {path} has to end in .wav")
+    if not os.path.exists(path):
+        open(path, "xb").close()
+        os.unlink(path)
+    elif source is not None and os.path.samefile(path, source):
+        raise ValueError(f"--output is the same file as --input: {path}")
+    elif os.path.isdir(path) or not os.access(path, os.W_OK):
+        open(path, "ab").close()  # which says why not
+
+
+class _FileOutput:
+    """A `FileSpeaker` that leaves the file as it is until there is something to play."""
+
+    format = PCM
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._speaker: FileSpeaker | None = None
+
+    def write(self, audio: bytes) -> None:
+        if self._speaker is None:
+            self._speaker = FileSpeaker(self._path, self.format)
+        self._speaker.write(audio)
+
+    @property
+    def played_ms(self) -> float:
+        return self._speaker.played_ms if self._speaker is not None else 0.0
+
+    def clear(self) -> None:
+        if self._speaker is not None:
+            self._speaker.clear()
+
+    def __enter__(self) -> "_FileOutput":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._speaker is not None:
+            self._speaker.close()
 
 
 # --- The end -----------------------------------------------------------------------------------------
@@ -206,11 +263,14 @@ class _Screen(Visitor[None]):
         self._marked = 0  # interruptions that were shown
         self._cut_off: set[str] = set()  # responses of which nothing more is shown
         self._early: list[str] | None = []  # errors before the settings were taken
+        self._last: ServerEvent | None = None
 
     def visit(self, event: ServerEvent) -> None:
         """Note that something has come, and look at it."""
         self.moved = time.monotonic()
-        super().visit(event)
+        repeated, self._last = event.event_id and event == self._last, event
+        if not repeated:  # a proxy may deliver one twice
+            super().visit(event)
 
     # --- The user ------------------------------------------------------------------------------------
 
@@ -279,13 +339,13 @@ class _Screen(Visitor[None]):
             print(text, end="", flush=True)
         self._held.clear()
 
-    def _mark(self, interruption: Interruption) -> None:
+    def _mark(self, interruption: Interruption, how: str = "interrupted") -> None:
         """Show that the model was interrupted."""
         self._release()
         response_id = interruption.response_id or ""
         self._cut_off.add(response_id)
         seconds = interruption.played_ms / 1000
-        mark = f"— [interrupted {f'after {seconds:.1f} s' if seconds else 'before it was heard'}]"
+        mark = f"— [{how} {f'after {seconds:.1f} s' if seconds >= 0.05 else 'before it was heard'}]"
         if self._line is not None and self._line[0] == response_id:
             print(f" {mark}", flush=True)
             self._line = None
@@ -318,6 +378,11 @@ class _Screen(Visitor[None]):
         if self._line is not None:
             print(flush=True)
         self._line = None
+
+    def stop(self, interruption: Interruption | None) -> None:
+        """Show what Ctrl-C has cut off."""
+        if interruption is not None:
+            self._mark(interruption, "stopped")
 
     def close(self) -> None:
         """Show what is left."""

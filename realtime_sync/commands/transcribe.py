@@ -94,7 +94,13 @@ def _problems(turns: Turns, seconds: float, sending: "_Sending", problem: Except
             yield f"{when} could not be transcribed: {turn.failure}"
     for cause in (sending.failure, problem):
         if cause is not None:
-            yield f"{cause}; the transcript ends at {clock(turns.known)}"
+            yield str(cause) if sending.is_whole(turns) else f"{cause}; {_extent(turns.transcribed(seconds))}"
+
+
+def _extent(transcribed: float | None) -> str:
+    return (
+        "nothing was transcribed" if transcribed is None else f"the transcript ends at {clock(transcribed)}"
+    )
 
 
 # --- The session -------------------------------------------------------------------------------------
@@ -215,6 +221,10 @@ class _Sending:
         """Whether the server has taken all that was sent."""
         refused = any(error.event_id == self.question for error in turns.errors)
         return refused or (turns.updates if self.detects else turns.commits) > 0
+
+    def is_whole(self, turns: Turns) -> bool:
+        """Whether the server has taken the whole file, and owes nothing of its transcript."""
+        return self.seconds is not None and self.answered(turns) and not turns.pending
 
     def is_answer(self, error: ErrorDetails) -> bool:
         """Whether an error only says that the question can't be answered."""

@@ -141,6 +141,11 @@ class Turns(Visitor[None]):
             (time for turn in self._turns.values() for time in (turn.start, turn.end) if time), default=0.0
         )
 
+    def transcribed(self, seconds: float) -> float | None:
+        """Where the last turn ends that was transcribed; ``None`` = none was."""
+        turns = self.in_order(seconds)
+        return max((turn.end or 0.0 for turn in turns if turn.transcript is not None), default=None)
+
     def in_order(self, seconds: float) -> list[Turn]:
         """All turns in the order of the audio, which is so many seconds long, with their times."""
         found = sorted(self._turns.values(), key=lambda turn: turn.start or 0.0)
@@ -159,9 +164,10 @@ def _cues(turn: Turn) -> list[Cue]:
     segments = [segment for segment in turn.segments if segment.text.strip()]
     if not segments:
         text = "".join(turn.pieces) if turn.transcript is None else turn.transcript
-        return [Cue(start, end, text)]
+        return [Cue(start, end, text, complete=turn.transcript is not None)]
     # Whether their times count from the beginning of the turn or of the audio isn't laid down.
     last = max(segment.end for segment in segments)
     offset = start if last <= end - start + _SLACK else 0.0
     shifted = (cue._replace(start=cue.start + offset, end=cue.end + offset) for cue in segments)
-    return sorted(shifted, key=lambda cue: cue.start)
+    *cues, final = sorted(shifted, key=lambda cue: cue.start)
+    return [*cues, final._replace(complete=turn.transcript is not None)]
