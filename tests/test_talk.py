@@ -5,7 +5,6 @@ import re
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -363,16 +362,13 @@ def test_ctrl_c(tmp_path: Path, output: str) -> None:
         process = start("talk", "--base-url", server.url, "--input", path, "--output", output)
         assert process.stdout is not None
         assert process.stdout.readline() == "you: Hi.\n"
-        assert process.stdout.read(5) == "model"
-        deadline = time.monotonic() + TIMEOUT
-        while not os.path.exists(output):  # it begins to play
-            assert time.monotonic() < deadline
+        assert process.stdout.read(19) == "model: A long story"  # so some of the sound has come
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
         _, err = process.communicate(timeout=TIMEOUT)
         assert (process.returncode, err) == (130, "")
         mark = r"— \[stopped (after \d+\.\d s|before it was heard)\]"
-        assert re.fullmatch(rf": A .*{mark}\n", out)
+        assert re.fullmatch(rf"\s*({mark})?\s*", out)  # none if it came in the middle of a word
         assert len(read_wav(output)) < 48_000 * 59
         server.wait_closed()
 

@@ -63,7 +63,7 @@ def _talk(
     speaker: "_FileOutput | Speaker",
     options: argparse.Namespace,
 ) -> int:
-    screen = _Screen()
+    screen = _Screen(transcribes=bool(options.transcription))
     assistant = Assistant(
         session,
         microphone=microphone,
@@ -241,6 +241,9 @@ class _Ending:
 class _Screen(Visitor[None]):
     """Shows what is said, in the order in which it was.
 
+    Args:
+        transcribes: Whether what the user says is written down.
+
     Attributes:
         playback: What plays the answers, and knows when they were interrupted.
         moved: When the last event came.
@@ -250,7 +253,8 @@ class _Screen(Visitor[None]):
         failed: Whether the server could not do something.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, transcribes: bool) -> None:
+        self._transcribes = transcribes
         self.playback: Playback | None = None
         self.moved = time.monotonic()
         self.heard = False
@@ -283,7 +287,7 @@ class _Screen(Visitor[None]):
 
     def visit_input_audio_buffer_committed(self, event: InputAudioBufferCommitted) -> None:
         self.unanswered = True
-        if event.item_id not in self._transcribed:
+        if self._transcribes and event.item_id not in self._transcribed:
             self.untranscribed[event.item_id] = self.moved
 
     def visit_conversation_item_input_audio_transcription_completed(
