@@ -1,5 +1,6 @@
 """``talk``: a conversation by voice, shown on the screen as it goes."""
 
+import io
 import os
 import re
 import signal
@@ -367,10 +368,46 @@ def test_ctrl_c(tmp_path: Path, output: str) -> None:
         out = process.stdout.read()
         _, err = process.communicate(timeout=TIMEOUT)
         assert (process.returncode, err) == (130, "")
-        mark = r"— \[stopped (after \d+\.\d s|before it was heard)\]"
-        assert re.fullmatch(rf"\s*({mark})?\s*", out)  # none if it came in the middle of a word
+        assert re.fullmatch(r" — \[stopped (after \d+\.\d s|before it was heard)\]\n", out)
         assert len(read_wav(output)) < 48_000 * 59
         server.wait_closed()
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_in_the_middle_of_a_word(
+    presses: int, question: str, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A word that is being shown is shown once; only a second Ctrl-C doesn't wait for that."""
+    shown: list[str] = []
+    left = [signal.SIGINT] * presses
+
+    class Stdout(io.StringIO):
+        def write(self, text: str) -> int:
+            shown.append(text)
+            while text == " long" and left:
+                signal.raise_signal(left.pop())
+            return len(text)
+
+    responder = ScriptedResponder([Say("A long story", audio=tone(60_000, -30))])
+    with RealtimeServer(responder=responder, transcriber=Says("Hi.")) as server:
+        monkeypatch.setattr(sys, "stdout", Stdout())
+        arguments = ["--input", question, "--output", output]
+        assert main(["talk", "--base-url", server.url, *arguments]) == 130
+    assert re.fullmatch(rf"you: Hi.\nmodel: A( long){{{presses}}} — \[stopped .*\]\n", "".join(shown))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None])
+def test_ctrl_c_of_somebody_else(handler: Any, question: str, output: str) -> None:
+    """A program that sees to Ctrl-C by itself still does."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with RealtimeServer(responder=ScriptedResponder(["Fine."]), transcriber=Says("Hi.")) as server:
+            arguments = ["--input", question, "--output", output]
+            assert main(["talk", "--base-url", server.url, *arguments]) == 0
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_input_turns_out_to_be_no_sound(tmp_path: Path, output: str, capsys: Printed) -> None:

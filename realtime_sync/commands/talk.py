@@ -1,10 +1,12 @@
 """``talk``: a conversation by voice, with devices or with sound files."""
 
 import argparse
+import contextlib
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..events import (
@@ -22,7 +24,7 @@ from ..events import (
 )
 from ..session import Session
 from ..sound import PCM
-from ..visitor import Visitor
+from ..visitor import Visitor, Visitors
 from ..voice.assistant import Assistant
 from ..voice.devices import FileMicrophone, Microphone, Speaker, list_devices
 from ..voice.playback import Interruption, Playback
@@ -74,6 +76,7 @@ def _talk(
         **_settings(options),
     )
     screen.playback = assistant.playback
+    assistant.visitor = whole = _WholeEvents(assistant.visitor)
 
     def failure() -> Exception | None:
         """What is the matter with the devices, or the files."""
@@ -82,7 +85,7 @@ def _talk(
 
     ending = _Ending(session, microphone, screen, failure)
     try:
-        with ending:
+        with ending, whole.ctrl_c():
             assistant.run()
     except KeyboardInterrupt:
         screen.stop(assistant.interrupt())
@@ -233,6 +236,43 @@ class _Ending:
             return False
         self.problem = problem
         return True
+
+
+class _WholeEvents(Visitors):
+    """Lets a Ctrl-C wait for the end of the event that it falls into, so that none is dealt with by halves.
+
+    A second one doesn't wait.
+    """
+
+    _visiting = False
+    _pressed = False
+
+    def visit(self, event: ServerEvent) -> None:
+        self._visiting = True
+        try:
+            super().visit(event)
+        finally:
+            self._visiting = False
+        if self._pressed:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def ctrl_c(self) -> Iterator[None]:
+        """While this lasts, in the main thread; other handlers than Python's own are left alone."""
+        own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if not own or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signal.signal(signal.SIGINT, self._press)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _press(self, *_: object) -> None:
+        if self._pressed or not self._visiting:
+            raise KeyboardInterrupt
+        self._pressed = True
 
 
 # --- The screen --------------------------------------------------------------------------------------
