@@ -8,6 +8,7 @@ import http
 import io
 import logging
 import math
+import selectors
 import socket
 import ssl
 import threading
@@ -50,6 +51,8 @@ REQUEST_SECONDS = 20.0
 """How long a client may take over its request, TLS handshake and body included."""
 _SESSION_SECONDS = 60 * 60
 _LONGEST_LIFETIME = 366 * 24 * 60 * 60
+_LOOK_SECONDS = 0.1
+"""How often the server looks whether one takes too long."""
 _FAREWELL_SECONDS = 1.0
 """How long `LocalServer.stop` waits for sessions to say goodbye."""
 _GOING_AWAY = 1001
@@ -438,6 +441,8 @@ class _Connection:
 class _HttpServer(ThreadedWSGIServer):
     """Werkzeug's threaded server, which knows its threads and their sockets, so that it can end them."""
 
+    timeout = 0  # of `handle_request`: it is called when there is one
+
     def __init__(self, host: str, port: int, app: _App, ssl_context: ssl.SSLContext | None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # Left to itself, Werkzeug ends the program when the port is taken.
@@ -451,9 +456,7 @@ class _HttpServer(ThreadedWSGIServer):
         self._serving: dict[threading.Thread, _Connection] = {}
         # Accepts connections, begins a thread for each and ends those that take too long over their request;
         # a daemon, so that a forgotten server doesn't keep the program alive.
-        self._acceptor = threading.Thread(
-            target=self.serve_forever, args=(0.05,), name="realtime-sync-server", daemon=True
-        )
+        self._acceptor = threading.Thread(target=self._accept, name="realtime-sync-server", daemon=True)
 
     def begin(self) -> None:
         """Accept connections, in the background."""
@@ -461,9 +464,8 @@ class _HttpServer(ThreadedWSGIServer):
 
     def end(self) -> None:
         """Accept no more, let the sessions say goodbye, and wait until all threads are gone."""
-        self.shutdown()
-        self._acceptor.join()
         self.bell.ring()
+        self._acceptor.join()
         self._shut(socket.SHUT_RD, lambda connection: not connection.stays)
         self._join(time.monotonic() + _FAREWELL_SECONDS)
         self._shut(socket.SHUT_RDWR, lambda connection: True)
@@ -479,7 +481,18 @@ class _HttpServer(ThreadedWSGIServer):
         with self._lock:
             self._serving[threading.current_thread()].stays = True
 
-    def service_actions(self) -> None:  # the acceptor calls it all the time
+    def _accept(self) -> None:
+        # Not by `serve_forever`, which sees only from time to time that it is to end.
+        with self.socket, selectors.DefaultSelector() as selector:
+            for readable in (self.socket, self.bell.waker):
+                selector.register(readable, selectors.EVENT_READ)
+            while not self.bell.rung:
+                if selector.select(_LOOK_SECONDS):
+                    self.handle_request()
+                self._shut_late()
+
+    def _shut_late(self) -> None:
+        """End the connections that take too long over their request."""
         before = time.monotonic() - REQUEST_SECONDS
         self._shut(socket.SHUT_RDWR, lambda connection: not connection.stays and connection.since < before)
 
