@@ -186,6 +186,19 @@ def test_a_client_event_knows_its_type(tag: str) -> None:
     assert decode_client(samples.CLIENT[tag]).type == tag
 
 
+def test_objects_know_their_type() -> None:
+    """So do items, content parts and tools, as they are found in an event."""
+    content = '[{"type": "input_text", "text": "Hi."}, {"type": "new"}]'
+    item = f'{{"type": "message", "role": "user", "content": {content}}}'
+    event = decode_client(f'{{"type": "conversation.item.create", "item": {item}}}')
+    assert isinstance(event, events.ConversationItemCreate)
+    assert isinstance(event.item, events.Message)
+    assert [event.item.type, *(part.type for part in event.item.content)] == ["message", "input_text", "new"]
+    for struct in public_structs():
+        is_tagged = isinstance(struct.__struct_config__.tag, str)
+        assert not is_tagged or isinstance(getattr(struct, "type", None), property), struct
+
+
 # --- What users see -----------------------------------------------------------------------------
 
 

@@ -101,6 +101,15 @@ class _Object(Struct, omit_defaults=True, repr_omit_defaults=True, kw_only=True)
     """Base of all wire objects: built by keyword, written without its absent fields."""
 
 
+class _Tagged(_Object, kw_only=True):
+    """Base of those that come in several kinds, each of which has its struct."""
+
+    @property
+    def type(self) -> str:
+        """The wire's ``type``, for example ``"function_call"``."""
+        return str(self.__struct_config__.tag)
+
+
 class UnknownObject:
     """A part of an event that this version has no struct for: an item, content part, tool, ...
 
@@ -140,14 +149,14 @@ class PromptCacheBreakpoint(_Object, kw_only=True):
     mode: str
 
 
-class InputText(_Object, tag="input_text", kw_only=True):
+class InputText(_Tagged, tag="input_text", kw_only=True):
     """Text from a user or system message, or the value of a prompt variable."""
 
     text: str = TEXT
     prompt_cache_breakpoint: PromptCacheBreakpoint | None = None
 
 
-class InputAudio(_Object, tag="input_audio", kw_only=True):
+class InputAudio(_Tagged, tag="input_audio", kw_only=True):
     """Speech from the user.
 
     ``audio`` is raw bytes in the session's input format (default: 24 kHz mono 16-bit PCM).  Servers
@@ -159,7 +168,7 @@ class InputAudio(_Object, tag="input_audio", kw_only=True):
     transcript: str | None = None
 
 
-class InputImage(_Object, tag="input_image", kw_only=True):
+class InputImage(_Tagged, tag="input_image", kw_only=True):
     """A picture from the user, or in a prompt variable.
 
     ``image_url`` is a ``data:`` URI with PNG or JPEG (prompt variables also take a web address or a
@@ -172,7 +181,7 @@ class InputImage(_Object, tag="input_image", kw_only=True):
     prompt_cache_breakpoint: PromptCacheBreakpoint | None = None
 
 
-class InputFile(_Object, tag="input_file", kw_only=True):
+class InputFile(_Tagged, tag="input_file", kw_only=True):
     """A file as the value of a prompt variable: by id, by address, or inline in ``file_data``."""
 
     file_id: str | UnsetType | None = UNSET
@@ -183,13 +192,13 @@ class InputFile(_Object, tag="input_file", kw_only=True):
     prompt_cache_breakpoint: PromptCacheBreakpoint | None = None
 
 
-class OutputText(_Object, tag="output_text", kw_only=True):
+class OutputText(_Tagged, tag="output_text", kw_only=True):
     """Text written by the model."""
 
     text: str = TEXT
 
 
-class OutputAudio(_Object, tag="output_audio", kw_only=True):
+class OutputAudio(_Tagged, tag="output_audio", kw_only=True):
     """Speech by the model: raw bytes in the session's output format, and what was said.
 
     Events leave ``audio`` out, except ``conversation.item.retrieved``: the sound itself comes in
@@ -208,7 +217,7 @@ class Audio(OutputAudio, tag="audio", kw_only=True):
     """Speech in a ``response.content_part.*`` event, and everywhere in the Beta dialect."""
 
 
-class ItemReference(_Object, tag="item_reference", kw_only=True):
+class ItemReference(_Tagged, tag="item_reference", kw_only=True):
     """Points at an item of the conversation by ``id``, in the ``input`` of ``response.create``."""
 
     id: str
@@ -231,7 +240,7 @@ else:
 # --- Items -------------------------------------------------------------------------------------
 
 
-class _Item(_Object, kw_only=True):
+class _Item(_Tagged, kw_only=True):
     """What all items share: ``id`` is given by the server unless the client names one."""
 
     id: str | None = None
@@ -303,20 +312,20 @@ class McpListTools(_Item, tag="mcp_list_tools", kw_only=True):
     tools: list[McpListedTool]
 
 
-class McpProtocolError(_Object, tag="protocol_error", kw_only=True):
+class McpProtocolError(_Tagged, tag="protocol_error", kw_only=True):
     """The MCP server broke the MCP protocol.  ``code`` is JSON-RPC's."""
 
     code: int
     message: str
 
 
-class McpToolExecutionError(_Object, tag="tool_execution_error", kw_only=True):
+class McpToolExecutionError(_Tagged, tag="tool_execution_error", kw_only=True):
     """The tool ran and failed."""
 
     message: str
 
 
-class McpHttpError(_Object, tag="http_error", kw_only=True):
+class McpHttpError(_Tagged, tag="http_error", kw_only=True):
     """The MCP server answered with an HTTP error.  ``code`` is the HTTP status."""
 
     code: int
@@ -404,7 +413,7 @@ class NoiseReduction(_Object, kw_only=True):
     type: str | UnsetType | None = UNSET
 
 
-class ServerVad(_Object, tag="server_vad", kw_only=True):
+class ServerVad(_Tagged, tag="server_vad", kw_only=True):
     """Turn detection by loudness.
 
     Attributes:
@@ -424,7 +433,7 @@ class ServerVad(_Object, tag="server_vad", kw_only=True):
     idle_timeout_ms: int | UnsetType | None = UNSET
 
 
-class SemanticVad(_Object, tag="semantic_vad", kw_only=True):
+class SemanticVad(_Tagged, tag="semantic_vad", kw_only=True):
     """Turn detection by what is said: waits while the sentence sounds unfinished.
 
     ``eagerness`` is ``"low"``, ``"medium"``, ``"high"`` or ``"auto"`` (the default, = medium).
@@ -476,7 +485,7 @@ class AudioConfig(_Object, kw_only=True):
     output: AudioOutputConfig | UnsetType | None = UNSET
 
 
-class FunctionTool(_Object, tag="function", kw_only=True):
+class FunctionTool(_Tagged, tag="function", kw_only=True):
     """A function that the model may ask the client to run.  ``parameters`` is JSON Schema."""
 
     name: str
@@ -498,7 +507,7 @@ class McpApprovalFilter(_Object, kw_only=True):
     never: McpToolFilter | UnsetType = UNSET
 
 
-class McpTool(_Object, tag="mcp", kw_only=True):
+class McpTool(_Tagged, tag="mcp", kw_only=True):
     """The tools of a remote MCP server, called by the Realtime server itself.
 
     One of ``server_url``, ``connector_id`` and ``tunnel_id`` says where it is.  ``authorization``
@@ -521,13 +530,13 @@ class McpTool(_Object, tag="mcp", kw_only=True):
         return f"McpTool(server_label={self.server_label!r}, server_url={self.server_url!r}, ...)"
 
 
-class ToolChoiceFunction(_Object, tag="function", kw_only=True):
+class ToolChoiceFunction(_Tagged, tag="function", kw_only=True):
     """Makes the model call the function ``name``."""
 
     name: str
 
 
-class ToolChoiceMcp(_Object, tag="mcp", kw_only=True):
+class ToolChoiceMcp(_Tagged, tag="mcp", kw_only=True):
     """Makes the model call a tool of the MCP server ``server_label``."""
 
     server_label: str
@@ -556,7 +565,7 @@ class TokenLimits(_Object, kw_only=True):
     post_instructions: int | UnsetType = UNSET
 
 
-class RetentionRatio(_Object, tag="retention_ratio", kw_only=True):
+class RetentionRatio(_Tagged, tag="retention_ratio", kw_only=True):
     """When the context is full, keep this share (0.0 to 1.0) of the conversation's tokens."""
 
     retention_ratio: float
@@ -822,7 +831,7 @@ class TranscriptionTokenDetails(_Object, kw_only=True):
     audio_tokens: int = COUNT
 
 
-class TranscriptionUsageTokens(_Object, tag="tokens", kw_only=True):
+class TranscriptionUsageTokens(_Tagged, tag="tokens", kw_only=True):
     """What a transcription cost, for models billed by tokens."""
 
     input_tokens: int
@@ -831,7 +840,7 @@ class TranscriptionUsageTokens(_Object, tag="tokens", kw_only=True):
     total_tokens: int
 
 
-class TranscriptionUsageDuration(_Object, tag="duration", kw_only=True):
+class TranscriptionUsageDuration(_Tagged, tag="duration", kw_only=True):
     """What a transcription cost, for models billed by ``seconds`` of audio."""
 
     seconds: float

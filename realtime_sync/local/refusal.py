@@ -3,7 +3,7 @@
 from typing import Any
 
 from .. import events as ev
-from ..events import ServerEvent, UnknownObject
+from ..events import ServerEvent
 from .ids import NEW
 
 __all__ = ["Refused", "described", "missing", "unknown", "unknown_kind"]
@@ -46,9 +46,4 @@ def unknown(param: str) -> Refused:
 
 def unknown_kind(part: Any, at: str) -> Refused:
     """A part whose ``type`` has no place where it is."""
-    return Refused("invalid_value", f"{_tag(part)!r} can't stand here", f"{at}.type")
-
-
-def _tag(part: Any) -> str:
-    """The wire's ``type`` of an item or a part."""
-    return part.type if isinstance(part, UnknownObject) else str(part.__struct_config__.tag)
+    return Refused("invalid_value", f"{part.type!r} can't stand here", f"{at}.type")

@@ -581,7 +581,7 @@ class Conversation(Visitor[None]):
 
     def _absorb(self, item: ConversationItem, wire: ev.Item) -> None:
         """Take over what the server shows of an item."""
-        item.type = wire.type if isinstance(wire, UnknownObject) else str(wire.__struct_config__.tag)
+        item.type = wire.type
         status = getattr(wire, "status", None)
         if status and not (item.done and status == "in_progress"):  # that one is late
             item.status = status
@@ -990,10 +990,8 @@ def _set(pieces: list[str], whole: str) -> None:
 
 
 def _kind(content: ev.ContentPart) -> str:
-    if isinstance(content, UnknownObject):
-        return content.type
-    kind = str(content.__struct_config__.tag)
-    return kind.removeprefix("input_").removeprefix("output_")
+    kind = content.type
+    return kind if isinstance(content, UnknownObject) else kind.removeprefix("input_").removeprefix("output_")
 
 
 def _without_sound(content: ev.ContentPart) -> ev.ContentPart:
