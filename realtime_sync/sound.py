@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from .events import AudioConfig, AudioFormat, AudioInputConfig, AudioOutputConfig, SessionConfig
 
 __all__ = [
+    "BETA_FORMATS",
+    "GA_FORMATS",
     "PCM",
     "PCMA",
     "PCMU",
@@ -27,6 +29,7 @@ __all__ = [
     "output_format",
     "sample_rate",
     "samples_of",
+    "silence",
     "size_of",
 ]
 
@@ -35,7 +38,10 @@ Audio = bytes | bytearray | memoryview
 PCM, PCMU, PCMA = "audio/pcm", "audio/pcmu", "audio/pcma"
 
 _RATES = {PCM: 48_000, PCMU: 8_000, PCMA: 8_000}
-_BETA = {"pcm16": PCM, "g711_ulaw": PCMU, "g711_alaw": PCMA}
+BETA_FORMATS = {PCM: "pcm16", PCMU: "g711_ulaw", PCMA: "g711_alaw"}
+"""What Beta calls the three."""
+GA_FORMATS = {beta: ga for ga, beta in BETA_FORMATS.items()}
+"""The way back."""
 _FULL_SCALE = 32_768
 
 
@@ -94,6 +100,11 @@ def bytes_of(samples: Iterable[int], audio_format: str = PCM) -> bytes:
     return packed.tobytes()
 
 
+def silence(seconds: float, audio_format: str = PCM) -> bytes:
+    """So many seconds of nothing; whole samples, the nearest."""
+    return bytes_of([0], audio_format) * round(seconds * sample_rate(audio_format))
+
+
 def loudness(samples: "array.array[int]") -> float:
     """The mean level in dBFS: 0 is the loudest square wave there can be, silence is minus infinity."""
     power = sum(map(operator.mul, samples, samples)) / len(samples) if samples else 0
@@ -122,7 +133,7 @@ def output_format(config: SessionConfig | None) -> str:
 def format_name(named: object) -> str:
     """One of the three formats, whichever way a server names it; PCM for what is none of them."""
     name = named.type if isinstance(named, AudioFormat) else named
-    name = _BETA.get(name, name) if isinstance(name, str) else name
+    name = GA_FORMATS.get(name, name) if isinstance(name, str) else name
     return name if isinstance(name, str) and name in _RATES else PCM
 
 

@@ -4,10 +4,9 @@ import contextlib
 import os
 import stat
 
-from ..sound import bytes_of, bytes_per_sample, size_of
 from ..voice.audio import decode
 
-__all__ = ["check_sound", "silence"]
+__all__ = ["check_sound"]
 
 
 def check_sound(path: str) -> None:
@@ -22,8 +21,3 @@ def check_sound(path: str) -> None:
     with contextlib.closing(decode(path)) as pieces:
         if not next(pieces, b""):
             raise ValueError(f"{path} holds no sound")
-
-
-def silence(seconds: float, audio_format: str) -> bytes:
-    """So many seconds of nothing."""
-    return bytes_of([0], audio_format) * (size_of(seconds, audio_format) // bytes_per_sample(audio_format))

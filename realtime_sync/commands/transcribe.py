@@ -20,13 +20,13 @@ from ..events import (
 )
 from ..exceptions import ConnectionClosed, RealtimeError
 from ..session import Session
-from ..sound import input_format
+from ..sound import input_format, silence
 from ..visitor import Visitor
 from ..voice.audio import stream_file
 from .cues import FORMATS, Writer, clock
 from .opening import opener
 from .screen import complain, problem_of
-from .sound_files import check_sound, silence
+from .sound_files import check_sound
 from .turns import Turns
 
 __all__ = ["transcribe"]

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType, structs
 
 from .. import events as ev
 from ..events import SERVER_EVENTS, ClientEvent, ServerEvent, SessionConfig
+from ..sound import BETA_FORMATS, GA_FORMATS
 from .refusal import Refused, unknown, unknown_kind
 
 __all__ = ["beta_param", "beta_session", "from_beta", "ga_session", "to_beta"]
@@ -20,8 +21,6 @@ __all__ = ["beta_param", "beta_session", "from_beta", "ga_session", "to_beta"]
 _TEMPERATURE = 0.8
 """Announced where nobody set one.  GA models have none, so it changes nothing."""
 
-_FORMATS = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
-_BETA_FORMATS = {ga: beta for beta, ga in _FORMATS.items()}
 
 _SHARED = {"instructions", "tools", "tool_choice", "temperature", "prompt"}
 _HEARING = {
@@ -146,9 +145,9 @@ def _ga_output(
 def _ga_format(name: str | UnsetType | None, at: str) -> ev.AudioFormat | UnsetType | None:
     if name is UNSET or name is None:
         return name
-    if name not in _FORMATS:
+    if name not in GA_FORMATS:
         raise Refused("invalid_value", "one of 'pcm16', 'g711_ulaw' and 'g711_alaw' is expected", at)
-    return ev.AudioFormat(type=_FORMATS[name], rate=24_000 if name == "pcm16" else UNSET)
+    return ev.AudioFormat(type=GA_FORMATS[name], rate=24_000 if name == "pcm16" else UNSET)
 
 
 def _audio(
@@ -303,7 +302,7 @@ def _modalities(output: _Given) -> list[str] | _Given:
 
 def _beta_format(audio_format: ev.AudioFormat | UnsetType | None) -> str | UnsetType | None:
     if isinstance(audio_format, ev.AudioFormat):
-        return _BETA_FORMATS.get(audio_format.type, audio_format.type)
+        return BETA_FORMATS.get(audio_format.type, audio_format.type)
     return audio_format
 
 

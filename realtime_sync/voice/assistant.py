@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from ..events import ErrorEvent, InputAudioBufferSpeechStarted, ResponseCreated, ServerEvent
 from ..exceptions import RealtimeError
 from ..session import Session
-from ..sound import output_format
+from ..sound import BETA_FORMATS, PCM, output_format
 from ..visitor import Visitor, Visitors
 from .conversation import Conversation
 from .playback import Interruption, Playback
@@ -202,7 +202,7 @@ def _ga(transcription: str | None, audio_format: str | None) -> dict[str, Any]:
     if transcription is not None:
         audio["input"] = {"transcription": {"model": transcription}}
     if audio_format is not None:
-        rate = {"rate": 24_000} if audio_format == "audio/pcm" else {}
+        rate = {"rate": 24_000} if audio_format == PCM else {}
         audio["output"] = {"format": {"type": audio_format, **rate}}
     return {"audio": audio} if audio else {}
 
@@ -212,8 +212,7 @@ def _beta(transcription: str | None, audio_format: str | None) -> dict[str, Any]
     if transcription is not None:
         changes["input_audio_transcription"] = {"model": transcription}
     if audio_format is not None:
-        names = {"audio/pcm": "pcm16", "audio/pcmu": "g711_ulaw", "audio/pcma": "g711_alaw"}
-        changes["output_audio_format"] = names[audio_format]
+        changes["output_audio_format"] = BETA_FORMATS[audio_format]
     return changes
 
 

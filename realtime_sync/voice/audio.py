@@ -610,6 +610,12 @@ def stream_file(
         return _send(session, pieces, audio_format, pace, show)
 
 
+def append_to(session: "Session") -> Callable[[bytes], str]:
+    """What appends to the input of this kind of session."""
+    translates = session.config is not None and session.config.type == "translation"
+    return session.translation.append if translates else session.input_audio_buffer.append
+
+
 def _send(
     session: "Session",
     pieces: Iterable[bytes],
@@ -620,9 +626,7 @@ def _send(
     wait: Callable[[float], object] = time.sleep,
 ) -> float:
     """Append pieces, each at its time, and show how many seconds are sent; all of them at last."""
-    config = session.config
-    translates = config is not None and config.type == "translation"
-    append = session.translation.append if translates else session.input_audio_buffer.append
+    append = append_to(session)
     size = 0
     start = None
     for piece in pieces:

@@ -30,8 +30,9 @@ from ..sound import (
     loudness,
     sample_rate,
     samples_of,
+    silence,
 )
-from .audio import chunks, decode
+from .audio import append_to, chunks, decode
 from .resample import Resampler
 
 if TYPE_CHECKING:
@@ -620,7 +621,7 @@ class Microphone:
     # --- The sender thread -----------------------------------------------------------------------------
 
     def _run(self, line: _Line, audio_format: str, resampler: Resampler) -> None:
-        append = _append(self._session)
+        append = append_to(self._session)
         try:
             more = True
             while more:
@@ -651,13 +652,6 @@ class Microphone:
         samples = array.array("h", block)
         self.level = loudness(samples)
         return bytes(len(block)) if self.muted else bytes_of(samples)
-
-
-def _append(session: Session) -> Callable[[bytes], str]:
-    """What sends the user's sound in this kind of session."""
-    config = session.config
-    translates = config is not None and config.type == "translation"
-    return session.translation.append if translates else session.input_audio_buffer.append
 
 
 # --- Without a device --------------------------------------------------------------------------------
@@ -718,15 +712,14 @@ class FileMicrophone:
         audio_format = input_format(self._session.config)
         sound = decode(self._path, self._block_ms, audio_format)
         first = next(sound, b"")  # here, so that what is wrong with the file is raised here
-        rest = bytes_of([0], audio_format) * round(self._silence * sample_rate(audio_format))
-        silence = chunks(rest, self._block_ms, audio_format)
+        rest = chunks(silence(self._silence, audio_format), self._block_ms, audio_format)
         self.finished.clear()
         self._stop.clear()
         self.failure = None
         # Waits until it is time for the next piece, while the program goes on.
         self._sender = threading.Thread(
             target=self._run,
-            args=(first, sound, silence, audio_format),
+            args=(first, sound, rest, audio_format),
             name="realtime_sync-file",
             daemon=True,
         )
@@ -756,12 +749,12 @@ class FileMicrophone:
         self,
         first: bytes,
         sound: Generator[bytes, None, None],
-        silence: Iterable[bytes],
+        rest: Iterable[bytes],
         audio_format: str,
     ) -> None:
         try:
             with contextlib.closing(sound):  # which ends what decodes it
-                self._send(itertools.chain([first], sound, silence), audio_format)
+                self._send(itertools.chain([first], sound, rest), audio_format)
         except ConnectionClosed:
             pass
         except Exception as error:
@@ -771,7 +764,7 @@ class FileMicrophone:
             self.finished.set()
 
     def _send(self, pieces: Iterable[bytes], audio_format: str) -> None:
-        append = _append(self._session)
+        append = append_to(self._session)
         due = time.monotonic()
         for piece in pieces:
             if self._stop.wait(0 if self._fast else max(0.0, due - time.monotonic())):

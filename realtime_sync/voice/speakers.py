@@ -8,7 +8,7 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from ..sound import PCM, bytes_of, bytes_per_sample, sample_rate
+from ..sound import PCM, bytes_per_sample, sample_rate, silence
 from .audio import WavWriter
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class FileSpeaker(ClockedSpeaker):
         self._keep(now)
         if self._gaps:
             ended = self._since + (self._samples - self._before) / self._rate
-            self._file.write(bytes_of([0], self.format) * round(max(now - ended, 0.0) * self._rate))
+            self._file.write(silence(max(now - ended, 0.0), self.format))
         super()._write(audio, now)
         self._unheard += audio
 
