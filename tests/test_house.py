@@ -29,7 +29,7 @@ ORDER = [
     ["__init__"],
     ["voice.resample"],
     ["voice.audio", "voice.signature", "voice.items"],
-    ["voice.transcript"],
+    ["voice.transcript", "voice.order"],
     ["voice.conversation", "voice.tools", "voice.speakers"],
     ["voice.playback", "voice.devices", "voice.tool_runner"],
     ["voice.assistant"],

@@ -27,6 +27,7 @@ from ..session import Session
 from ..sound import bytes_per_second, format_name, input_format, output_format
 from ..visitor import Visitor
 from .items import ConversationItem, ConversationPart, ConversationResponse
+from .order import Order
 from .transcript import items_to_create, line_of
 
 __all__ = ["Conversation"]
@@ -121,7 +122,7 @@ class Conversation(Visitor[None]):
         self._sink = audio if callable(audio) else None
         self._config: SessionConfig | None = session.config if session is not None else None
         self._items: dict[str, ConversationItem] = {}  # all, also deleted ones and those beside
-        self._order: list[ConversationItem] = []  # those in the conversation
+        self._order = Order()  # those in the conversation
         self._responses: dict[str, ConversationResponse] = {}
         self._began: list[ConversationResponse] = []  # all, in order
         self._running: dict[str, ConversationResponse] = {}
@@ -129,9 +130,6 @@ class Conversation(Visitor[None]):
         self._outputs: dict[str, ConversationItem] = {}  # what answers them
         self._previous: ServerEvent = UnknownEvent(type="", frame=b"")
         self._has_own_ids = True  # events of this server have ids that tell them apart
-        self._fronted: list[ConversationItem] = []  # put first as they have no predecessor, perhaps wrongly
-        self._names_predecessors: bool | None = None  # whether the server does; `None` = not known yet
-        self._guessed: set[str] = set()  # ids of items whose place nothing has told yet
         # What the waits take from, in order.
         self._finished: deque[ConversationItem] = deque()
         self._transcribed: deque[ConversationItem] = deque()
@@ -146,7 +144,7 @@ class Conversation(Visitor[None]):
     @property
     def items(self) -> list[ConversationItem]:
         """What is in the conversation, in order."""
-        return list(self._order)
+        return list(self._order.items)
 
     def item(self, item_id: str) -> ConversationItem | None:
         """An item by its id; also one beside the conversation, or deleted (see ``in_conversation``)."""
@@ -462,9 +460,8 @@ class Conversation(Visitor[None]):
         if item is None or not item.in_conversation:
             self._deviation(event, "unknown item")
             return
-        del self._order[self._index(item)]
-        self._guessed.discard(item.id)
-        item.in_conversation, item._deleted = False, True
+        self._order.remove(item)
+        item._deleted = True
         call = self._calls.get(item.call_id or "")
         if item.type == "function_call_output" and call is not None:
             call.output = None
@@ -513,69 +510,28 @@ class Conversation(Visitor[None]):
         return item
 
     def _append(self, item: ConversationItem) -> None:
-        """Put an item at the end until its own event says where it is."""
+        """An item is in the conversation, of which its own event has not come yet."""
         if not item.in_conversation and not item._deleted:
-            item.in_conversation = True
-            self._guessed.add(item.id)
-            self._order.append(item)
+            self._order.guess(item)
 
     def _join(self, item: ConversationItem, event: _Entering) -> None:
         """Put an item where its own event says."""
         response = self._responses.get(item.response_id) if item.response_id is not None else None
         if response is not None and self._session is None:
             response.beside = False
-        if item.in_conversation:
-            if item.id not in self._guessed:
-                return
-            del self._order[self._index(item)]
-        item.in_conversation = True
-        self._guessed.discard(item.id)
-        self._order.insert(self._place(item, event), item)
-
-    def _place(self, item: ConversationItem, event: _Entering) -> int:
-        """The index at which an item belongs.
-
-        One without a predecessor is the first.  But many servers never name any, and then it is the last.
-        What tells them apart: a server puts its own items, and what the user said, at the end.  If such an
-        item has no predecessor, or one that we took for the first, or is not told of at all, then none
-        were meant.
-        """
-        previous = event.previous_item_id
+        if self._order.is_settled(item):
+            return
         by_server = item._appended or (bool(self._running) and not _is_given(item))
+        previous = event.previous_item_id
         if not previous or previous == "root":
-            if by_server and self._order:
-                self._learn(False)
-            doubtful = self._names_predecessors is None and bool(self._guessed)
-            if not self._order or doubtful or self._names_predecessors is False:
-                return len(self._order)
-            self._fronted.append(item)
-            return 0
+            self._order.put(item, by_server=by_server)
+            return
         before = self._items.get(previous)
         if before is None or not before.in_conversation or before is item:
             self._deviation(event, "unknown previous_item_id")
-            self._guessed.add(item.id)
-            return len(self._order)
-        self._names_predecessors = self._names_predecessors is not False
-        if by_server:
-            self._learn(before is self._order[-1] or before not in self._fronted)
-        return self._index(before) + 1
-
-    def _learn(self, names_predecessors: bool) -> None:
-        """What was put first because it has no predecessor: it was right, or it belongs to the end."""
-        if not names_predecessors:
-            self._names_predecessors = False
-            for item in self._fronted:
-                if item.in_conversation:
-                    del self._order[self._index(item)]
-                    self._order.append(item)
-        self._fronted.clear()
-
-    def _index(self, item: ConversationItem) -> int:
-        """Where an item is; looked for from the end, where nearly all of them are."""
-        for index in range(len(self._order) - 1, -1, -1):
-            if self._order[index] is item:
-                return index
-        raise ValueError(f"{item} is not in the conversation")
+            self._order.guess(item)
+        else:
+            self._order.put_after(before, item, by_server=by_server)
 
     # --- What they hold ----------------------------------------------------------------------------
 
