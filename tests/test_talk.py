@@ -326,10 +326,11 @@ def test_an_output_that_is_there(question: str, output: str, capsys: Printed) ->
     """A file that is there is kept when there is no talk, and overwritten when there is one."""
     Path(output).write_bytes(b"precious")
     assert talks("ws://127.0.0.1:1/v1", question, output) == 2
+    with RealtimeServer() as server:
+        assert talks(server.url, question, output, "--voice", "nobody") == 2
+    assert Path(output).read_bytes() == b"precious"
     responder = ScriptedResponder([Say("Yes.", audio=ANSWER)])
     with RealtimeServer(responder=responder, transcriber=Says("Well?")) as server:
-        assert talks(server.url, question, output, "--voice", "nobody") == 2
-        assert Path(output).read_bytes() == b"precious"
         assert talks(server.url, question, output) == 0
     assert read_wav(output) == ANSWER
     assert capsys.readouterr().out == "you: Well?\nmodel: Yes.\n"
