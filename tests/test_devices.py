@@ -24,15 +24,10 @@ from realtime_sync.local import Say, ScriptedResponder
 from realtime_sync.sound import PCMA, PCMU, bytes_of, samples_of
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice.audio import level, write_wav
-from realtime_sync.voice.devices import (
-    Device,
-    DeviceError,
-    FileMicrophone,
-    Microphone,
-    Speaker,
-    list_devices,
-)
+from realtime_sync.voice.devices import Device, DeviceError, list_devices
+from realtime_sync.voice.microphones import FileMicrophone, Microphone
 from realtime_sync.voice.playback import Playback
+from realtime_sync.voice.speakers import Speaker
 
 # --- A made-up sounddevice -----------------------------------------------------------------------------
 

@@ -26,9 +26,10 @@ from ..session import Session
 from ..sound import PCM
 from ..visitor import Visitor, Visitors
 from ..voice.assistant import Assistant
-from ..voice.devices import FileMicrophone, Microphone, Speaker, list_devices
+from ..voice.devices import list_devices
+from ..voice.microphones import FileMicrophone, Microphone
 from ..voice.playback import Interruption, Playback
-from ..voice.speakers import FileSpeaker
+from ..voice.speakers import FileSpeaker, Speaker
 from .opening import opener
 from .screen import complain, one_line, plain, problem_of
 from .sound_files import check_sound

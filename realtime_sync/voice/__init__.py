@@ -3,10 +3,11 @@
 from .assistant import Assistant, AudioInput
 from .audio import WavWriter, read_wav, stream_file, write_wav
 from .conversation import Conversation
-from .devices import Device, DeviceError, FileMicrophone, Microphone, Speaker, list_devices
+from .devices import Device, DeviceError, list_devices
 from .items import ConversationItem, ConversationPart, ConversationResponse
+from .microphones import FileMicrophone, Microphone
 from .playback import Interruption, Playback
-from .speakers import AudioOutput, ClockedSpeaker, FileSpeaker
+from .speakers import AudioOutput, ClockedSpeaker, FileSpeaker, Speaker
 from .tool_runner import ToolResult, ToolRunner
 from .tools import ToolCall, Tools
 

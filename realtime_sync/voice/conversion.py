@@ -1,0 +1,74 @@
+"""Sound in another format of the wire, at another rate, in pieces of another length."""
+# What the wire calls `format` is called so here.
+# ruff: noqa: A002
+
+import array
+import math
+from collections.abc import Generator, Iterable, Iterator
+
+from ..sound import PCM, Audio, bytes_of, bytes_per_sample, loudness, sample_rate, samples_of, size_of
+from .resample import Resampler
+
+__all__ = ["Pieces", "Samples", "chunks", "converted", "level", "to_format"]
+
+Samples = array.array  # of "h": 16 bits each
+Pieces = Generator[bytes, None, None]
+
+
+def level(audio: Audio, format: str = PCM) -> float:
+    """How loud it is, in dBFS: 0 is the loudest square wave there can be, silence is minus infinity.
+
+    Raises:
+        ValueError: It is PCM of an odd number of bytes.
+    """
+    return loudness(samples_of(audio, format))
+
+
+def to_format(audio: Audio, from_format: str, to_format: str) -> bytes:
+    """The same sound in another format of the wire: `PCM`, `PCMU` or `PCMA`.
+
+    Raises:
+        ImportError: One is PCM and the other is not, which needs the extra ``audio``.
+        ValueError: It is PCM of an odd number of bytes, to be converted.
+    """
+    if from_format == to_format:
+        return bytes(audio)
+    return b"".join(converted([samples_of(audio, from_format)], sample_rate(from_format), to_format))
+
+
+def chunks(audio: Audio | Iterable[bytes], ms: float = 100, format: str = PCM) -> Pieces:
+    """Cut audio into pieces of equal length, of whole samples; the last one may be shorter.
+
+    Args:
+        audio: All of it, or pieces of any length.
+        ms: Milliseconds of a piece.
+        format: Of the audio.
+
+    Raises:
+        ValueError: ``ms`` is not above 0, or infinite.
+    """
+    if not 0 < ms < math.inf:
+        raise ValueError(f"a chunk of {ms} ms can't be")
+    size = max(size_of(ms / 1000, format), bytes_per_sample(format))
+    held = bytearray()
+    for piece in [audio] if isinstance(audio, bytes | bytearray | memoryview) else audio:
+        held += piece
+        whole = len(held) - len(held) % size
+        for start in range(0, whole, size):
+            yield bytes(held[start : start + size])
+        del held[:whole]
+    if held:
+        yield bytes(held)
+
+
+def converted(pieces: Iterable["Samples[int]"], rate: int, format: str) -> Iterator[bytes]:
+    """Mono samples of any rate in a format of the wire, in pieces as they come."""
+    resampler = Resampler(rate, sample_rate(format))
+    for samples in pieces:
+        yield encoded(resampler.feed(bytes_of(samples)), format)
+    yield encoded(resampler.finish(), format)
+
+
+def encoded(pcm: bytes, format: str) -> bytes:
+    """PCM in another format of the same rate."""
+    return pcm if format == PCM else bytes_of(samples_of(pcm), format)
