@@ -13,7 +13,6 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -392,34 +391,47 @@ class Session:
         """
         check_visitor(visitor)
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not condition():
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+
+        def left() -> float | None:
+            seconds = None if deadline is None else deadline - time.monotonic()
+            if seconds is not None and seconds <= 0:
                 raise TimeoutError(f"it did not happen within {timeout:g} s")
+            return seconds
+
+        while not condition():
             runner = self._runner
             if runner is not None and runner[0] != threading.get_ident():
-                self._watch(condition, left)
+                self._watch(condition, left())
                 continue
             visitor = runner[1] if runner is not None else visitor
-            with self._running(visitor):
-                try:
-                    event = self.next_event(left)
-                except TimeoutError:
-                    continue
-                self._dispatch(event, visitor)
-                if isinstance(event, ErrorEvent):
-                    self._report(event, visitor)
+            with self._running(visitor):  # around them all: it costs more than an event
+                while True:
+                    self._take(visitor, left())
+                    if condition():
+                        return
+
+    def _take(self, visitor: Visitor[Any], timeout: float | None) -> None:
+        """Dispatch the next event, if one comes in time."""
+        try:
+            event = self.next_event(timeout)
+        except TimeoutError:
+            return
+        self._dispatch(event, visitor)
+        if isinstance(event, ErrorEvent):
+            self._report(event, visitor)
 
     @contextlib.contextmanager
     def _running(self, visitor: Visitor[Any]) -> Iterator[None]:
         """While this thread runs the session."""
         outer = self._runner
-        if outer is None or outer[0] == threading.get_ident():
+        own = outer is None or outer[0] == threading.get_ident()  # not another thread's, which may end first
+        if own:
             self._runner = (threading.get_ident(), visitor)
         try:
             yield
         finally:
-            self._runner = outer
+            if own:
+                self._runner = outer
             self._tell_watchers()
 
     def _dispatch(self, event: ServerEvent, visitor: Visitor[Any]) -> None:
@@ -671,9 +683,7 @@ class Session:
     def __enter__(self) -> "Self":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _ended_normally(self) -> bool:

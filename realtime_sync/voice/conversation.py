@@ -980,8 +980,8 @@ def _conclude(response: ConversationResponse, wire: ev.Response) -> None:
 
 def _next(queue: deque[_Q]) -> _Q | None:
     """The next that was not returned yet.  Several threads may wait for one."""
-    with suppress(IndexError):  # it is empty, perhaps because another thread was faster
-        while True:
+    while queue:  # asked after each event: as a rule it is empty, and an exception takes as long as an event
+        with suppress(IndexError):  # another thread was faster
             first = queue.popleft()
             if not first._returned:
                 return first
