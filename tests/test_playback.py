@@ -592,21 +592,6 @@ def test_deleted_meanwhile(opened: Opened) -> None:
     assert len(scene.changes()) == 1
 
 
-def test_too_late(opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
-    """If the item is deleted in that moment, the server's error is in the log as no more than information."""
-    caplog.set_level(logging.INFO, "realtime_sync")
-    scene = opened(Say("", silence(1000)))
-    scene.respond()
-    scene.clock.pass_by(400)
-    scene.session.conversation.item.delete(scene.items()[0])
-    interruption = scene.playback.interrupt()
-    assert interruption is not None
-    error = scene.until_event(ev.ErrorEvent).error
-    assert error.event_id == interruption.event_ids[-1]
-    [record] = [record for record in caplog.records if "too late" in record.message]
-    assert record.levelno == logging.INFO
-
-
 def test_session_over(opened: Opened) -> None:
     """When the session has ended, what plays still falls silent, and nobody is told."""
     scene = opened(Say("", silence(1000)))

@@ -6,15 +6,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Literal
 
 from msgspec import Struct, field
 
 from ..events import (
-    AudioConfig,
-    AudioInputConfig,
     ConversationItemDeleted,
-    ErrorEvent,
     InputAudioBufferSpeechStarted,
     OutputAudio,
     ResponseCancelled,
@@ -32,7 +29,7 @@ from ..events import (
 from ..exceptions import ConnectionClosed
 from ..latest import Latest
 from ..session import Session
-from ..sound import bytes_per_second, output_format
+from ..sound import bytes_per_second, input_settings, output_format
 from ..visitor import Visitor
 from .speakers import AudioOutput
 
@@ -41,7 +38,7 @@ __all__ = ["Interruption", "Playback"]
 _log = logging.getLogger("realtime_sync")
 
 _TICKS = 48  # in a millisecond: a byte of every format is a whole number of them, so that sums are exact
-_REMEMBERED = 256  # of responses cut off, of items that are gone, of events sent
+_REMEMBERED = 256  # of responses cut off, and of items that are gone
 _SHORTEST_WAIT = 0.005  # seconds; what is left to play may be less
 _STALLED = 5.0  # seconds in which a speaker that has something to play plays nothing of it
 
@@ -103,8 +100,7 @@ class _Segment(Struct):
 class _Cut(Struct):
     """What was cut off, and is to be told to the server."""
 
-    playing: _Part | None
-    stopped: list[str]  # responses of the conversation that were running
+    part: _Part  # that was playing; if none was, one in place of what was on its way
     cancel: str | None
     unheard: list[str]  # items of the conversation
 
@@ -148,8 +144,6 @@ class Playback(Visitor[None]):
         KeyError: ``format`` is no format.
     """
 
-    bystander: ClassVar[bool] = True
-
     def __init__(
         self,
         session: Session,
@@ -180,7 +174,6 @@ class Playback(Visitor[None]):
         self._running: dict[str, int] = {}  # responses that run, and the ticks of a byte of theirs
         self._cut_off: Latest[None] = Latest(_REMEMBERED)  # responses of which nothing more is to be played
         self._gone: Latest[None] = Latest(_REMEMBERED)  # items that were deleted, or are to be
-        self._told: Latest[None] = Latest(_REMEMBERED)  # ids of the events sent
         self._cuts = 0
         self._telling = 0  # interruptions that are being told to the server
 
@@ -301,11 +294,6 @@ class Playback(Visitor[None]):
         """``input_audio_buffer.speech_started``"""
         self._interrupt(by_hand=False)
 
-    def visit_error(self, event: ErrorEvent) -> None:
-        """``error``"""
-        if event.error.event_id in self._told:
-            _log.info("what an interruption told the server came too late: %s", event.error.code)
-
     def _over(self, response_id: str) -> None:
         with self._changed:
             self._running.pop(response_id, None)
@@ -321,7 +309,9 @@ class Playback(Visitor[None]):
 
     def _run(self, response_id: str) -> int:
         """Note that a response runs; the ticks of a byte of it."""
-        return self._running.setdefault(response_id, self._ticks_now())
+        if response_id not in self._running:
+            self._running[response_id] = self._ticks_now()
+        return self._running[response_id]
 
     def _ticks_now(self) -> int:
         return self._ticks or _ticks_per_byte(output_format(self._session.config))
@@ -497,7 +487,7 @@ class Playback(Visitor[None]):
             return None
         self._cuts += 1
         self._changed.notify_all()
-        return _Cut(playing, stopped, cancel, unheard)
+        return _Cut(playing or _Part(stopped[0], None, 0, 1), cancel, unheard)
 
     def _drop(self) -> list[str]:
         """Forget what is not heard; the items of the conversation to delete, as nothing of them was heard."""
@@ -520,7 +510,7 @@ class Playback(Visitor[None]):
     def _report(self, cut: _Cut) -> Interruption:
         """Tell the server, and say what it was told."""
         session = self._session
-        part = cut.playing or _Part(cut.stopped[0], None, 0, 1)
+        part = cut.part
         end_ms, received_ms = min(part.heard, part.received) // _TICKS, part.received // _TICKS
         told: list[str | None] = []
         if cut.cancel is not None:
@@ -551,12 +541,9 @@ class Playback(Visitor[None]):
     def _tell(self, call: Callable[..., str], *args: object, **options: object) -> str | None:
         """Send; what it was sent as, or ``None`` if the session has ended, which is told elsewhere."""
         try:
-            event_id = call(*args, **options)
+            return call(*args, **options)
         except ConnectionClosed:
             return None
-        with self._changed:
-            self._told[event_id] = None
-        return event_id
 
 
 def _ticks(ms: float) -> int:
@@ -581,10 +568,8 @@ def _ticks_per_byte(audio_format: str) -> int:
 
 def _server_cancels(config: SessionConfig | None) -> bool:
     """Whether the server stops its response by itself when the user speaks; if in doubt, it does not."""
-    audio = config.audio if config else None
-    side = audio.input if isinstance(audio, AudioConfig) else None
-    detection = side.turn_detection if isinstance(side, AudioInputConfig) else None
-    detection = detection or (config.turn_detection if config else None)
+    ga = input_settings(config)
+    detection = (ga and ga.turn_detection) or (config and config.turn_detection)
     if isinstance(detection, ServerVad | SemanticVad):
         return detection.interrupt_response is not False
     return isinstance(detection, UnknownObject) and detection.data.get("interrupt_response") is not False
