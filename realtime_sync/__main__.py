@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from . import __version__
 from .commands.chat import chat
 from .commands.cues import FORMATS
+from .commands.opening import MODEL
 from .commands.screen import complain
 from .commands.serve import serve
 from .commands.talk import talk
@@ -20,7 +21,6 @@ from .exceptions import RealtimeError
 
 __all__ = ["main"]
 
-_MODEL = "gpt-realtime-2.1"
 _TRANSCRIBER = "gpt-4o-transcribe"
 _FAILED, _INTERRUPTED, _UNHEARD = 2, 130, 141  # exit statuses
 _LIFETIME = 3600.0  # seconds that a session may last, as OpenAI's
@@ -90,7 +90,7 @@ def _add_server(command: argparse.ArgumentParser) -> None:
 
 def _add_chat(chat_: argparse.ArgumentParser) -> None:
     chat_.add_argument("prompt", nargs="*", help="what to ask; without it, you are asked for prompts")
-    chat_.add_argument("--model", default=_MODEL, help="default: %(default)s")
+    chat_.add_argument("--model", default=MODEL, help="default: %(default)s")
     _add_server(chat_)
     chat_.set_defaults(command=chat)
 
@@ -100,7 +100,7 @@ def _add_talk(talk_: argparse.ArgumentParser) -> None:
         "Talk with a model.  Just speak, also while it speaks: it stops, and knows how far you heard it. "
         "Use headphones, or it may hear itself.  Ctrl-C ends it."
     )
-    talk_.add_argument("--model", default=_MODEL, help="default: %(default)s")
+    talk_.add_argument("--model", default=MODEL, help="default: %(default)s")
     talk_.add_argument("--instructions", metavar="TEXT", help="for the model")
     talk_.add_argument("--voice", help="of the model, such as marin or cedar")
     talk_.add_argument(
@@ -156,7 +156,7 @@ def _add_transcribe(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--session-model",
         metavar="MODEL",
-        help=f"that the session is opened with (default: {_MODEL}, or none with --intent transcription)",
+        help=f"that the session is opened with (default: {MODEL}, or none with --intent transcription)",
     )
     command.add_argument(
         "--pace", choices=["fast", "realtime"], default="fast", help="of sending (default: %(default)s)"

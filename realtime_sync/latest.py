@@ -8,7 +8,7 @@ _V = TypeVar("_V")
 
 
 class Latest(dict[str, _V]):
-    """A dict that holds the latest ``most`` keys that were set."""
+    """A dict that holds the ``most`` keys that were added last; to set one anew doesn't make it younger."""
 
     def __init__(self, most: int) -> None:
         super().__init__()

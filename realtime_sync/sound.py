@@ -25,6 +25,7 @@ __all__ = [
     "duration",
     "format_name",
     "input_format",
+    "input_settings",
     "loudness",
     "output_format",
     "sample_rate",
@@ -114,12 +115,17 @@ def loudness(samples: "array.array[int]") -> float:
 # --- What a session uses -----------------------------------------------------------------------------
 
 
-def input_format(config: SessionConfig | None) -> str:
-    """The format of the audio that a session with these settings takes, in either dialect."""
+def input_settings(config: SessionConfig | None) -> AudioInputConfig | None:
+    """What the settings of a session say of its input, in GA."""
     audio = config.audio if config else None
     side = audio.input if isinstance(audio, AudioConfig) else None
-    ga = side.format if isinstance(side, AudioInputConfig) else None
-    return format_name(ga or (config.input_audio_format if config else None))
+    return side if isinstance(side, AudioInputConfig) else None
+
+
+def input_format(config: SessionConfig | None) -> str:
+    """The format of the audio that a session with these settings takes, in either dialect."""
+    ga = input_settings(config)
+    return format_name((ga and ga.format) or (config and config.input_audio_format))
 
 
 def output_format(config: SessionConfig | None) -> str:

@@ -9,7 +9,10 @@ from typing import Any
 from ..client import connect
 from ..session import Session
 
-__all__ = ["opener"]
+__all__ = ["MODEL", "opener"]
+
+MODEL = "gpt-realtime-2.1"
+"""That sessions are opened with where none is named."""
 
 
 @contextlib.contextmanager

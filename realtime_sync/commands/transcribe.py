@@ -7,11 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from msgspec import UNSET
-
 from ..events import (
-    AudioConfig,
-    AudioInputConfig,
     ErrorDetails,
     ErrorEvent,
     SessionConfig,
@@ -20,18 +16,17 @@ from ..events import (
 )
 from ..exceptions import ConnectionClosed, RealtimeError
 from ..session import Session
-from ..sound import input_format, silence
+from ..sound import input_format, input_settings, silence
 from ..visitor import Visitor
 from ..voice.audio import stream_file
 from .cues import FORMATS, Writer, clock
-from .opening import opener
+from .opening import MODEL, opener
 from .screen import complain, problem_of
 from .sound_files import check_sound
 from .turns import Turns
 
 __all__ = ["transcribe"]
 
-_SESSION_MODEL = "gpt-realtime-2.1"
 _SETTING_UP = 10.0  # seconds for the server to take our settings; some never say that they have
 _PAUSE_MS = 500  # of silence that ends a turn
 _TAIL = 1.0  # seconds of silence behind the file, by which the server finds the end of the last turn
@@ -110,7 +105,7 @@ def _opened(options: argparse.Namespace, open_session: Callable[..., Session]) -
     model = options.session_model
     if options.intent == "transcription":
         return open_session(model, intent="transcription")  # OpenAI wants no model here
-    return open_session(model or _SESSION_MODEL)
+    return open_session(model or MODEL)
 
 
 def _set_up(session: Session, options: argparse.Namespace) -> bool:
@@ -155,10 +150,8 @@ class _Deaf(Visitor[None]):
 
 def _says_it_detects(config: SessionConfig | None) -> bool:
     """Whether a server finds turns; true unless it says that it doesn't."""
-    audio = config.audio if config else None
-    side = audio.input if isinstance(audio, AudioConfig) else None
-    detection = side.turn_detection if isinstance(side, AudioInputConfig) else UNSET
-    return detection is not None
+    ga = input_settings(config)
+    return ga is None or ga.turn_detection is not None
 
 
 # --- Sending and listening ---------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -84,16 +83,15 @@ class _Turn(Struct):
         return ended_well and settled and (self.asked or self.mcp) and not self.left and not self.over
 
 
-class _Job:
+class _Job(Struct, eq=False):
     """One call, or one question about an MCP call, on its way.  ``answered``: or given up."""
 
-    def __init__(self, item: ev.FunctionCall | ev.McpApprovalRequest, response_id: str, turn: _Turn) -> None:
-        self.item = item
-        self.response_id = response_id
-        self.turn = turn
-        self.answered = False
-        self.began = 0.0
-        self.timer: threading.Timer | None = None
+    item: ev.FunctionCall | ev.McpApprovalRequest
+    response_id: str
+    turn: _Turn
+    answered: bool = False
+    began: float = 0.0
+    timer: threading.Timer | None = None
 
 
 class ToolRunner(Visitor[None]):
@@ -492,7 +490,5 @@ class ToolRunner(Visitor[None]):
     def __enter__(self) -> "Self":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
