@@ -8,6 +8,7 @@ the server says, and users' threads of what they ask for.
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -44,16 +45,23 @@ class Request(Struct, frozen=True):
     beside: bool = False
 
 
+class _Waiting(NamedTuple):
+    """A ``response.create`` that waits for its turn, and what is sent then."""
+
+    event: ResponseCreate
+    payload: bytes
+
+
 class _Asked(Struct):
     """A ``response.create`` that was sent.
 
     Attributes:
-        event: It, if it is to be sent again when it is refused.
-        doubted: An error came that may have refused it.
+        again: It, if it is to be sent again when it is refused.
+        doubted: It may have been refused without our being told.
     """
 
     request: Request
-    event: ResponseCreate | None = None
+    again: _Waiting | None = None
     doubted: bool = False
 
 
@@ -67,10 +75,10 @@ class _Begun(Struct):
 class Responses:
     """The responses of one session.
 
-    ``post`` sends an event without waiting.  It is called by the reader.
+    ``post`` sends an event, given with its payload, without waiting.  It is called by the reader.
     """
 
-    def __init__(self, post: Callable[[ResponseCreate], None]) -> None:
+    def __init__(self, post: Callable[[ResponseCreate, bytes], None]) -> None:
         self._post = post
         # Guards all that follows, between the reader and users' threads; never held while sending.
         self._lock = threading.Lock()
@@ -79,7 +87,8 @@ class Responses:
         self._begun: Latest[_Begun] = Latest(_REMEMBERED)  # by response id
         self._active: str | None = None  # the response that runs in the conversation
         self._refused = False  # one runs there that we were not told of
-        self._waiting: deque[ResponseCreate] = deque()
+        self._names_conversations = False  # this server says which conversation a response belongs to
+        self._waiting: deque[_Waiting] = deque()
         self._cancels: Latest[None] = Latest(_REMEMBERED)  # event ids of those that may come too late
 
     # --- What users ask for --------------------------------------------------------------------------
@@ -89,18 +98,19 @@ class Responses:
         with self._lock:
             self._asked[event_id] = _Asked(Request(event_id, beside))
 
-    def ask_when_idle(self, event: ResponseCreate) -> bool:
+    def ask_when_idle(self, event: ResponseCreate, payload: bytes) -> bool:
         """Note a ``response.create``; true if it is to be sent now, false if it will be sent later."""
+        waiting = _Waiting(event, payload)
         with self._lock:
             if not self._is_idle or self._waiting:
-                self._waiting.append(event)
+                self._waiting.append(waiting)
                 return False
-            self._note_asked(event)
+            self._note_asked(waiting)
             return True
 
-    def _note_asked(self, event: ResponseCreate) -> None:
-        event_id = event.event_id or ""
-        self._asked[event_id] = _Asked(Request(event_id), event)
+    def _note_asked(self, waiting: _Waiting) -> None:
+        event_id = waiting.event.event_id or ""
+        self._asked[event_id] = _Asked(Request(event_id), waiting)
 
     @property
     def _is_idle(self) -> bool:
@@ -135,7 +145,7 @@ class Responses:
     def waiting(self) -> list[ResponseCreate]:
         """What has not been sent yet."""
         with self._lock:
-            return list(self._waiting)
+            return [waiting.event for waiting in self._waiting]
 
     # --- What the server says: the reader only -------------------------------------------------------
 
@@ -145,20 +155,22 @@ class Responses:
             wanted = self._learn(event)
             follows = self._next()
         if follows is not None:
-            self._post(follows)
+            self._post(*follows)
         return wanted
 
-    def _next(self) -> ResponseCreate | None:
+    def _next(self) -> _Waiting | None:
         """What is to be sent now, if its turn has come."""
         if not self._waiting or not self._is_idle:
             return None
-        event = self._waiting.popleft()
-        self._note_asked(event)
-        return event
+        waiting = self._waiting.popleft()
+        self._note_asked(waiting)
+        return waiting
 
     def _learn(self, event: ServerEvent) -> bool:
         if isinstance(event, ResponseCreated):
-            self._begin(event.response)
+            known = self._begun.get(event.response.id or "")
+            if known is None or known.over or not event.response.id:  # some servers use an id again
+                self._begin(event.response)
         elif isinstance(event, ResponseDone):
             self._end(event.response)
         elif isinstance(event, ResponseCancelled):
@@ -169,8 +181,6 @@ class Responses:
 
     def _begin(self, response: Response) -> _Begun:
         response_id = response.id or ""
-        if response_id and response_id in self._begun:
-            return self._begun[response_id]
         begun = _Begun(self._answered(response))
         self._begun[response_id] = begun
         if not (begun.asked and begun.asked.request.beside):
@@ -183,29 +193,46 @@ class Responses:
         Servers don't say which it is, but they obey in order.  It may also be one that the server began
         by itself: then the request that we take it for is refused, and `_judge` puts that right.
         """
-        beside = response.conversation_id is None and self._oldest(beside=True) is not None
-        oldest = self._oldest(beside=beside)
+        self._names_conversations = self._names_conversations or response.conversation_id is not None
+        oldest = None
+        if response.conversation_id is None:
+            oldest = self._oldest(beside=True if self._names_conversations else None)
+        if oldest is None:
+            oldest = self._oldest(beside=False)
         return None if oldest is None else self._asked.pop(oldest)
 
-    def _oldest(self, *, beside: bool) -> str | None:
-        """The request that was not answered for the longest time; one that is in doubt only if need be."""
-        names = [name for name, asked in self._asked.items() if asked.request.beside == beside]
+    def _oldest(self, *, beside: bool | None) -> str | None:
+        """The request that was not answered for the longest time; one that is in doubt only if need be.
+
+        Beside the conversation, or not; ``None`` = either.
+        """
+        names = [name for name, asked in self._asked.items() if beside in (None, asked.request.beside)]
         return min(names, key=lambda name: self._asked[name].doubted, default=None)
 
     def _end(self, response: Response) -> None:
         if not response.id and self._active is None:
             self._refused = False
-            return  # it may be anything's end; no request is given up for it
+            self._doubt()  # it may be anything's end; no request is given up for it
+            return
         begun = self._begun.get(response.id or self._active or "")
         if begun is None:  # it came without ``response.created``
             begun = self._begin(response)
         begun.over = True
         if begun.asked:
-            begun.asked.event = None
+            begun.asked.again = None
         if self._begun.get(self._active or "") is begun:
             self._active = None
+            self._doubt()  # what was asked for meanwhile, and not every server says that it has refused
         if not (begun.asked and begun.asked.request.beside):
             self._refused = False
+
+    def _doubt(self) -> None:
+        """What waits for its turn need not wait any more for the requests that we have no word of.
+
+        A response that comes all the same is the answer.
+        """
+        for asked in self._asked.values():
+            asked.doubted = not asked.request.beside
 
     def _judge(self, event: ErrorEvent) -> bool:
         """An error: whom does it concern, and who sees to it?"""
@@ -214,9 +241,9 @@ class Responses:
             del self._cancels[error.event_id]
             return error.code != _NOTHING_TO_CANCEL
         asked = self._refusal(error.event_id, error.code)
-        if asked is None or asked.event is None or error.code != _BUSY:
+        if asked is None or asked.again is None or error.code != _BUSY:
             return True
-        self._waiting.appendleft(asked.event)
+        self._waiting.appendleft(asked.again)
         self._refused = self._active is None
         return False
 
@@ -228,25 +255,26 @@ class Responses:
             return self._asked.pop(event_id)
         for begun in self._begun.values():
             if begun.asked and begun.asked.request.event_id == event_id and not begun.over:
-                asked, begun.asked = begun.asked, self._doubted()
-                return asked
+                return self._taken_from(begun)
         return None
 
-    def _doubted(self) -> _Asked | None:
-        """A request that was in doubt without reason: what we took for another's answer is its own."""
+    def _taken_from(self, begun: _Begun) -> _Asked | None:
+        """The request that a response is no answer to, although we took it for one.
+
+        It answers one then that was in doubt without reason, or none.
+        """
         names = [name for name, asked in self._asked.items() if asked.doubted]
-        return self._asked.pop(names[0]) if names else None
+        asked, begun.asked = begun.asked, self._asked.pop(names[0]) if names else None
+        return asked
 
     def _perhaps(self, code: str | None) -> _Asked | None:
-        """An error of a server that doesn't say which event it is about.
-
-        Without a response running it may refuse the oldest request.  What waits for its turn need not wait
-        for that one any more; but a response that comes all the same is its answer.
-        """
-        oldest = self._oldest(beside=False) if self._active is None else None
-        if oldest is None:
-            return None
+        """The request that is refused by an error of a server that doesn't say which event it is about."""
+        oldest = self._oldest(beside=False)
         if code == _BUSY:
-            return self._asked.pop(oldest)
-        self._asked[oldest].doubted = True
+            active = self._begun.get(self._active or "")
+            if active and active.asked and (oldest is None or self._asked[oldest].doubted):
+                return self._taken_from(active)
+            return None if oldest is None else self._asked.pop(oldest)
+        if oldest is not None and self._active is None:
+            self._asked[oldest].doubted = True
         return None

@@ -128,10 +128,10 @@ class Session:
         self._last_event: ServerEvent | None = None
         self._deviations: Counter[str] = Counter()
         self._responses = Responses(self._post)
-        self._runner: tuple[int, Visitor[Any]] | None = None  # the thread that runs the session, and for whom
-        # What threads in `wait_until` wait on while another one runs the session.
+        # The threads that run the session, and for whom; and what those in `wait_until` wait on meanwhile.
         self._dispatched = threading.Condition()
-        self._watchers = 0  # these threads; under that lock
+        self._runners: dict[int, Visitor[Any]] = {}
+        self._watchers = 0
         self._id_prefix = f"event_{secrets.token_hex(4)}_"
         self._ids = itertools.count(1)
         self._closure: Closure | None = None
@@ -214,9 +214,8 @@ class Session:
             self._last_error = event
         return wanted
 
-    def _post(self, event: ResponseCreate) -> None:
+    def _post(self, event: ResponseCreate, payload: bytes) -> None:
         """Send, from the reader thread, what had to wait for its turn."""
-        payload = encode(event)
         if _log.isEnabledFor(logging.DEBUG):
             self._log_event("sent", event.type, event.event_id, payload)
         with contextlib.suppress(OSError):  # the connection has ended, which the reader sees next
@@ -398,17 +397,14 @@ class Session:
                 raise TimeoutError(f"it did not happen within {timeout:g} s")
             return seconds
 
-        while not condition():
-            runner = self._runner
-            if runner is not None and runner[0] != threading.get_ident():
-                self._watch(condition, left())
-                continue
-            visitor = runner[1] if runner is not None else visitor
-            with self._running(visitor):  # around them all: it costs more than an event
-                while True:
-                    self._take(visitor, left())
-                    if condition():
-                        return
+        with self._outside() as outer:
+            while not condition():
+                with self._running(outer or visitor, alone=True) as runs:
+                    # Asked again: another thread may have dispatched just now what makes it true.
+                    while runs and not condition():
+                        self._take(outer or visitor, left())
+                if not runs:
+                    self._watch(condition, left())
 
     def _take(self, visitor: Visitor[Any], timeout: float | None) -> None:
         """Dispatch the next event, if one comes in time."""
@@ -421,18 +417,44 @@ class Session:
             self._report(event, visitor)
 
     @contextlib.contextmanager
-    def _running(self, visitor: Visitor[Any]) -> Iterator[None]:
-        """While this thread runs the session."""
-        outer = self._runner
-        own = outer is None or outer[0] == threading.get_ident()  # not another thread's, which may end first
-        if own:
-            self._runner = (threading.get_ident(), visitor)
+    def _running(self, visitor: Visitor[Any], *, alone: bool = False) -> Iterator[bool]:
+        """While this thread runs the session.
+
+        Args:
+            alone: Only if no other thread does; it yields whether that is so.
+        """
+        thread = threading.get_ident()
+        with self._dispatched:
+            runs = not (alone and self._runners)
+            outer = self._runners.get(thread)
+            if runs:
+                self._runners[thread] = visitor
         try:
-            yield
+            yield runs
         finally:
-            if own:
-                self._runner = outer
-            self._tell_watchers()
+            if runs:
+                self._run_for(outer)
+
+    @contextlib.contextmanager
+    def _outside(self) -> Iterator[Visitor[Any] | None]:
+        """While this thread does not run the session, but waits; for whom it did."""
+        with self._dispatched:
+            outer = self._runners.pop(threading.get_ident(), None)
+        try:
+            yield outer
+        finally:
+            if outer is not None:
+                self._run_for(outer)
+
+    def _run_for(self, visitor: Visitor[Any] | None) -> None:
+        """This thread runs the session for somebody else now, or for nobody; others may have to take over."""
+        thread = threading.get_ident()
+        with self._dispatched:
+            if visitor is None:
+                del self._runners[thread]
+            else:
+                self._runners[thread] = visitor
+            self._dispatched.notify_all()
 
     def _dispatch(self, event: ServerEvent, visitor: Visitor[Any]) -> None:
         visitor.visit(event)
@@ -452,7 +474,7 @@ class Session:
             self._watchers += 1
             try:
                 # Looked at again after it is known that we wait, so that nothing is missed.
-                if self._runner is not None and not condition():
+                if self._runners and not condition():
                     self._dispatched.wait(timeout)
             finally:
                 self._watchers -= 1
@@ -477,16 +499,16 @@ class Session:
             ConnectionClosed: The session is over, or ended because this could not be sent in time.
         """
         event, event_id = self._named(event)
+        payload = encode(event)  # first: what can't be encoded asks for nothing
         if isinstance(event, ResponseCreate):
             self._responses.ask(event_id, bool(event.response and event.response.conversation == "none"))
         elif isinstance(event, dict) and event["type"] == "response.create":
             params = event.get("response")
             beside = isinstance(params, Mapping) and params.get("conversation") == "none"
             self._responses.ask(event_id, beside)
-        return self._send(event, event_id)
+        return self._send(event, event_id, payload)
 
-    def _send(self, event: ClientEvent | dict[str, Any], event_id: str) -> str:
-        payload = encode(event)
+    def _send(self, event: ClientEvent | dict[str, Any], event_id: str, payload: bytes) -> str:
         if _log.isEnabledFor(logging.DEBUG):
             kind = event.type if isinstance(event, ClientEvent) else event["type"]
             self._log_event("sent", kind, event_id, payload)
@@ -504,7 +526,12 @@ class Session:
         event = structs.replace(event, event_id=event_id)
         if self.closed:
             raise self._closed_error()
-        return self._send(event, event_id) if self._responses.ask_when_idle(event) else event_id
+        payload = encode(event)  # here, where the caller sees what is wrong with it
+        return (
+            self._send(event, event_id, payload)
+            if self._responses.ask_when_idle(event, payload)
+            else event_id
+        )
 
     def _cancel_if_active(self, event: ResponseCancel) -> str:
         event_id = event.event_id or self._new_id()

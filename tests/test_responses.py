@@ -238,6 +238,84 @@ def test_closed_while_waiting(script: Script, session: rt.Session) -> None:
     assert [event.event_id for event in caught.value.unsent] == [event_id]
 
 
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("when_idle", [True, False])
+def test_what_can_not_be_encoded(script: Script, session: rt.Session, running: bool, when_idle: bool) -> None:
+    """A request that is no JSON is an error where it is made, and has no other effect."""
+    if running:
+        script.send(created("r1"))
+        types(session, 2)
+    with pytest.raises(TypeError, match="can't send"):
+        session.response.create(when_idle=when_idle, metadata={"a": object()})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="can't send"):
+        session.send({"type": "response.create", "response": {"metadata": object()}})
+    event_id = session.response.create(when_idle=True)
+    if running:
+        script.send(done("r1"))
+    [event] = script.wait_for(1)
+    assert event["event_id"] == event_id
+
+
+def test_what_waits_is_sent_as_it_was(script: Script, session: rt.Session) -> None:
+    """What the caller does to its objects meanwhile changes nothing."""
+    script.send(created("r1"))
+    types(session, 2)
+    metadata = {"topic": "rain"}
+    session.response.create(when_idle=True, metadata=metadata)
+    metadata["topic"] = "snow"
+    script.send(done("r1"))
+    [event] = script.wait_for(1)
+    assert event["response"] == {"metadata": {"topic": "rain"}}
+
+
+@pytest.mark.parametrize("error", [[refusal(None)], [refusal(None, "wrong")], []])
+def test_refused_without_a_word_of_which(script: Script, session: rt.Session, error: list[str]) -> None:
+    """However a server refuses what is asked for while it answers: afterwards others have their turn."""
+    script.send(created("vad"))
+    types(session, 2)
+    session.response.create()
+    waiting = session.response.create(when_idle=True)
+    script.wait_for(1)
+    script.send(*error, done("vad"))
+    assert script.wait_for(2)[1]["event_id"] == waiting
+    script.send(created("r1"))
+    types(session, len(error) + 2)
+    assert session.request_of("r1") == Request(waiting)
+
+
+def test_refused_behind_a_response_of_the_server(script: Script, session: rt.Session) -> None:
+    """If it then refuses what we took that response for an answer to, that is asked again."""
+    event_id = session.response.create(when_idle=True)
+    script.wait_for(1)
+    script.send(created("vad"), refusal(None), done("vad"))
+    assert [event["event_id"] for event in script.wait_for(2)] == [event_id, event_id]
+    script.send(created("r1"))
+    assert types(session, 4) == ["session.created", "response.created", "response.done", "response.created"]
+    assert session.request_of("vad") is None
+    assert session.request_of("r1") == Request(event_id)
+
+
+def test_a_server_that_names_no_conversation(script: Script, session: rt.Session) -> None:
+    """Its responses answer what was asked for, in order, in the conversation or beside it."""
+    inside = session.response.create()
+    beside = session.response.create(conversation="none")
+    script.send(created("r1", None), done("r1", None), created("r2", None), done("r2", None))
+    types(session, 5)
+    assert session.request_of("r1") == Request(inside)
+    assert session.request_of("r2") == Request(beside, beside=True)
+
+
+@pytest.mark.parametrize("frames", [[created("r"), done("r")], [created(None), done(None)], [done(None)]])
+def test_a_server_without_ids_of_its_own(script: Script, session: rt.Session, frames: list[str]) -> None:
+    """If its responses all have the same id, or none, each request still has its turn."""
+    asked = [session.response.create(when_idle=True) for _ in range(3)]
+    for count in range(1, 4):
+        assert [event["event_id"] for event in script.wait_for(count)] == asked[:count]
+        script.send(*frames)
+    types(session, 1 + 3 * len(frames))
+    assert session.active_response is None
+
+
 # --- cancel(if_active=True) --------------------------------------------------------------------------
 
 
@@ -330,7 +408,7 @@ class _Server:
     """A server that obeys in order, one response at a time; what it says is heard later."""
 
     def __init__(self) -> None:
-        self.book = Responses(lambda event: self.inbox.append((event.event_id or "", False)))
+        self.book = Responses(lambda event, payload: self.inbox.append((payload.decode(), False)))
         self.inbox: list[tuple[str, bool]] = []  # what it has not read yet
         self.outbox: list[rt.ServerEvent] = []  # what the client has not heard yet
         self.asked: list[str] = []
@@ -347,7 +425,7 @@ class _Server:
             if beside:
                 self.book.ask(name, beside=True)
                 self.inbox.append((name, True))
-            elif self.book.ask_when_idle(ev.ResponseCreate(event_id=name)):
+            elif self.book.ask_when_idle(ev.ResponseCreate(event_id=name), name.encode()):
                 self.inbox.append((name, False))
         elif step == "answer" and self.inbox:
             self._answer(*self.inbox.pop(0))
@@ -499,6 +577,84 @@ def test_wait_beside_a_run_in_vain(script: Script, session: rt.Session) -> None:
     session.close()
     thread.join(DEADLINE)
     assert not thread.is_alive()
+
+
+def test_wait_after_runs_that_overlapped(script: Script, session: rt.Session) -> None:
+    """Runs of several threads leave nothing behind that a later wait would wait for."""
+    first_ended = threading.Event()
+
+    class First(Keep):
+        def visit_response_created(self, event: ev.ResponseCreated) -> None:
+            other.start()
+            script.send(created_session_updated())
+            assert second_began.wait(DEADLINE)
+
+    class Second(Keep):
+        def visit_session_updated(self, event: ev.SessionUpdated) -> None:
+            second_began.set()
+            assert first_ended.wait(DEADLINE)
+
+    second_began = threading.Event()
+    other = threading.Thread(target=session.run, args=[Second(), ev.SessionUpdated])
+    script.send(created("r1"))
+    session.run(First(), until=ev.ResponseCreated, timeout=DEADLINE)
+    first_ended.set()
+    other.join(DEADLINE)
+    visitor = Keep()
+    script.send(done("r1"))
+    session.wait_until(lambda: "response.done" in visitor.seen, visitor, DEADLINE)
+
+
+def test_waits_inside_two_runs(script: Script, session: rt.Session) -> None:
+    """Handlers of two runs that wait at the same time don't wait for each other."""
+    both = threading.Barrier(2)
+    seen: list[str] = []
+
+    class Waits(rt.Visitor[None]):
+        def visit_response_created(self, event: ev.ResponseCreated) -> None:
+            both.wait(DEADLINE)
+            session.wait_until(lambda: "done" in seen, self, DEADLINE)
+
+        def visit_response_done(self, event: ev.ResponseDone) -> None:
+            seen.append("done")
+
+    threads = [
+        threading.Thread(target=session.run, args=[Waits(), ev.ResponseCreated], daemon=True)
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    script.send(created("r1"), created("r2"))
+    script.send(done("r1"))
+    for thread in threads:
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+
+
+def test_two_waits(script: Script, session: rt.Session) -> None:
+    """Each of two threads that wait has what it waits for, whichever of them takes it."""
+    visitor = Keep()
+    kinds = ["response.created", "response.done", "session.updated"] * 20
+    failures: list[BaseException] = []
+
+    def wait(kind: str, count: int) -> None:
+        try:
+            session.wait_until(lambda: visitor.seen.count(kind) >= count, visitor, DEADLINE)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [
+        threading.Thread(target=wait, args=[kind, kinds[: index + 1].count(kind)])
+        for index, kind in enumerate(kinds)
+    ]
+    for thread in threads:
+        thread.start()
+    for number in range(20):
+        script.send(created(f"r{number}"), done(f"r{number}"))
+        script.send(created_session_updated())
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert not failures
 
 
 # --- Several visitors --------------------------------------------------------------------------------
