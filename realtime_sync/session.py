@@ -397,14 +397,14 @@ class Session:
                 raise TimeoutError(f"it did not happen within {timeout:g} s")
             return seconds
 
-        with self._outside() as outer:
-            while not condition():
-                with self._running(outer or visitor, alone=True) as runs:
-                    # Asked again: another thread may have dispatched just now what makes it true.
-                    while runs and not condition():
-                        self._take(outer or visitor, left())
-                if not runs:
-                    self._watch(condition, left())
+        visitor = self._runners.get(threading.get_ident(), visitor)
+        while not condition():
+            with self._running(visitor, alone=True) as runs:
+                # Asked again: another thread may have dispatched just now what makes it true.
+                while runs and not condition():
+                    self._take(visitor, left())
+            if not runs:
+                self._watch(condition, left())
 
     def _take(self, visitor: Visitor[Any], timeout: float | None) -> None:
         """Dispatch the next event, if one comes in time."""
@@ -425,7 +425,7 @@ class Session:
         """
         thread = threading.get_ident()
         with self._dispatched:
-            runs = not (alone and self._runners)
+            runs = not alone or self._runners.keys() <= {thread}
             outer = self._runners.get(thread)
             if runs:
                 self._runners[thread] = visitor
@@ -433,28 +433,16 @@ class Session:
             yield runs
         finally:
             if runs:
-                self._run_for(outer)
+                with self._dispatched:
+                    self._restore(outer)
+                    self._dispatched.notify_all()  # somebody may have to take over
 
-    @contextlib.contextmanager
-    def _outside(self) -> Iterator[Visitor[Any] | None]:
-        """While this thread does not run the session, but waits; for whom it did."""
-        with self._dispatched:
-            outer = self._runners.pop(threading.get_ident(), None)
-        try:
-            yield outer
-        finally:
-            if outer is not None:
-                self._run_for(outer)
-
-    def _run_for(self, visitor: Visitor[Any] | None) -> None:
-        """This thread runs the session for somebody else now, or for nobody; others may have to take over."""
-        thread = threading.get_ident()
-        with self._dispatched:
-            if visitor is None:
-                del self._runners[thread]
-            else:
-                self._runners[thread] = visitor
-            self._dispatched.notify_all()
+    def _restore(self, visitor: Visitor[Any] | None) -> None:
+        """This thread runs the session for a visitor again, or for none.  Under the lock."""
+        if visitor is None:
+            self._runners.pop(threading.get_ident(), None)
+        else:
+            self._runners[threading.get_ident()] = visitor
 
     def _dispatch(self, event: ServerEvent, visitor: Visitor[Any]) -> None:
         visitor.visit(event)
@@ -472,12 +460,14 @@ class Session:
         """Wait while another thread runs the session, until something was dispatched there."""
         with self._dispatched:
             self._watchers += 1
+            outer = self._runners.pop(threading.get_ident(), None)  # another that waits need not wait for us
             try:
                 # Looked at again after it is known that we wait, so that nothing is missed.
                 if self._runners and not condition():
                     self._dispatched.wait(timeout)
             finally:
                 self._watchers -= 1
+                self._restore(outer)
 
     def _tell_watchers(self) -> None:
         with self._dispatched:
