@@ -431,6 +431,16 @@ def test_it_is_lost_before_a_transcript(two_turns: str, capsys: Printed) -> None
     assert err.endswith("; nothing was transcribed\n")
 
 
+def test_it_is_lost_in_the_middle_of_the_first_turn(two_turns: str, capsys: Printed) -> None:
+    """What is printed of a turn is not said to be nothing."""
+    pieces = frame(INPUT + "delta", item_id="a", delta="And th")
+    with Transcriber(*turn("a", 100, 900), pieces, then=lambda caller: caller.close(1011)) as server:
+        assert server.transcribes(two_turns) == 1
+    out, err = capsys.readouterr()
+    assert out == "And th […]\n"
+    assert err.endswith("; no turn was transcribed to its end\n")
+
+
 def test_it_is_lost_when_all_is_transcribed(two_turns: str, capsys: Printed) -> None:
     """A whole transcript is not said to end early, when the session ends behind it."""
     frames = [*turn("a", 100, 900), completed("a", "Hello."), updated()]

@@ -89,13 +89,16 @@ def _problems(turns: Turns, seconds: float, sending: "_Sending", problem: Except
             yield f"{when} could not be transcribed: {turn.failure}"
     for cause in (sending.failure, problem):
         if cause is not None:
-            yield str(cause) if sending.is_whole(turns) else f"{cause}; {_extent(turns.transcribed(seconds))}"
+            yield str(cause) if sending.is_whole(turns) else f"{cause}; {_extent(turns, seconds)}"
 
 
-def _extent(transcribed: float | None) -> str:
-    return (
-        "nothing was transcribed" if transcribed is None else f"the transcript ends at {clock(transcribed)}"
-    )
+def _extent(turns: Turns, seconds: float) -> str:
+    """How far the transcript goes."""
+    end = turns.transcribed(seconds)
+    if end is not None:
+        return f"the transcript ends at {clock(end)}"
+    begun = any(cue.text for cue in turns.cues(seconds))
+    return "no turn was transcribed to its end" if begun else "nothing was transcribed"
 
 
 # --- The session -------------------------------------------------------------------------------------
