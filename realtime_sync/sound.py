@@ -32,6 +32,7 @@ __all__ = [
     "samples_of",
     "silence",
     "size_of",
+    "whole_samples",
 ]
 
 Audio = bytes | bytearray | memoryview
@@ -81,10 +82,11 @@ def size_of(seconds: float, audio_format: str = PCM) -> int:
 
 def samples_of(audio: Audio, audio_format: str = PCM) -> "array.array[int]":
     """The samples, 16 bits each.  Of PCM, an even number of bytes."""
+    data = memoryview(audio).tobytes()  # its items may be larger than a byte
     if audio_format != PCM:
-        return array.array("h", map(_decoded(audio_format).__getitem__, audio))
+        return array.array("h", map(_decoded(audio_format).__getitem__, data))
     samples = array.array("h")
-    samples.frombytes(audio)
+    samples.frombytes(data)
     if sys.byteorder == "big":
         samples.byteswap()
     return samples
@@ -99,6 +101,12 @@ def bytes_of(samples: Iterable[int], audio_format: str = PCM) -> bytes:
     if sys.byteorder == "big":
         packed.byteswap()
     return packed.tobytes()
+
+
+def whole_samples(data: bytes, audio_format: str) -> tuple[bytes, bytes]:
+    """The whole samples in it, and the rest, to be put before what comes next."""
+    whole = len(data) - len(data) % bytes_per_sample(audio_format)
+    return data[:whole], data[whole:]
 
 
 def silence(seconds: float, audio_format: str = PCM) -> bytes:

@@ -239,6 +239,20 @@ def test_settings(realtime_server: RealtimeServer, dialect: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("dialect", ["ga", "beta"])
+@pytest.mark.parametrize("own", [8, "s16le", ["s16le"]])
+def test_a_speaker_s_own_format(realtime_server: RealtimeServer, dialect: Any, own: Any) -> None:
+    """What a speaker of the user's calls its format is no setting, unless it is one of the three."""
+    speaker = ClockedSpeaker()
+    speaker.format = own
+    with rt.connect(base_url=realtime_server.url, dialect=dialect) as session:
+        assistant = Assistant(session, speaker=speaker, instructions="Be brief.", transcription=None)
+        assistant.run(until=ev.SessionUpdated, timeout=DEADLINE)
+    [update] = realtime_server.received_of(ev.SessionUpdate)
+    assert not update.session.audio
+    assert not update.session.output_audio_format
+
+
 def test_nothing_to_set(realtime_server: RealtimeServer, realtime_session: rt.Session) -> None:
     """Without anything to set, nothing is sent."""
     realtime_server.expects("Hello").replies("Hi.")

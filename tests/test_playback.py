@@ -961,6 +961,8 @@ def test_names_left_out(quiet: rt.Session) -> None:
         done("r"),
         ev.ResponseCancelled(event_id="", response_id="r"),
         ev.ResponseCancelled(event_id="", response=ev.Response(id="r")),
+        done(None),
+        ev.ResponseCancelled(event_id=""),
         delta("r", "k", 0),
     ],
 )
@@ -974,6 +976,23 @@ def test_every_end_is_an_end(quiet: rt.Session, end: rt.ServerEvent) -> None:
     assert playback.playing is None
     interruption = playback.interrupt()
     assert interruption is None or not interruption.truncated
+
+
+@pytest.mark.parametrize("between", [[], [done("r")]])
+def test_one_name_for_all(quiet: rt.Session, between: list[rt.ServerEvent]) -> None:
+    """Where a server calls all responses the same, those after an interruption are heard."""
+    playback, clock = play(quiet, created("r"), delta("r", "i", 100))
+    clock.pass_by(50)
+    playback.visit(SPEECH)
+    for event in (delta("r", "i", 100), *between):
+        playback.visit(event)
+    assert playback.pending_ms == 0
+    for event in (created("r"), delta("r", "i", 100)):
+        playback.visit(event)
+    assert playback.pending_ms == 100
+    clock.pass_by(40)
+    playback.visit(SPEECH)
+    assert [(found.item_id, found.audio_end_ms) for found in playback.interruptions] == [("i", 50), ("i", 40)]
 
 
 def test_ends_of_nothing(quiet: rt.Session) -> None:
@@ -1084,6 +1103,43 @@ def test_ends_that_are_left_out(scripted: tuple[Script, rt.Session]) -> None:
     script.send(json.dumps({"type": "response.done", "event_id": "", "response": inside}))
     session.wait_until(lambda: len(speaker.written) == 1920, playback, DEADLINE)
     assert playback.pending_ms == 40
+
+
+def test_ends_that_are_not_named(scripted: tuple[Script, rt.Session]) -> None:
+    """An answer beside the conversation holds up nothing, also if the server doesn't say whose end came."""
+    script, session = scripted
+    speaker = Recorder(Clock())
+    playback = Playback(session, speaker)
+    session.response.create(conversation="none")
+    session.response.create()
+    script.wait_for(2)
+    for name in ("r1", "r2"):
+        frames = map(_frame, (created(name), delta(name, f"item of {name}", 100), done(None)))
+        script.send(*map(json.dumps, frames))
+    session.wait_until(lambda: len(speaker.written) == 9600, playback, DEADLINE)
+
+
+@pytest.mark.parametrize("name", ["r", ""])
+def test_each_is_cut_off_before_it_begins(scripted: tuple[Script, rt.Session], name: str) -> None:
+    """What is cut off before its beginning came here is not played; the next one of that name is."""
+    script, session = scripted
+    playback = Playback(session, ClockedSpeaker(clock=Clock()))
+    frames = [json.dumps(_frame(event)) for event in (created(name), delta(name, "i", 100), done(name))]
+    for _ in range(2):
+        queued = Witness()
+        script.send(frames[0])
+        session.wait_until(lambda: session.active_response is not None, queued, DEADLINE)
+        interruption = playback.interrupt()
+        assert interruption is not None
+        assert interruption.cancelled == name
+        for event in queued.events:
+            playback.visit(event)
+        script.send(*frames[1:])
+        session.run(playback, until=ev.ResponseDone, timeout=DEADLINE)
+        assert playback.pending_ms == 0
+    script.send(*frames)
+    session.run(playback, until=ev.ResponseDone, timeout=DEADLINE)
+    assert playback.pending_ms == 100
 
 
 def _frame(event: rt.ServerEvent) -> Any:

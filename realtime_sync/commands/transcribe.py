@@ -5,7 +5,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from ..events import (
     ErrorDetails,
@@ -170,7 +170,7 @@ class _Sending:
         ended_at: When nothing more was to be sent; ``None`` before.
     """
 
-    def __init__(self, session: Session, path: str, pace: str, detects: bool) -> None:
+    def __init__(self, session: Session, path: str, pace: Literal["fast", "realtime"], detects: bool) -> None:
         self.seconds: float | None = None
         self.failure: Exception | None = None
         self.question: str | None = None

@@ -172,8 +172,9 @@ class Assistant:
             changes["instructions"] = self._instructions
         if self.tools:
             changes["tools"] = self.tools.definitions
-        wanted = getattr(self.speaker, "format", None)
-        other_format = wanted if wanted != output_format(self.session.config) else None
+        wanted = getattr(self.speaker, "format", None)  # of a speaker of the user's, it may be anything
+        known = wanted if isinstance(wanted, str) and wanted in BETA_FORMATS else None
+        other_format = known if known != output_format(self.session.config) else None
         if self.session.dialect == "beta":
             changes |= _beta(self._transcription, other_format)
         else:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..sound import PCM, PCMA, PCMU, duration, input_format, sample_rate, samples_of, size_of
 from .conversion import Pieces, Samples, chunks, converted, level, to_format
@@ -132,7 +132,7 @@ _NAP = 0.1  # seconds after which a wait looks whether the session has ended
 def stream_file(
     session: "Session",
     path: FilePath,
-    pace: str = "fast",
+    pace: Literal["fast", "realtime"] = "fast",
     *,
     chunk_ms: float = 100,
     format: str | None = None,
@@ -159,11 +159,21 @@ def stream_file(
         ImportError: The extra ``audio`` is needed, and missing.  Nothing was sent.
         ConnectionClosed: The session is over, or ended meanwhile.
     """
-    if pace not in ("fast", "realtime"):
-        raise ValueError(f"the pace is 'fast' or 'realtime', not {pace!r:.80}")
+    fast = is_fast(pace)
     audio_format = format or input_format(session.config)
     with contextlib.closing(decode(path, chunk_ms, audio_format)) as pieces, _bar(path, progress) as show:
-        return _send(session, pieces, audio_format, pace, show)
+        return _send(session, pieces, audio_format, fast, show)
+
+
+def is_fast(pace: str) -> bool:
+    """Whether to wait for nothing.
+
+    Raises:
+        ValueError: It is neither ``"fast"`` nor ``"realtime"``.
+    """
+    if pace not in ("fast", "realtime"):
+        raise ValueError(f"the pace is 'fast' or 'realtime', not {pace!r:.80}")
+    return pace == "fast"
 
 
 def append_to(session: "Session") -> Callable[[bytes], str]:
@@ -176,7 +186,7 @@ def _send(
     session: "Session",
     pieces: Iterable[bytes],
     format: str,
-    pace: str,
+    fast: bool,
     show: Callable[[float], object],
     clock: Callable[[], float] = time.monotonic,
     wait: Callable[[float], object] = time.sleep,
@@ -187,7 +197,7 @@ def _send(
     start = None
     for piece in pieces:
         start = clock() if start is None else start
-        due = start + duration(size, format) if pace == "realtime" else start
+        due = start if fast else start + duration(size, format)
         while (left := due - clock()) > 0 and not session.closed:
             wait(min(left, _NAP))
         append(piece)

@@ -3,7 +3,6 @@
 # ruff: noqa: A002
 
 import array
-import math
 from collections.abc import Generator, Iterable, Iterator
 
 from ..sound import PCM, Audio, bytes_of, bytes_per_sample, loudness, sample_rate, samples_of, size_of
@@ -13,6 +12,8 @@ __all__ = ["Pieces", "Samples", "chunks", "converted", "level", "to_format"]
 
 Samples = array.array  # of "h": 16 bits each
 Pieces = Generator[bytes, None, None]
+
+_ENDLESS = 1e300  # milliseconds; times a sample rate, it has to be a number still
 
 
 def level(audio: Audio, format: str = PCM) -> float:
@@ -45,10 +46,10 @@ def chunks(audio: Audio | Iterable[bytes], ms: float = 100, format: str = PCM) -
         format: Of the audio.
 
     Raises:
-        ValueError: ``ms`` is not above 0, or infinite.
+        ValueError: ``ms`` is not above 0, or infinite, or too large to count with.
     """
-    if not 0 < ms < math.inf:
-        raise ValueError(f"a chunk of {ms} ms can't be")
+    if not 0 < ms < _ENDLESS:
+        raise ValueError(f"a chunk of {ms!r:.80} ms can't be")
     size = max(size_of(ms / 1000, format), bytes_per_sample(format))
     held = bytearray()
     for piece in [audio] if isinstance(audio, bytes | bytearray | memoryview) else audio:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..exceptions import ConnectionClosed
 from ..session import Session
 from ..sound import PCM, bytes_of, bytes_per_second, input_format, loudness, sample_rate, samples_of, silence
-from .audio import append_to, chunks, decode
+from .audio import append_to, chunks, decode, is_fast
 from .devices import Line, check_above_0, check_not_below_0, chosen
 from .resample import Resampler
 
@@ -223,15 +223,13 @@ class FileMicrophone:
         trailing_silence: float = 1.0,
         block_ms: float = 100,
     ) -> None:
-        if pace not in ("realtime", "fast"):
-            raise ValueError(f"the pace is 'fast' or 'realtime', not {pace!r:.80}")
+        self._fast = is_fast(pace)
         check_not_below_0(trailing_silence=trailing_silence)
         check_above_0(block_ms=block_ms)
         self.finished = threading.Event()
         self.failure: Exception | None = None
         self._session = session
         self._path = path
-        self._fast = pace == "fast"
         self._silence = trailing_silence
         self._block_ms = block_ms
         self._stop = threading.Event()

@@ -73,9 +73,6 @@ class Interruption(Struct, frozen=True):
     event_ids: tuple[str, ...] = ()
 
 
-_Key = tuple[str, str, int]  # response, item, content index
-
-
 class _Part(Struct, eq=False):
     """The audio of one content part.  Lengths are in ticks."""
 
@@ -168,11 +165,13 @@ class Playback(Visitor[None]):
         self._changed = threading.Condition()
         self._heard = self._end = _position(speaker)  # what it has played, and will have played
         self._segments: deque[_Segment] = deque()  # those that are not heard to their end
-        self._parts: dict[_Key, _Part] = {}  # of responses that run, or are not heard to their end
+        # Of responses that run, or are not heard to their end; by response, item and content index.
+        self._parts: dict[tuple[str, str, int], _Part] = {}
         self._last: _Part | None = None  # what was written last
         self._waiting: list[_Part] = []  # until that is complete
         self._running: dict[str, int] = {}  # responses that run, and the ticks of a byte of theirs
-        self._cut_off: Latest[None] = Latest(_REMEMBERED)  # responses of which nothing more is to be played
+        # Responses of which nothing more is to be played, and whether their beginning has still to come here.
+        self._cut_off: Latest[bool] = Latest(_REMEMBERED)
         self._gone: Latest[None] = Latest(_REMEMBERED)  # items that were deleted, or are to be
         self._cuts = 0
         self._telling = 0  # interruptions that are being told to the server
@@ -231,8 +230,9 @@ class Playback(Visitor[None]):
         """``response.created``"""
         response_id = event.response.id or ""
         with self._changed:
-            if not response_id:  # the server names none: this is not the one that was cut off
-                self._cut_off.pop(response_id, None)
+            self._stopped(response_id)  # the one before it: some servers call all of them the same
+            if self._cut_off.pop(response_id, False):  # then it was this one, before it began
+                self._cut_off[response_id] = False
             self._run(response_id)
 
     def visit_response_content_part_added(self, event: ResponseContentPartAdded) -> None:
@@ -295,11 +295,16 @@ class Playback(Visitor[None]):
         self._interrupt(by_hand=False)
 
     def _over(self, response_id: str) -> None:
+        """This response is over; without a name, the one that began last."""
         with self._changed:
-            self._running.pop(response_id, None)
-            self._complete(response_id)
-            self._play_waiting()
-            self._forget()
+            self._stopped(response_id or next(reversed(self._running), ""))
+
+    def _stopped(self, response_id: str) -> None:
+        """Note that a response runs no more."""
+        self._running.pop(response_id, None)
+        self._complete(response_id)
+        self._play_waiting()
+        self._forget()
 
     def _complete(self, response_id: str) -> None:
         """No more is to come of the parts of this response."""
@@ -472,7 +477,7 @@ class Playback(Visitor[None]):
         """Cut off what there is."""
         running = [name for name in self._running if name not in self._cut_off]
         active = self._session.active_response
-        if by_hand and active is not None and active not in running and active not in self._cut_off:
+        if by_hand and active is not None and active not in self._running and not self._cut_off.get(active):
             running.append(active)  # the session knows of it before its events come here
         # When the user speaks, only what had begun before that is meant: `active` may be the next one.
         cancel = (
@@ -482,7 +487,7 @@ class Playback(Visitor[None]):
         playing = self._current()
         unheard = self._drop()
         for name in running:
-            self._cut_off[name] = None
+            self._cut_off[name] = name not in self._running
         if playing is None and not stopped:
             return None
         self._cuts += 1

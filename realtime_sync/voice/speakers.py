@@ -8,7 +8,16 @@ from collections.abc import Callable
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..sound import PCM, bytes_of, bytes_per_sample, bytes_per_second, sample_rate, samples_of, silence
+from ..sound import (
+    PCM,
+    bytes_of,
+    bytes_per_sample,
+    bytes_per_second,
+    sample_rate,
+    samples_of,
+    silence,
+    whole_samples,
+)
 from .audio import WavWriter
 from .devices import SAMPLE_WIDTH, DeviceError, Line, check_above_0, check_not_below_0, chosen
 from .resample import Resampler
@@ -322,10 +331,8 @@ class Speaker:
 
     def _converted(self, audio: bytes) -> bytes:
         """Samples as the device takes them."""
-        data = self._rest + audio
-        whole = len(data) - len(data) % bytes_per_sample(self.format)
-        self._rest = data[whole:]
-        pcm = data[:whole] if self.format == PCM else bytes_of(samples_of(data[:whole], self.format))
+        data, self._rest = whole_samples(self._rest + audio, self.format)
+        pcm = data if self.format == PCM else bytes_of(samples_of(data, self.format))
         return samples_of(self._resampler.feed(pcm)).tobytes()
 
     def _go_on(self, now: float) -> None:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from ..sound import PCM, PCMA, PCMU, Audio, bytes_of, bytes_per_sample, sample_rate, samples_of
+from ..sound import PCM, PCMA, PCMU, Audio, bytes_of, sample_rate, samples_of, whole_samples
 from .conversion import Pieces, Samples, chunks, converted
 from .resample import Resampler
 
@@ -142,15 +142,20 @@ def _at_first_sample(file: BinaryIO, name: str) -> _Wav:
         raise ValueError(f"{name} is empty")
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
         raise NotReadHere(f"{name} is no WAV file: {_ADVICE}")
+    position, end = 12, 8 + int.from_bytes(head[4:8], "little")  # where the file ends, it says
     layout = None
     while len(head := _read(file, 8)) == 8:
         kind, size = head[:4], int.from_bytes(head[4:], "little")
+        position += 8
         if kind == b"data" and layout:
-            return _Wav(file, name, layout, size if 0 < size < _MADE_UP else None)
+            # 0 often means that it was not known yet; but not if the file has counted a chunk behind it.
+            known = size < _MADE_UP if size else position + 8 < end < _MADE_UP
+            return _Wav(file, name, layout, size if known else None)
         body = _read(file, min(size, 40)) if kind == b"fmt " else b""
         if kind == b"fmt ":
             layout = _layout(body, name)
         _skip(file, size + size % 2 - len(body))
+        position += size + size % 2
     missing = "data" if layout else "fmt"
     raise ValueError(f"{name} is a WAV file without sound: there is no chunk {missing!r} where it should be")
 
@@ -162,6 +167,8 @@ def _layout(body: bytes, name: str) -> _Layout:
     encoding, channels, rate, _, frame, bits = struct.unpack("<HHIIHH", body[:16])
     if encoding == 0xFFFE and len(body) >= 26:  # "extensible": the encoding begins the GUID behind
         encoding = int.from_bytes(body[24:26], "little")
+    if encoding in (1, 3):  # where a sample can't have more bits than fit, it is the bytes that are wrong
+        frame = max(frame, channels * ((bits + 7) // 8))
     if not 0 < channels <= _MOST_CHANNELS or rate not in _RATES or frame % channels:
         raise ValueError(
             f"{name} is a broken WAV file: {channels} channels, {rate} samples a second, {frame} bytes each"
@@ -338,9 +345,7 @@ class WavWriter:
         """
         if self._closed:
             raise ValueError("the WAV file is closed")
-        data = self._rest + audio
-        whole = len(data) - len(data) % bytes_per_sample(self._format)
-        data, self._rest = data[:whole], data[whole:]
+        data, self._rest = whole_samples(self._rest + audio, self._format)
         if self._pcm:
             pcm = data if self._format == PCM else bytes_of(samples_of(data, self._format))
             data = _to_integers(self._resampler.feed(pcm), self._layout.width)
