@@ -128,6 +128,8 @@ def tagged(title: str, tag: str, **properties: Any) -> Any:
         (int | str, {"anyOf": [{"type": "integer"}, {"type": "string"}]}),
         (Literal["a", "b"], {"type": "string", "enum": ["a", "b"]}),
         (Literal[1, 2], {"type": "integer", "enum": [1, 2]}),
+        (Literal[True], {"type": "boolean", "enum": [True]}),
+        (Literal[True, 2], {"enum": [True, 2]}),
         (Annotated[Any, Meta(extra_json_schema={"enum": [0.5, 1.5]})], {"enum": [0.5, 1.5]}),
         (Unit, UNIT),
         (Level, {"type": "integer", "title": "Level", "enum": [1, 2]}),
@@ -231,6 +233,20 @@ def test_defaults() -> None:
         "f": "none",
     }
     assert schema["required"] == ["f"]
+
+
+def test_defaults_that_look_like_schemas() -> None:
+    """A default is told as it is, whatever is in it, and a parameter may be called like a keyword."""
+    filters = {"$ref": "it", "required": [], "enum": ["a"], "anyOf": [{}], "discriminator": {}}
+
+    def function(it: dict[str, Any] = filters, default: Unit = Unit.KELVIN, enum: Any = None) -> None:
+        pass
+
+    assert schema_of(function)["properties"] == {
+        "it": {"type": "object", "default": filters},
+        "default": {**UNIT, "default": "kelvin"},
+        "enum": {},
+    }
 
 
 FUTURE = """
@@ -486,6 +502,16 @@ def test_output(value: Any, output: str) -> None:
     assert returning(value).call("give") == output
 
 
+def test_output_of_a_kind_of_str() -> None:
+    """A text is a text, however its own class would write it."""
+
+    class Safe(str):
+        def encode(self, *how: Any) -> bytes:
+            raise RuntimeError
+
+    assert returning(Safe("text")).call("give") == "text"
+
+
 @pytest.mark.parametrize("value", [Custom(), {"a": Custom()}, ["\ud800"]])
 def test_output_that_is_no_json(value: Any) -> None:
     """What can't be written as JSON is an error that the model can read."""
@@ -549,6 +575,32 @@ def test_wrong_arguments(arguments: str, problem: str) -> None:
     assert problem in error
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class Picky(msgspec.Struct):
+    """Refuses whatever it is given."""
+
+    why: str
+
+    def __post_init__(self) -> None:
+        raise {"mute": Mute(), "exit": SystemExit("not today"), "ctrl-c": KeyboardInterrupt()}[self.why]
+
+
+def pick(it: Picky) -> None: ...
+
+
+@pytest.mark.parametrize(("why", "problem"), [("mute", "Mute"), ("exit", "not today")])
+def test_types_that_refuse(why: str, problem: str) -> None:
+    """Whatever a type's own code raises, the arguments are wrong, and the model reads it."""
+    tools = Tools()
+    tools.function(pick)
+    error = json.loads(tools.call("pick", json.dumps({"it": {"why": why}})))["error"]
+    assert error == f"the arguments are wrong: {problem}"
+
+
 def test_arguments_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """What the model gave is logged at DEBUG only."""
     tools = Tools()
@@ -601,10 +653,6 @@ def test_exception(error: BaseException, text: str, caplog: pytest.LogCaptureFix
 def test_exception_without_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that can't even say what it is has a name at least."""
 
-    class Mute(Exception):
-        def __str__(self) -> str:
-            raise RuntimeError
-
     def function() -> None:
         raise Mute
 
@@ -615,7 +663,7 @@ def test_exception_without_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ctrl_c() -> None:
-    """A Ctrl-C in a direct call is for the caller, in the function and in the approval."""
+    """A Ctrl-C in a direct call is for the caller: in the function, the approval, and the arguments."""
 
     def interrupt(*call: ToolCall) -> bool:
         raise KeyboardInterrupt
@@ -623,9 +671,11 @@ def test_ctrl_c() -> None:
     tools = Tools()
     tools.function(lambda: interrupt(), name="f")
     tools.function(custom_free, approve=interrupt)
+    tools.function(pick)
+    arguments = {"pick": '{"it": {"why": "ctrl-c"}}'}
     for name in tools:
         with pytest.raises(KeyboardInterrupt):
-            tools.call(name)
+            tools.call(name, arguments.get(name, ""))
 
 
 def test_approval() -> None:
@@ -1020,6 +1070,51 @@ def test_ctrl_c_in_a_worker() -> None:
         talk.finish()
 
 
+def test_workers_survive() -> None:
+    """Nothing that is raised takes a worker away: each call is answered, and the next is run."""
+
+    def leave(result: ToolResult) -> None:
+        raise SystemExit
+
+    tools = Tools(workers=1, timeout=None)
+    tools.function(pick)
+    tools.function(add)
+    with talking(tools, on_call=leave) as talk:
+        picked = [CallFunction("pick", {"it": {"why": why}}) for why in ("mute", "exit", "ctrl-c")]
+        talk.server.expects("Go").replies(*picked, CallFunction("add", {"a": 1}))
+        wrong = {"error": "the arguments are wrong: Mute"}, {"error": "the arguments are wrong: not today"}
+        talk.server.expects(function_outputs=[*wrong, {"error": "KeyboardInterrupt"}, 1]).replies("Oh.")
+        talk.ask(responses=2)
+        talk.finish()
+        assert talk.asked == 2
+
+
+@pytest.mark.parametrize("name", ["realtime_sync-tool", "realtime_sync-tool-timeout"])
+def test_no_more_threads(name: str, tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives no thread for a call or its timeout, it has failed, and later ones may work."""
+    start = threading.Thread.start
+    short = True
+
+    def start_if_possible(thread: threading.Thread) -> None:
+        if short and thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_if_possible)
+    tools.workers = 1
+    with talking(tools) as talk:
+        talk.server.expects("Go").replies(CallFunction("add", {"a": 1}), CallFunction("add", {"a": 2}))
+        failed = {"error": "RuntimeError: can't start new thread"}
+        talk.server.expects(function_outputs=[failed, failed]).replies("Oh.")
+        talk.server.expects("Again").replies(CallFunction("add", {"a": 3}))
+        talk.server.expects(function_output=3).replies("3.")
+        talk.ask(responses=2)
+        short = False
+        talk.ask(responses=2, text="Again")
+        talk.finish()
+        assert talk.asked == 4
+
+
 def test_interruption(release: threading.Event) -> None:
     """A cancelled response gets the output of what it called, and no response is asked for."""
     tools = Tools()
@@ -1225,6 +1320,9 @@ def test_mcp_calls() -> None:
 # --- What servers do, frame by frame ----------------------------------------------------------------------
 
 CALL = ev.FunctionCall(id="item_1", call_id="call_1", name="add", arguments='{"a": 1}', status="completed")
+BEGUN = msgspec.structs.replace(CALL, arguments="", status="in_progress")
+UNFINISHED = msgspec.structs.replace(CALL, status="incomplete")
+NO_CALL_ID = msgspec.structs.replace(CALL, call_id=None)
 QUESTION = ev.McpApprovalRequest(id="mcpr_1", server_label="docs", name="search", arguments="{}")
 MCP_CALL = ev.McpCall(id="mcp_1", server_label="docs", name="search", arguments="{}")
 MCP_DONE = msgspec.structs.replace(MCP_CALL, output="blue")
@@ -1254,6 +1352,18 @@ def done(
 ) -> rt.ServerEvent:
     response = ev.Response(id=response_id, status=status, output=list(output) or None)
     return ev.ResponseDone(event_id="e", response=response)
+
+
+def arguments_done(name: str = "add", call_id: str = "call_1") -> rt.ServerEvent:
+    return ev.ResponseFunctionCallArgumentsDone(
+        event_id="e",
+        response_id="resp_1",
+        item_id="item_1",
+        output_index=0,
+        call_id=call_id,
+        name=name,
+        arguments='{"a": 1}',
+    )
 
 
 def mcp_ended(kind: Any = ev.ResponseMcpCallCompleted) -> rt.ServerEvent:
@@ -1298,9 +1408,22 @@ OUTPUT, APPROVAL, NEXT = "function_call_output", "mcp_approval_response", "respo
         ([created(), item_done(CALL), done(status=None)], [OUTPUT, NEXT]),
         # ids are missing
         ([created(), item_done(CALL, ""), done(CALL, response_id=None)], [OUTPUT, NEXT]),
-        ([created(), item_done(msgspec.structs.replace(CALL, call_id=None)), done()], [OUTPUT, NEXT]),
+        ([created(), item_done(NO_CALL_ID), done()], [OUTPUT, NEXT]),
+        # ids are there, and then are not
+        ([created(), item_done(CALL), done(CALL, response_id=None)], [OUTPUT, NEXT]),
+        ([created(), item_done(CALL, ""), done(CALL)], [OUTPUT, NEXT]),
+        ([item_done(CALL, ""), done(CALL)], [OUTPUT, NEXT]),
+        ([created(), item_done(NO_CALL_ID), done(CALL)], [OUTPUT, NEXT]),
+        ([created(), item_done(CALL), done(NO_CALL_ID)], [OUTPUT, NEXT]),
+        # no item, only its arguments; and what is told with them
+        ([created(), arguments_done(), done()], [OUTPUT, NEXT]),
+        ([created(), item_added(BEGUN), arguments_done("", ""), done()], [OUTPUT, NEXT]),
+        ([created(), arguments_done(), item_done(CALL), arguments_done(), done(CALL)], [OUTPUT, NEXT]),
+        ([created(), item_added(BEGUN), done()], []),
+        ([created(), arguments_done(), item_done(UNFINISHED), done()], []),
+        ([created(), arguments_done(), done(status="cancelled")], []),
         # broken off
-        ([created(), item_done(msgspec.structs.replace(CALL, status="incomplete")), done()], []),
+        ([created(), item_done(UNFINISHED), done()], []),
         ([created(), done(CALL, status="cancelled")], []),
         ([item_done(CALL), ev.ResponseCancelled(event_id="e", response_id="resp_1"), done(CALL)], [OUTPUT]),
         ([item_done(CALL), ev.ResponseCancelled(event_id="e", response=BROKEN_OFF), done(CALL)], [OUTPUT]),
@@ -1337,6 +1460,42 @@ def test_call_ids_of_each_response(tools: Tools, open_session: Open) -> None:
     """Servers may number the calls of each response anew."""
     events = [item_done(CALL), done(), item_done(CALL, "resp_2"), done(response_id="resp_2")]
     assert sent_for(open_session, tools, *events, respond=False) == [OUTPUT, OUTPUT]
+
+
+@pytest.mark.parametrize("name", ["", "add"])
+def test_call_without_an_item(name: str, tools: Tools, open_session: Open) -> None:
+    """A call of which only the arguments are told is run like any; Beta says its name at its beginning."""
+    results: list[ToolResult] = []
+    begun = [] if name else [item_added(BEGUN)]
+    sent_for(open_session, tools, created(), *begun, arguments_done(name), done(), on_call=results.append)
+    assert [(it.name, it.call_id, it.output) for it in results] == [("add", "call_1", "1")]
+
+
+@pytest.mark.parametrize("response_id", ["resp_1", None])
+def test_responses_that_are_named_alike(response_id: str | None, tools: Tools, open_session: Open) -> None:
+    """Where a server names all responses alike, or none, the calls of each are run and followed."""
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        caller.text(CREATED)
+        begins = ev.ResponseCreated(event_id="e", response=ev.Response(id=response_id))
+        for _ in range(3):
+            assert caller.read_event()["type"] == "response.create"
+            for event in (begins, item_done(CALL, response_id or ""), done(CALL, response_id=response_id)):
+                caller.text(rt.encode(event).decode())
+            assert caller.read_event()["item"]["type"] == OUTPUT
+        assert caller.read_event()["type"] == "response.create"
+        caller.text(rt.encode(LAST).decode())
+        caller.serve_until_closed()
+
+    with ScriptedServer(script) as server:
+        session = open_session(server)
+        with ToolRunner(session, tools) as runner:
+            session.response.create()
+            session.run(runner, until=ev.RateLimitsUpdated, timeout=DEADLINE)
+            assert runner.wait(DEADLINE)
+        session.close()
+    join_workers()
 
 
 def test_refused_mcp_call_is_not_waited_for(tools: Tools, open_session: Open) -> None:

@@ -13,6 +13,8 @@ __all__ = ["Signature"]
 
 _Json = dict[str, Any]
 
+_DATA = {"const", "default", "enum", "examples"}  # keywords of a schema that hold values, not schemas
+
 
 class Signature(Struct, frozen=True):
     """What a function says about itself.
@@ -181,8 +183,14 @@ def _written_out(schema: Any, components: _Json, inside: tuple[str, ...], recurs
     if isinstance(name, str):
         beside = {key: value for key, value in schema.items() if key != "$ref"}
         return {**_written_out(components[name], components, (*inside, name), recursive), **beside}
-    schema = {key: _written_out(value, components, inside, recursive) for key, value in schema.items()}
-    return _tidied(schema)
+    written: _Json = {}
+    for key, value in schema.items():
+        if key == "properties":  # their names are no keywords
+            names = value.items()
+            written[key] = {name: _written_out(it, components, inside, recursive) for name, it in names}
+        else:
+            written[key] = value if key in _DATA else _written_out(value, components, inside, recursive)
+    return _tidied(written)
 
 
 def _tidied(schema: _Json) -> _Json:
@@ -192,10 +200,9 @@ def _tidied(schema: _Json) -> _Json:
         del schema["required"]
     values = schema.get("enum")
     if isinstance(values, list) and "type" not in schema:  # msgspec names none, some servers want one
-        if all(isinstance(value, str) for value in values):
-            return {"type": "string", **schema}
-        if all(isinstance(value, int) for value in values):
-            return {"type": "integer", **schema}
+        for name, kind in (("string", str), ("integer", int), ("boolean", bool)):
+            if all(type(value) is kind for value in values):
+                return {"type": name, **schema}
     return schema
 
 

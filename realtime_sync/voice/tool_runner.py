@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .. import events as ev
 from ..exceptions import ConnectionClosed
@@ -64,6 +65,8 @@ class _Turn(Struct):
         left: There were questions that nobody here answers.
         status: How the response ended; ``""`` as long as it runs.
         over: The next response was asked for.
+        told: Calls whose item is still to come, by its id; ``"incomplete"`` until their arguments are known.
+        calls: Those that were taken, by ``call_id`` and item id.
     """
 
     open: int = 0
@@ -74,6 +77,8 @@ class _Turn(Struct):
     left: bool = False
     status: str = ""
     over: bool = False
+    told: Latest[ev.FunctionCall] = field(default_factory=lambda: Latest(_REMEMBERED))
+    calls: deque[tuple[str | None, str | None]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     @property
     def due(self) -> bool:
@@ -156,12 +161,29 @@ class ToolRunner(Visitor[None]):
 
     def visit_response_created(self, event: ev.ResponseCreated) -> None:
         """Remember which response runs."""
-        self._turn(event.response.id or "")
+        self._turn(event.response.id or "", begins=True)
 
     def visit_response_output_item_added(self, event: ev.ResponseOutputItemAdded) -> None:
-        """Note that the server begins an MCP call."""
-        if isinstance(event.item, ev.McpCall):
-            self._mcp_begins(event.item.id or "", event.response_id)
+        """Note that a call begins."""
+        item = event.item
+        if isinstance(item, ev.McpCall):
+            self._mcp_begins(item.id or "", event.response_id)
+        elif isinstance(item, ev.FunctionCall) and (turn := self._turn(event.response_id)):
+            turn.told[item.id or ""] = replace(item, status="incomplete")
+
+    def visit_response_function_call_arguments_done(
+        self, event: ev.ResponseFunctionCallArgumentsDone
+    ) -> None:
+        """Note a call: there are servers that tell of it nowhere else."""
+        if turn := self._turn(event.response_id):
+            call = turn.told.get(event.item_id) or ev.FunctionCall(id=event.item_id, name="", arguments="")
+            turn.told[event.item_id] = replace(
+                call,
+                status="completed",
+                call_id=event.call_id or call.call_id,
+                name=event.name or call.name,  # Beta says it with the item only
+                arguments=event.arguments,
+            )
 
     def visit_response_mcp_call_arguments_done(self, event: ev.ResponseMcpCallArgumentsDone) -> None:
         """Note that the server begins an MCP call."""
@@ -199,6 +221,9 @@ class ToolRunner(Visitor[None]):
         if response.status not in _ENDED_BADLY:
             for item in output:
                 self._take(item, response.id or "")
+            if turn := self._turn(response.id or ""):
+                for call in list(turn.told.values()):
+                    self._take(call, response.id or "")
         spoken = bool(output) and isinstance(output[-1], ev.Message)
         self._end(response.id or "", response.status or "completed", spoken)
 
@@ -209,22 +234,28 @@ class ToolRunner(Visitor[None]):
 
     # --- What becomes of it: in the thread with the events -------------------------------------------
 
-    def _turn(self, response_id: str) -> _Turn | None:
+    def _turn(self, response_id: str, begins: bool = False) -> _Turn | None:
         """A response by its id (``""``: the latest); ``None`` for one beside the conversation."""
-        response_id = response_id or self._latest
+        if not begins:
+            response_id = response_id or self._latest
         request = self._session.request_of(response_id)
         if request is not None and request.beside:
             return None
         with self._changed:
-            if response_id not in self._turns:
-                self._turns[response_id] = _Turn()
+            turn = self._turns.get(response_id)
+            if turn is None or (begins and turn.status):  # some servers name all alike, or none
+                turn = self._turns.pop("", None)
+                if turn is None or begins or turn.status:  # else it runs, and is named only now
+                    turn = _Turn()
+                self._turns[response_id] = turn
                 self._latest = response_id
-            return self._turns[response_id]
+            return turn
 
     def _take(self, item: ev.Item, response_id: str) -> None:
         """An item of a response is complete."""
         if not isinstance(item, ev.FunctionCall | ev.McpApprovalRequest | ev.McpCall):
             return
+        response_id = response_id or self._latest
         turn = self._turn(response_id)
         if turn is None:
             if self._is_new("beside"):
@@ -235,14 +266,29 @@ class ToolRunner(Visitor[None]):
         elif isinstance(item, ev.McpApprovalRequest):
             if self._is_new(f"question {item.id}"):
                 self._ask(_Job(item, response_id, turn))
-        # Some servers count the calls of each response anew.
-        elif item.status != "incomplete" and self._is_new(f"{response_id} {item.call_id or item.id}"):
-            self._submit(_Job(item, response_id, turn))
+        else:
+            turn.told.pop(item.id or "", None)
+            if item.status != "incomplete" and self._is_new_call(item, turn):
+                self._submit(_Job(item, response_id, turn))
 
     def _is_new(self, key: str) -> bool:
         with self._changed:
             new = key not in self._seen
             self._seen[key] = None
+        return new
+
+    def _is_new_call(self, item: ev.FunctionCall, turn: _Turn) -> bool:
+        """Whether it was not taken yet in this response: some servers count the calls of each anew.
+
+        The item's own id tells where the server once leaves out the ``call_id``.
+        """
+        with self._changed:
+            new = not any(
+                item.call_id == call_id if item.call_id and call_id else item.id == item_id
+                for call_id, item_id in turn.calls
+            )
+            if new:
+                turn.calls.append((item.call_id, item.id))
         return new
 
     def _ask(self, job: _Job) -> None:
@@ -343,9 +389,19 @@ class ToolRunner(Visitor[None]):
             self._busy += 1
         self._start(job)
 
-    def _start(self, job: _Job) -> None:
-        # Runs jobs until none waits.  A daemon, so that a hung tool doesn't keep the program from ending.
-        threading.Thread(target=self._work, args=(job,), name="realtime_sync-tool", daemon=True).start()
+    def _start(self, job: _Job | None) -> None:
+        """Have a new worker begin with a job; if there can be none, it has failed, and so has what waits."""
+        while job is not None:
+            # Runs jobs until none waits.  A daemon, so that a hung tool doesn't keep the program from ending.
+            worker = threading.Thread(target=self._work, args=(job,), name="realtime_sync-tool", daemon=True)
+            try:
+                worker.start()
+                return
+            except RuntimeError as error:  # the system gives us no more threads
+                _log.warning("%r could not be begun: %s", job.item.name, error)
+                failing, job = job, self._next()
+                if self._claim(failing):
+                    self._answer(failing, failed(described(error)))
 
     def _work(self, job: _Job) -> None:
         following: _Job | None = job
@@ -354,16 +410,10 @@ class ToolRunner(Visitor[None]):
 
     def _do(self, job: _Job) -> _Job | None:
         """Do a job, and give the next; ``None`` if there is none, or another worker has taken over."""
-        seconds = self._timeout_of(job)
         with self._changed:
             if job.answered:
                 return None  # closed
             job.began = time.monotonic()
-            if seconds is not None:
-                # Answers in place of a job that takes too long.  A daemon, as this thread is.
-                job.timer = threading.Timer(seconds, self._expire, (job, seconds))
-                job.timer.name = "realtime_sync-tool-timeout"
-                job.timer.start()
         outcome = self._outcome(job)
         if job.timer is not None:
             job.timer.cancel()
@@ -371,7 +421,10 @@ class ToolRunner(Visitor[None]):
             late = "the session or the runner was closed" if self._closed else "it had timed out"
             _log.info("%r ended after %s; what it gave is thrown away", job.item.name, late)
             return None
-        self._answer(job, outcome)
+        try:
+            self._answer(job, outcome)
+        except BaseException:  # SystemExit from on_call, say: it would end nothing but this worker
+            _log.warning("the answer to %r failed", job.item.name, exc_info=True)
         return self._next()
 
     def _timeout_of(self, job: _Job) -> float | None:
@@ -380,13 +433,24 @@ class ToolRunner(Visitor[None]):
 
     def _outcome(self, job: _Job) -> Outcome:
         try:
+            self._limit(job)
             if isinstance(job.item, ev.FunctionCall):
                 return self._tools.perform(job.item, job.response_id, lambda: not job.answered)
             assert self._approve_mcp is not None
             return Outcome("", refusal(self._approve_mcp, job.item, job.item.name))
-        except KeyboardInterrupt as error:  # raised by the tool: Ctrl-C goes to the main thread only
+        except BaseException as error:  # even KeyboardInterrupt: Ctrl-C goes to the main thread only
             _log.warning("%r failed", job.item.name, exc_info=True)
             return failed(described(error))
+
+    def _limit(self, job: _Job) -> None:
+        """Begin to count the time that a job may take."""
+        seconds = self._timeout_of(job)
+        with self._changed:
+            if seconds is not None and not job.answered:
+                # Answers in place of a job that takes too long.  A daemon, as this thread is.
+                job.timer = threading.Timer(seconds, self._expire, (job, seconds))
+                job.timer.name = "realtime_sync-tool-timeout"
+                job.timer.start()
 
     def _claim(self, job: _Job) -> bool:
         """Be the one who answers a job; false if somebody is already."""
@@ -407,9 +471,7 @@ class ToolRunner(Visitor[None]):
         if not self._claim(job):
             return
         _log.warning("%r timed out after %g s", job.item.name, seconds)
-        following = self._next()
-        if following is not None:
-            self._start(following)
+        self._start(self._next())
         self._answer(job, failed(f"it timed out after {seconds:g} s"))
 
     def _answer(self, job: _Job, outcome: Outcome) -> None:

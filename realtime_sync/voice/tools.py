@@ -24,7 +24,7 @@ from msgspec import UNSET, Struct, UnsetType
 from .. import events as ev
 from .signature import Signature
 
-__all__ = ["Approve", "ToolCall", "Tools"]
+__all__ = ["Approve", "Outcome", "ToolCall", "Tools", "described", "failed", "refusal"]
 
 _log = logging.getLogger("realtime_sync")
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -213,10 +213,13 @@ class Tools:
             return failed(f"there is no function {item.name!r}; there are: {', '.join(self) or 'none'}")
         try:
             arguments = tool.signature.read(item.arguments)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a type's own code may raise anything
+            problem = _text(error) or type(error).__name__
             _log.warning("the model called %s with arguments that don't fit", item.name)
-            _log.debug("what is wrong with them: %r; they are %r", str(error), item.arguments)
-            return failed(f"the arguments are wrong: {error}")
+            _log.debug("what is wrong with them: %r; they are %r", problem, item.arguments)
+            return failed(f"the arguments are wrong: {problem}")
         call = ToolCall(item.call_id or "", item.name, arguments, response_id, item.id or "")
         refused = None if tool.approve is None else refusal(tool.approve, call, item.name)
         if refused is not None:
@@ -244,7 +247,7 @@ def failed(error: str) -> Outcome:
 
 def _sendable(text: str) -> str:
     """The text without halves of surrogate pairs, which can't be sent."""
-    return text.encode("utf-8", "replace").decode()
+    return str.encode(text, "utf-8", "replace").decode()  # str's own, whatever a subclass makes of it
 
 
 def refusal(approve: Callable[[Any], bool | str], question: Any, name: str) -> str | None:
@@ -257,8 +260,9 @@ def refusal(approve: Callable[[Any], bool | str], question: Any, name: str) -> s
         _log.warning("asking whether %r may be called failed, so it may not", name, exc_info=True)
         return "it could not be approved"
     if isinstance(verdict, str):
-        _log.warning("%r was not approved: %s", name, verdict)
-        return _sendable(verdict)
+        reason = _sendable(verdict)
+        _log.warning("%r was not approved: %s", name, reason)
+        return reason
     if verdict is True:
         return None
     _log.warning("%r was not approved", name)
@@ -280,13 +284,17 @@ def _result(tool: _Function, arguments: dict[str, Any]) -> Outcome:
     try:
         return Outcome(msgspec.json.encode(value).decode())
     except Exception as error:
-        _log.warning("what the function %s returned can't be written as JSON: %s", name, error)
-        return failed(f"the result can't be written as JSON: {error}")
+        _log.warning("what the function %s returned can't be written as JSON: %s", name, _text(error))
+        return failed(f"the result can't be written as JSON: {_text(error)}")
 
 
 def described(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:  # its own __str__ fails
-        text = ""
+    text = _text(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # its own __str__ fails
+        return ""
