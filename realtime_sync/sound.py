@@ -3,6 +3,8 @@
 All formats are mono: `PCM` (16-bit little-endian at 24000 Hz), and G.711's `PCMU` (mu-law) and `PCMA` (A-law)
 with one byte a sample at 8000 Hz.
 """
+# What the wire calls `format` is called so here.
+# ruff: noqa: A002
 
 import array
 import functools
@@ -26,6 +28,7 @@ __all__ = [
     "format_name",
     "input_format",
     "input_settings",
+    "known_format",
     "loudness",
     "output_format",
     "sample_rate",
@@ -47,44 +50,52 @@ GA_FORMATS = {beta: ga for ga, beta in BETA_FORMATS.items()}
 _FULL_SCALE = 32_768
 
 
-def bytes_per_second(audio_format: str) -> int:
+def bytes_per_second(format: str) -> int:
     """How many bytes one second of sound takes.
 
     Raises:
-        KeyError: It is not one of the three formats.
+        ValueError: It is not one of the three formats.
     """
-    try:
-        return _RATES[audio_format]
-    except KeyError:
-        raise KeyError(f"{audio_format!r:.80} is none of {', '.join(_RATES)}") from None
+    return _RATES[known_format(format)]
 
 
-def bytes_per_sample(audio_format: str) -> int:
+def known_format(format: str) -> str:
+    """The same, if it is one of the three.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(format, str) or format not in _RATES:
+        raise ValueError(f"{format!r:.80} is none of {', '.join(_RATES)}")
+    return format
+
+
+def bytes_per_sample(format: str) -> int:
     """2 of PCM, 1 of G.711."""
-    return bytes_per_second(audio_format) // sample_rate(audio_format)
+    return bytes_per_second(format) // sample_rate(format)
 
 
-def sample_rate(audio_format: str) -> int:
+def sample_rate(format: str) -> int:
     """Samples per second."""
-    return 24_000 if audio_format == PCM else bytes_per_second(audio_format)
+    return 24_000 if format == PCM else bytes_per_second(format)
 
 
-def duration(audio: Audio | int, audio_format: str = PCM) -> float:
+def duration(audio: Audio | int, format: str = PCM) -> float:
     """Seconds that audio lasts, or so many bytes of it."""
     size = audio if isinstance(audio, int) else memoryview(audio).nbytes
-    return size / bytes_per_second(audio_format)
+    return size / bytes_per_second(format)
 
 
-def size_of(seconds: float, audio_format: str = PCM) -> int:
+def size_of(seconds: float, format: str = PCM) -> int:
     """How many bytes so many seconds take; whole samples, the nearest."""
-    return round(seconds * sample_rate(audio_format)) * bytes_per_sample(audio_format)
+    return round(seconds * sample_rate(format)) * bytes_per_sample(format)
 
 
-def samples_of(audio: Audio, audio_format: str = PCM) -> "array.array[int]":
+def samples_of(audio: Audio, format: str = PCM) -> "array.array[int]":
     """The samples, 16 bits each.  Of PCM, an even number of bytes."""
     data = memoryview(audio).tobytes()  # its items may be larger than a byte
-    if audio_format != PCM:
-        return array.array("h", map(_decoded(audio_format).__getitem__, data))
+    if format != PCM:
+        return array.array("h", map(_decoded(format).__getitem__, data))
     samples = array.array("h")
     samples.frombytes(data)
     if sys.byteorder == "big":
@@ -92,26 +103,26 @@ def samples_of(audio: Audio, audio_format: str = PCM) -> "array.array[int]":
     return samples
 
 
-def bytes_of(samples: Iterable[int], audio_format: str = PCM) -> bytes:
+def bytes_of(samples: Iterable[int], format: str = PCM) -> bytes:
     """16-bit samples in a format of the wire; the way back from `samples_of`."""
-    if audio_format != PCM:
+    if format != PCM:
         # A negative index counts from the end, where the table has the negative samples.
-        return bytes(map(_encoded(audio_format).__getitem__, samples))
+        return bytes(map(_encoded(format).__getitem__, samples))
     packed = array.array("h", samples)
     if sys.byteorder == "big":
         packed.byteswap()
     return packed.tobytes()
 
 
-def whole_samples(data: bytes, audio_format: str) -> tuple[bytes, bytes]:
+def whole_samples(data: bytes, format: str) -> tuple[bytes, bytes]:
     """The whole samples in it, and the rest, to be put before what comes next."""
-    whole = len(data) - len(data) % bytes_per_sample(audio_format)
+    whole = len(data) - len(data) % bytes_per_sample(format)
     return data[:whole], data[whole:]
 
 
-def silence(seconds: float, audio_format: str = PCM) -> bytes:
+def silence(seconds: float, format: str = PCM) -> bytes:
     """So many seconds of nothing; whole samples, the nearest."""
-    return bytes_of([0], audio_format) * round(seconds * sample_rate(audio_format))
+    return bytes_of([0], format) * round(seconds * sample_rate(format))
 
 
 def loudness(samples: "array.array[int]") -> float:
@@ -155,9 +166,9 @@ def format_name(named: object) -> str:
 
 
 @functools.cache
-def _encoded(audio_format: str) -> bytes:
+def _encoded(format: str) -> bytes:
     """The byte for each sample: of 0 to 32767, then of -32768 to -1."""
-    encode = {PCMU: _to_mu_law, PCMA: _to_a_law}[audio_format]
+    encode = {PCMU: _to_mu_law, PCMA: _to_a_law}[known_format(format)]
     return bytes(map(encode, [*range(_FULL_SCALE), *range(-_FULL_SCALE, 0)]))
 
 
@@ -178,9 +189,9 @@ def _to_a_law(sample: int) -> int:
 
 
 @functools.cache
-def _decoded(audio_format: str) -> list[int]:
+def _decoded(format: str) -> list[int]:
     """The sample that each byte of G.711 stands for: the middle of those that are encoded so."""
-    decode = {PCMU: _from_mu_law, PCMA: _from_a_law}[audio_format]
+    decode = {PCMU: _from_mu_law, PCMA: _from_a_law}[known_format(format)]
     return [decode(byte) for byte in range(256)]
 
 

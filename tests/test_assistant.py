@@ -18,7 +18,9 @@ from realtime_sync.voice import (
     ClockedSpeaker,
     Conversation,
     Interruption,
+    Playback,
     ToolResult,
+    ToolRunner,
     Tools,
 )
 from realtime_sync.voice.audio import read_wav
@@ -209,6 +211,67 @@ def test_run_again(realtime_server: RealtimeServer, realtime_session: rt.Session
 def hello() -> str:
     """Says hi."""
     return "hi"
+
+
+def test_it_speaks_first(realtime_server: RealtimeServer, realtime_session: rt.Session) -> None:
+    """What is asked for before the run is asked with its instructions and tools."""
+    realtime_server.expects(instructions="You are a pirate.", tools=["hello"]).replies("Ahoy!")
+    assistant = Assistant(realtime_session, tools=[hello], instructions="You are a pirate.")
+    realtime_session.response.create()
+    assert assistant.conversation.wait_for_answer(timeout=DEADLINE).text == "Ahoy!"
+
+
+def test_tools_that_come_later(realtime_server: RealtimeServer, realtime_session: rt.Session) -> None:
+    """The server is told of tools that were added before a run."""
+    realtime_server.expects("Hello", tools=["hello"]).replies("Hi.")
+    tools = Tools()
+    assistant = Assistant(realtime_session, tools=tools, transcription=None)
+    tools.function(hello)
+    assistant.run(until=ev.SessionUpdated, timeout=DEADLINE)
+    realtime_session.conversation.item.create("Hello")
+    realtime_session.response.create()
+    assistant.run(until=ev.ResponseDone, timeout=DEADLINE)
+    assert len(realtime_server.received_of(ev.SessionUpdate)) == 1
+
+
+def test_parts_of_ones_own(realtime_server: RealtimeServer, realtime_session: rt.Session) -> None:
+    """A playback and a tool runner that are given are used, and what they were made of."""
+    realtime_server.expects("Hello", tools=["hello"]).replies(CallFunction("hello", {}))
+    realtime_server.expects(function_output="hi").replies("Hi.")
+    playback = Playback(realtime_session, ClockedSpeaker("audio/pcmu"), unheard="delete")
+    results: list[ToolResult] = []
+    runner = ToolRunner(realtime_session, Tools(hello), on_call=results.append)
+    assistant = Assistant(realtime_session, playback=playback, tool_runner=runner)
+    assert (assistant.playback, assistant.speaker) == (playback, playback.speaker)
+    assert (assistant.tool_runner, assistant.tools) == (runner, runner.tools)
+    realtime_session.conversation.item.create("Hello")
+    realtime_session.response.create()
+    for _ in range(2):
+        assistant.run(until=ev.ResponseDone, timeout=DEADLINE)
+    assert [result.name for result in results] == ["hello"]
+    assert playback.pending_ms == 0
+    assert playback.speaker.played_ms > 0
+    [update] = realtime_server.received_of(ev.SessionUpdate)
+    assert update.session.audio
+    assert update.session.audio.output == ev.AudioOutputConfig(format=ev.AudioFormat(type="audio/pcmu"))
+
+
+def test_parts_that_make_no_sense(realtime_session: rt.Session) -> None:
+    """What is given twice, or is no part, is refused with what to do."""
+    playback = Playback(realtime_session, ClockedSpeaker())
+    runner = ToolRunner(realtime_session, Tools())
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"playback": playback, "speaker": ClockedSpeaker()}, "with playback="),
+        ({"tool_runner": runner, "tools": [hello]}, "with tool_runner="),
+        ({"tool_runner": runner, "tools": Tools()}, "with tool_runner="),
+        ({"speaker": "loud"}, "a speaker has a 'write'"),
+        ({"tools": ["hello"]}, "a plain function"),
+        ({"visitors": rt.Visitor()}, "visitors is a list"),
+        ({"visitors": ["me"]}, "expected a visitor"),
+    ]
+    for options, text in wrong:
+        with pytest.raises(TypeError, match=text):
+            Assistant(realtime_session, **options)
 
 
 @pytest.mark.parametrize("dialect", ["ga", "beta"])

@@ -430,7 +430,7 @@ def test_other_formats(fake: Fake, clock: Clock, audio_format: str) -> None:
         assert fake.stream.play(800) == samples_of(sound, audio_format).tobytes()
         clock.pass_by(1000)
         assert speaker.played_ms == 100
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="is none of"):
         Speaker(format="audio/mp3")
 
 

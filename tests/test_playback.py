@@ -227,7 +227,7 @@ def test_time_goes_on_meanwhile(opened: Opened) -> None:
         scene.playback.visit(event)
     interruption = scene.playback.interrupt()
     assert interruption is not None
-    assert interruption.played_ms == pytest.approx(scene.playback._speaker.played_ms)
+    assert interruption.played_ms == pytest.approx(scene.playback.speaker.played_ms)
     assert scene.changes() == [(scene.items()[0], 0, int(interruption.played_ms))]
 
 
@@ -810,6 +810,7 @@ def test_no_position(opened: Opened, played: Any, error: type[Exception]) -> Non
 
     class Lost:
         played_ms = played
+        write = clear = print
 
         def __repr__(self) -> str:
             return "<lost>"
@@ -825,8 +826,22 @@ def test_arguments(opened: Opened) -> None:
     scene = opened()
     with pytest.raises(ValueError, match="'leave' or 'delete'"):
         Playback(scene.session, scene.speaker, unheard="keep")  # type: ignore[arg-type]
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="is none of"):
         Playback(scene.session, scene.speaker, format="audio/mp3")
+    with pytest.raises(TypeError, match="a speaker has a 'write': 'loud' has none"):
+        Playback(scene.session, "loud")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("own", ["audio/pcmu", "audio/pcm", 8])
+def test_a_speaker_of_another_format(opened: Opened, own: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """It plays noise, which is in the log, once."""
+    scene = opened(Say("", silence(1000)), Say("", silence(1000)))
+    scene.playback.speaker.format = own  # type: ignore[attr-defined]
+    for _ in range(2):
+        scene.respond()
+    warnings = [record.message for record in caplog.records if "the speaker takes" in record.message]
+    expected = ["the speaker takes audio/pcmu, and the session's sound is audio/pcm"]
+    assert warnings == (expected if own == "audio/pcmu" else [])
 
 
 # --- What servers leave out --------------------------------------------------------------------------
@@ -1359,5 +1374,5 @@ def test_clocked_speaker_closes() -> None:
     """It may be used in ``with``, like the others."""
     with ClockedSpeaker() as speaker:
         speaker.write(silence(10))
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="is none of"):
         ClockedSpeaker("audio/mp3")

@@ -321,6 +321,59 @@ def test_docstring() -> None:
 
 
 @pytest.mark.parametrize(
+    "docs",
+    [
+        """The weather.
+        :param city: Where, for
+            example: Oslo.
+        :param int days: 1 to 7
+        :param place:
+        :raises ValueError: unit: Never.
+            city: Nothing of the kind.
+        :return: days: Neither.
+        """,
+        """The weather.
+
+        Parameters
+        ----------
+        city : str
+            Where, for
+            example: Oslo.
+        days
+            1 to 7
+
+        place : Place
+
+        Returns
+        -------
+        unit : str
+            Nothing of the kind.
+        """,
+        """The weather.
+
+        Parameters
+        ----------
+        city : str
+            Where, for example: Oslo.
+        days : int
+            1 to 7""",
+    ],
+)
+def test_docstrings_in_other_styles(docs: str) -> None:
+    """Sphinx's way of describing parameters is understood, and NumPy's."""
+
+    def get_weather(city: str, days: int, place: str, unit: str) -> str:
+        return ""
+
+    get_weather.__doc__ = docs
+    [definition] = Tools(get_weather).definitions
+    assert definition.description == "The weather."
+    assert isinstance(definition.parameters, dict)
+    described = {name: it.get("description") for name, it in definition.parameters["properties"].items()}
+    assert described == {"city": "Where, for example: Oslo.", "days": "1 to 7", "place": None, "unit": None}
+
+
+@pytest.mark.parametrize(
     ("docs", "description"),
     [
         (None, msgspec.UNSET),
@@ -330,6 +383,9 @@ def test_docstring() -> None:
         ("Does it.\n\nArgs:", "Does it."),
         ("Does it.\n\nArgs:\n\tit", "Does it."),
         ("Does it.\n\nArgs:\n    what\n      ever", "Does it."),
+        (":param it:", msgspec.UNSET),
+        ("Does it.\n\n:param", "Does it."),
+        ("Does it.\n\nParameters\n---\n    it", "Does it."),
     ],
 )
 def test_any_docstring(docs: str | None, description: Any) -> None:
@@ -342,6 +398,23 @@ def test_any_docstring(docs: str | None, description: Any) -> None:
     tools = Tools()
     tools.function(function)
     assert tools.definitions[0].description == description
+
+
+def test_functions_at_once() -> None:
+    """Functions can be given at once; what is no `Tools` is refused where tools are run."""
+
+    def one() -> None: ...
+
+    def two() -> None: ...
+
+    tools = Tools(one, two, workers=1)
+    assert list(tools) == ["one", "two"]
+    with pytest.raises(TypeError, match="plain function"):
+        Tools([one])  # type: ignore[arg-type]
+    with RealtimeServer() as server, rt.connect(base_url=server.url) as session:
+        assert ToolRunner(session, tools).tools is tools
+        with pytest.raises(TypeError, match=r"expected Tools\(function, ...\)"):
+            ToolRunner(session, [one])  # type: ignore[arg-type]
 
 
 def test_declaration() -> None:

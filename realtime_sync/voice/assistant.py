@@ -5,14 +5,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from ..events import ErrorEvent, InputAudioBufferSpeechStarted, ResponseCreated, ServerEvent
+from ..events import (
+    ErrorEvent,
+    InputAudioBufferSpeechStarted,
+    ResponseCreated,
+    ServerEvent,
+    SessionConfig,
+)
 from ..exceptions import RealtimeError
 from ..session import Session
 from ..sound import BETA_FORMATS, PCM, output_format
 from ..visitor import Visitor, Visitors
 from .conversation import Conversation
 from .playback import Interruption, Playback
-from .speakers import AudioOutput
+from .speakers import AudioOutput, format_of
 from .tool_runner import ApproveMcp, ToolResult, ToolRunner
 from .tools import Tools
 
@@ -45,9 +51,12 @@ class Assistant:
 
     The user may speak whenever they like: what plays stops, and the server learns how much was heard.
 
+    The server is told of instructions, tools and settings at once, so that the assistant can speak first:
+    ``session.response.create()``, and then `run`.
+
     Args:
         session: Yours to open and to close.
-        tools: What the model may call.  They run on threads of their own.
+        tools: What the model may call, `Tools` or a list of functions.  They run on threads of their own.
         microphone: Started and stopped by `run`; ``None`` = you send the sound, or text.
         speaker: Plays the answers; ``None`` = you do, or they are in text.
         instructions: For the model; ``None`` = as the session has them.
@@ -59,10 +68,14 @@ class Assistant:
         on_interrupt: Told of each interruption; see `Playback`.
         visitors: Yours; each sees every event, after the assistant's own parts.
         conversation: To be kept in place of one of the assistant's own, which keeps no sound.
+        playback: In place of one of the assistant's own, and of ``speaker`` and ``on_interrupt``.
+        tool_runner: In place of one of the assistant's own, and of ``tools``, ``approve_mcp`` and
+            ``on_call``.
         settings: More of what `Session.update` takes.
 
     Raises:
-        TypeError: The microphone or a visitor is none.
+        TypeError: The microphone, the speaker or a visitor is none; a part is given, and what it replaces.
+        ConnectionClosed: The session is over.
 
     Attributes:
         conversation: What was said (`Conversation`).
@@ -75,7 +88,7 @@ class Assistant:
         self,
         session: Session,
         *,
-        tools: Tools | None = None,
+        tools: Tools | Sequence[Callable[..., Any]] | None = None,
         microphone: AudioInput | None = None,
         speaker: AudioOutput | None = None,
         instructions: str | None = None,
@@ -85,32 +98,46 @@ class Assistant:
         on_interrupt: Callable[[Interruption], object] | None = None,
         visitors: Sequence[Visitor[Any]] = (),
         conversation: Conversation | None = None,
+        playback: Playback | None = None,
+        tool_runner: ToolRunner | None = None,
         **settings: Any,
     ) -> None:
+        if isinstance(visitors, Visitor):
+            raise TypeError(f"visitors is a list of them, not {visitors!r:.80}")
+        if playback is not None and (speaker is not None or on_interrupt):
+            raise TypeError("with playback=, speaker and on_interrupt are to be given to that")
+        if tool_runner is not None and (tools is not None or approve_mcp or on_call):
+            raise TypeError("with tool_runner=, tools, approve_mcp and on_call are to be given to that")
         for name in ("start", "stop"):
             if microphone is not None and not callable(getattr(microphone, name, None)):
                 raise TypeError(f"a microphone needs a method {name!r}: {microphone!r:.80} has none")
         self.session = session
         self.microphone = microphone
-        self.speaker = speaker
-        self.tools = Tools() if tools is None else tools
+        if playback is None and speaker is not None:
+            playback = Playback(session, speaker, on_interrupt=on_interrupt)
+        if tool_runner is None:
+            tools = tools if isinstance(tools, Tools) else Tools(*tools or ())
+            tool_runner = ToolRunner(session, tools, approve_mcp=approve_mcp, on_call=on_call)
         self.conversation = conversation or Conversation(session, audio="drop")
-        self.playback: Playback | None = None
-        if speaker is not None:
-            self.playback = Playback(session, speaker, on_interrupt=on_interrupt)
-        self.tool_runner = ToolRunner(session, self.tools, approve_mcp=approve_mcp, on_call=on_call)
+        self.playback = playback
+        self.speaker = playback.speaker if playback is not None else None
+        self.tool_runner = tool_runner
+        self.tools = tool_runner.tools
         self._settings = settings
         self._instructions = instructions
         self._transcription = transcription
+        self._format = _format_to_set(self.speaker, session.config)
+        self._told: dict[str, Any] = {}
         self._errors = _Errors()
         # The sound first: nothing may delay the moment at which it stops.
         parts = [self.playback, self.conversation, self.tool_runner, self._errors, *visitors]
         self.visitor = Visitors(*(part for part in parts if part is not None))
+        self._tell()
 
     def run(
         self, until: type[_E] | tuple[type[_E], ...] | None = None, timeout: float | None = None
     ) -> _E | None:
-        """Set the session up, listen, and answer, until the session ends.
+        """Listen and answer, until the session ends.
 
         Returns when all was played that had come by then; the user may break in meanwhile.  Ctrl-C ends it
         at once, and so does an error.  It may be called again, to go on.
@@ -128,8 +155,7 @@ class Assistant:
             RealtimeError: The server refused the settings.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        if self._errors.settings is None and (changes := self._changes()):
-            self._errors.settings = self.session.update(**changes)
+        self._tell()
         try:
             if self.microphone is not None:
                 self.microphone.start()
@@ -165,6 +191,12 @@ class Assistant:
         self.session.response.cancel(if_active=True)
         return None
 
+    def _tell(self) -> None:
+        """Tell the server what is to be, unless it was told: tools may be new, and settings were refused."""
+        changes = self._changes()
+        if changes and (self._errors.settings is None or changes != self._told):
+            self._told, self._errors.settings = changes, self.session.update(**changes)
+
     def _changes(self) -> dict[str, Any]:
         """What to tell the server, in the session's dialect."""
         changes: dict[str, Any] = {}
@@ -172,14 +204,15 @@ class Assistant:
             changes["instructions"] = self._instructions
         if self.tools:
             changes["tools"] = self.tools.definitions
-        wanted = getattr(self.speaker, "format", None)  # of a speaker of the user's, it may be anything
-        known = wanted if isinstance(wanted, str) and wanted in BETA_FORMATS else None
-        other_format = known if known != output_format(self.session.config) else None
-        if self.session.dialect == "beta":
-            changes |= _beta(self._transcription, other_format)
-        else:
-            changes |= _ga(self._transcription, other_format)
+        in_dialect = _beta if self.session.dialect == "beta" else _ga
+        changes |= in_dialect(self._transcription, self._format)
         return _merged(changes, self._settings)
+
+
+def _format_to_set(speaker: AudioOutput | None, config: SessionConfig | None) -> str | None:
+    """The format that the speaker takes, if the session gives another one."""
+    wanted = format_of(speaker)
+    return wanted if wanted != output_format(config) else None
 
 
 def _merged(settings: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..sound import PCM, PCMA, PCMU, duration, input_format, sample_rate, samples_of, size_of
-from .conversion import Pieces, Samples, chunks, converted, level, to_format
+from ..sound import PCM, PCMA, PCMU, duration, input_format, sample_rate, samples_of, silence, size_of
+from .conversion import Pieces, Samples, chunks, converted, level, resample, to_format
 from .wav import (
     READ_SIZE,
     FilePath,
@@ -47,6 +47,9 @@ __all__ = [
     "level",
     "read_audio",
     "read_wav",
+    "resample",
+    "sample_rate",
+    "silence",
     "size_of",
     "stream_file",
     "to_format",

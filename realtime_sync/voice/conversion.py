@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator
 from ..sound import PCM, Audio, bytes_of, bytes_per_sample, loudness, sample_rate, samples_of, size_of
 from .resample import Resampler
 
-__all__ = ["Pieces", "Samples", "chunks", "converted", "level", "to_format"]
+__all__ = ["Pieces", "Samples", "chunks", "converted", "level", "resample", "to_format"]
 
 Samples = array.array  # of "h": 16 bits each
 Pieces = Generator[bytes, None, None]
@@ -35,6 +35,22 @@ def to_format(audio: Audio, from_format: str, to_format: str) -> bytes:
     if from_format == to_format:
         return bytes(audio)
     return b"".join(converted([samples_of(audio, from_format)], sample_rate(from_format), to_format))
+
+
+def resample(audio: Audio, from_rate: int, to_rate: int) -> bytes:
+    """16-bit mono sound at another sample rate, for example 48000 Hz to a session's 24000.
+
+    Of sound that comes in pieces, convert all of it at once: the ends of pieces would be heard.
+
+    Raises:
+        ImportError: The rates differ, which needs the extra ``audio``.
+        ValueError: It is an odd number of bytes, or a rate is not above 0.
+    """
+    if min(from_rate, to_rate) <= 0:
+        raise ValueError(f"sound of {from_rate} Hz can't be made sound of {to_rate} Hz")
+    resampler = Resampler(from_rate, to_rate)
+    pcm = bytes_of(samples_of(audio))
+    return resampler.feed(pcm) + resampler.finish()
 
 
 def chunks(audio: Audio | Iterable[bytes], ms: float = 100, format: str = PCM) -> Pieces:

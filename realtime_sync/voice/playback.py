@@ -29,9 +29,9 @@ from ..events import (
 from ..exceptions import ConnectionClosed
 from ..latest import Latest
 from ..session import Session
-from ..sound import bytes_per_second, input_settings, output_format
+from ..sound import bytes_per_second, input_settings, known_format, output_format
 from ..visitor import Visitor
-from .speakers import AudioOutput
+from .speakers import AudioOutput, format_of
 
 __all__ = ["Interruption", "Playback"]
 
@@ -130,6 +130,7 @@ class Playback(Visitor[None]):
             logged.
 
     Attributes:
+        speaker: As given.
         interruptions: All there were, in order.
         failure: What the speaker raised first, or ``None``.  It is logged once; the session goes on, and
             what can't be played is not heard.
@@ -137,8 +138,8 @@ class Playback(Visitor[None]):
     All but the ``visit_*`` methods may be called from any thread.
 
     Raises:
-        ValueError, TypeError: ``unheard`` is neither, or the speaker's ``played_ms`` is no number.
-        KeyError: ``format`` is no format.
+        TypeError: The speaker is none.
+        ValueError: ``unheard`` is neither, ``format`` is no format, or ``played_ms`` no finite number.
     """
 
     def __init__(
@@ -155,9 +156,9 @@ class Playback(Visitor[None]):
         self.interruptions: list[Interruption] = []
         self.failure: Exception | None = None
         self._session = session
-        self._speaker = speaker
+        self.speaker = speaker
         self._delete_unheard = unheard == "delete"
-        self._ticks = _ticks_per_byte(format) if format is not None else None
+        self._format = None if format is None else known_format(format)
         self._on_interrupt = on_interrupt
         # Guards all that follows, between the thread that runs the session and those that interrupt or look.
         # Held while the speaker is written to or cleared, so that no late sound slips in behind a `clear`;
@@ -173,6 +174,7 @@ class Playback(Visitor[None]):
         # Responses of which nothing more is to be played, and whether their beginning has still to come here.
         self._cut_off: Latest[bool] = Latest(_REMEMBERED)
         self._gone: Latest[None] = Latest(_REMEMBERED)  # items that were deleted, or are to be
+        self._has_warned = False  # that the speaker takes another format
         self._cuts = 0
         self._telling = 0  # interruptions that are being told to the server
 
@@ -319,7 +321,12 @@ class Playback(Visitor[None]):
         return self._running[response_id]
 
     def _ticks_now(self) -> int:
-        return self._ticks or _ticks_per_byte(output_format(self._session.config))
+        audio_format = self._format or output_format(self._session.config)
+        takes = format_of(self.speaker)
+        if takes not in (None, audio_format) and not self._has_warned:
+            self._has_warned = True
+            _log.warning("the speaker takes %s, and the session's sound is %s", takes, audio_format)
+        return _TICKS * 1000 // bytes_per_second(audio_format)
 
     def _part(self, event: ResponseContentPartAdded | ResponseOutputAudioDelta) -> _Part:
         """The part that a piece belongs to.  A response says one after another."""
@@ -364,7 +371,7 @@ class Playback(Visitor[None]):
         self._advance()
         self._last = part
         try:
-            self._speaker.write(audio)
+            self.speaker.write(audio)
         except Exception as error:
             self._fail(error)
             return
@@ -385,7 +392,7 @@ class Playback(Visitor[None]):
     def _advance(self) -> None:
         """Look how far the speaker is, and forget what is over."""
         try:
-            played = _ticks(self._speaker.played_ms)
+            played = _ticks(self.speaker.played_ms)
         except Exception as error:
             self._fail(error)
             return
@@ -468,7 +475,7 @@ class Playback(Visitor[None]):
     def _silence(self) -> None:
         """Clear the speaker, and then look how far it came: now that stands still."""
         try:
-            self._speaker.clear()
+            self.speaker.clear()
         except Exception as error:
             self._fail(error)
         self._advance()
@@ -557,6 +564,9 @@ def _ticks(ms: float) -> int:
 
 def _position(speaker: AudioOutput) -> int:
     """What a speaker has played already."""
+    for name in ("write", "clear", "played_ms"):
+        if not hasattr(speaker, name):
+            raise TypeError(f"a speaker has a {name!r}: {speaker!r:.80} has none")
     played = speaker.played_ms
     try:
         return _ticks(played)
@@ -565,10 +575,6 @@ def _position(speaker: AudioOutput) -> int:
             f"played_ms of the speaker {speaker!r:.80} is a property that gives a number, not {played!r:.80}"
         )
         raise (TypeError if isinstance(error, TypeError) else ValueError)(text) from error
-
-
-def _ticks_per_byte(audio_format: str) -> int:
-    return _TICKS * 1000 // bytes_per_second(audio_format)
 
 
 def _server_cancels(config: SessionConfig | None) -> bool:

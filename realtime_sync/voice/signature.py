@@ -210,20 +210,56 @@ def _tidied(schema: _Json) -> _Json:
 
 _ARGUMENTS = re.compile(r"(?:Args|Arguments|Parameters):\s*")
 _ENTRY = re.compile(r"(\w+)\s*(?:\([^)]*\))?:\s*(.*)")
+_FIELD = re.compile(r":(?:param(?:[^:]*\s)(\w+)|\w[^:]*)\s*:\s*(.*)")  # without a name, it is no parameter's
+_NUMPY_SECTION = re.compile(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+$|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def _summary(docs: str) -> str:
     """The first paragraph in one line."""
     lines = []
     for line in docs.strip().splitlines():
-        if not line.strip() or _ARGUMENTS.fullmatch(line):
+        if not line.strip() or _ARGUMENTS.fullmatch(line) or _FIELD.match(line):
             break
         lines.append(line.strip())
     return " ".join(lines)
 
 
 def _described(docs: str) -> dict[str, str]:
-    """What the section ``Args:`` of a docstring (Google's style) says about each parameter."""
+    """What a docstring says about each parameter, in any of the three styles there are."""
+    return _in_google_style(docs) or _in_sphinx_style(docs) or _in_numpy_style(docs)
+
+
+def _in_sphinx_style(docs: str) -> dict[str, str]:
+    """``:param name: ...``, and what is indented below it."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in docs.expandtabs().splitlines():
+        if entry := _FIELD.match(line):
+            name = entry[1] or ""
+            found[name] = entry[2]
+        elif name and line.startswith(" "):
+            found[name] = f"{found[name]} {line.strip()}".strip()
+        else:
+            name = ""
+    return {name: text for name, text in found.items() if name and text}
+
+
+def _in_numpy_style(docs: str) -> dict[str, str]:
+    """Below ``Parameters`` and a line of dashes: ``name : type``, and the text indented below it."""
+    section = _NUMPY_SECTION.search(docs.expandtabs())
+    found: dict[str, str] = {}
+    name = ""
+    for line in section[1].splitlines() if section else ():
+        if line.strip() and not line.startswith(" "):
+            name = line.split(":")[0].strip()
+            found[name] = ""
+        elif name:
+            found[name] = f"{found[name]} {line.strip()}".strip()
+    return {name: text for name, text in found.items() if text}
+
+
+def _in_google_style(docs: str) -> dict[str, str]:
+    """The section ``Args:``."""
     lines = iter(docs.expandtabs().splitlines())
     if not any(_ARGUMENTS.fullmatch(line) for line in lines):  # the lines after it are left in the iterator
         return {}

@@ -9,6 +9,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..sound import (
+    BETA_FORMATS,
     PCM,
     bytes_of,
     bytes_per_sample,
@@ -67,6 +68,12 @@ class AudioOutput(Protocol):
 # --- Without a device --------------------------------------------------------------------------------
 
 
+def format_of(speaker: object) -> str | None:
+    """The format that a speaker takes, if it says so; that of somebody else's may be anything."""
+    named = getattr(speaker, "format", None)
+    return named if isinstance(named, str) and named in BETA_FORMATS else None
+
+
 class ClockedSpeaker:
     """Plays by the clock, without a device: for tests, and where nobody listens.
 
@@ -77,7 +84,7 @@ class ClockedSpeaker:
         clock: Gives seconds, and never goes back.
 
     Raises:
-        KeyError: ``format`` is none of the three.
+        ValueError: ``format`` is none of the three.
     """
 
     def __init__(self, format: str = PCM, *, clock: Clock = time.monotonic) -> None:  # noqa: A002
@@ -147,7 +154,7 @@ class FileSpeaker(ClockedSpeaker):
         clock: As in `ClockedSpeaker`.
 
     Raises:
-        KeyError: ``format`` is none of the three.
+        ValueError: ``format`` is none of the three.
         OSError: The file can't be written; by `write` and `close` too.
     """
 
@@ -234,7 +241,7 @@ class Speaker:
         DeviceError: There is no such device, it is in use, or PortAudio is missing; by `start` too.
         ValueError: No device has this name, or several have; a time is below 0, or ``max_seconds`` is 0.
         TypeError: ``device`` is none of these.
-        KeyError: ``format`` is none of the three.
+        ValueError: ``format`` is none of the three.
     """
 
     def __init__(

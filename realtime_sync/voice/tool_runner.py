@@ -129,6 +129,12 @@ class ToolRunner(Visitor[None]):
             or a text that says why not.
         respond: Whether to ask for the next response.
         on_call: Told of every call that was answered, MCP calls too, in the thread where it was.
+
+    Attributes:
+        tools: As given.
+
+    Raises:
+        TypeError: ``tools`` is something else.
     """
 
     def __init__(
@@ -140,8 +146,10 @@ class ToolRunner(Visitor[None]):
         respond: bool = True,
         on_call: Callable[[ToolResult], object] | None = None,
     ) -> None:
+        if not isinstance(tools, Tools):
+            raise TypeError(f"expected Tools(function, ...), not {tools!r:.80}")
         self._session = session
-        self._tools = tools
+        self.tools = tools
         self._approve_mcp = approve_mcp
         self._respond = respond
         self._on_call = on_call
@@ -383,7 +391,7 @@ class ToolRunner(Visitor[None]):
             job.turn.asked = True
             job.turn.open += 1
             self._jobs.add(job)
-            if self._busy >= self._tools.workers:
+            if self._busy >= self.tools.workers:
                 self._queue.append(job)
                 return
             self._busy += 1
@@ -429,13 +437,13 @@ class ToolRunner(Visitor[None]):
 
     def _timeout_of(self, job: _Job) -> float | None:
         is_call = isinstance(job.item, ev.FunctionCall)
-        return self._tools.timeout_of(job.item.name) if is_call else self._tools.timeout
+        return self.tools.timeout_of(job.item.name) if is_call else self.tools.timeout
 
     def _outcome(self, job: _Job) -> Outcome:
         try:
             self._limit(job)
             if isinstance(job.item, ev.FunctionCall):
-                return self._tools.perform(job.item, job.response_id, lambda: not job.answered)
+                return self.tools.perform(job.item, job.response_id, lambda: not job.answered)
             assert self._approve_mcp is not None
             return Outcome("", refusal(self._approve_mcp, job.item, job.item.name))
         except BaseException as error:  # even KeyboardInterrupt: Ctrl-C goes to the main thread only

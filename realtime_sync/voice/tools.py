@@ -72,6 +72,7 @@ class Tools:
     """The functions that the model may call.
 
     Args:
+        functions: The first of them; more are added by `function`.
         workers: How many calls a `ToolRunner` runs at the same time.
         timeout: Seconds that a call may take, approval included, unless its function says otherwise;
             ``None`` = as long as it takes.
@@ -80,14 +81,19 @@ class Tools:
 
     Raises:
         ValueError: ``workers`` is less than 1, or ``timeout`` not more than 0.
+        TypeError: One of the functions can't be a tool; see `function`.
     """
 
-    def __init__(self, workers: int = 4, timeout: float | None = 30.0) -> None:
+    def __init__(
+        self, *functions: Callable[..., Any], workers: int = 4, timeout: float | None = 30.0
+    ) -> None:
         if not isinstance(workers, int) or workers < 1:
             raise ValueError(f"workers must be a whole number of at least 1, not {workers!r:.80}")
         self.workers = workers
         self.timeout = _checked(timeout)
         self._functions: dict[str, _Function] = {}
+        for function in functions:
+            self.function(function)
 
     def __len__(self) -> int:
         return len(self._functions)
@@ -130,10 +136,10 @@ class Tools:
 
         Its parameters need annotations: ``str``, ``int``, ``float``, ``bool``, ``Literal``, enums, lists,
         dicts, dataclasses, ``TypedDict``, ``NamedTuple``, msgspec structs, and whatever else msgspec reads
-        from JSON.  ``Annotated[int, msgspec.Meta(description="...", ge=1)]`` says more about one; the section
-        ``Args:`` of the docstring describes those that are not described so.  What the model gives is
-        checked and converted before the call, and refused if it has an argument too many (but
-        fields too many of an object in it are left out).
+        from JSON.  ``Annotated[int, msgspec.Meta(description="...", ge=1)]`` says more about one; the
+        docstring (``Args:``, ``:param name:``, or NumPy's ``Parameters``) describes those that are not
+        described so.  What the model gives is checked and converted before the call, and refused if it has
+        an argument too many (but fields too many of an object in it are left out).
 
         The function is called in a thread of a `ToolRunner`.  The model reads what it returns: a ``str``
         as it is, anything else as JSON, so ``None`` is ``null``.  What it raises, the model reads as

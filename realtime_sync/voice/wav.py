@@ -262,8 +262,8 @@ _DECODERS: dict[tuple[int, int], Callable[[bytes], "Samples[int]"]] = {
     **{(1, width): functools.partial(_from_integers, width=width) for width in (1, 2, 3, 4)},
     (3, 4): functools.partial(_from_floats, typecode="f"),
     (3, 8): functools.partial(_from_floats, typecode="d"),
-    (6, 1): functools.partial(samples_of, audio_format=PCMA),
-    (7, 1): functools.partial(samples_of, audio_format=PCMU),
+    (6, 1): functools.partial(samples_of, format=PCMA),
+    (7, 1): functools.partial(samples_of, format=PCMU),
 }
 """By encoding and width."""
 
