@@ -16,8 +16,9 @@ class Model:
     """What a log of events comes to.  Read it after `read` has taken each of them.
 
     Attributes:
-        order: Ids of the items in the conversation.
-        written, spoken, sound: What each part holds, by item id and content index.
+        order: Names of the items in the conversation: an item's id, and for one whose id another
+            response has used again, that and a number behind a ``#``.
+        written, spoken, sound: What each part holds, by the item's name and content index.
         cuts: Where sound was cut off, in bytes.
         owner: The response that each item belongs to.
         statuses: Of the responses.
@@ -33,8 +34,10 @@ class Model:
         self.spoken: dict[tuple[str, int], str] = {}
         self.sound: dict[tuple[str, int], bytes] = {}
         self.cuts: dict[tuple[str, int], int] = {}
+        self.memories: list[dict[tuple[str, int], Any]] = [self.written, self.spoken, self.sound, self.cuts]
         self.owner: dict[str, str] = {}
         self.statuses: dict[str, str] = {}
+        self.over: set[str] = set()  # responses
         self.last: ServerEvent | None = None
 
     def read(self, event: ServerEvent) -> None:
@@ -81,9 +84,18 @@ class Model:
         self.deleted.discard(item_id)
         self.placed.discard(item_id)
         self.owner.pop(item_id, None)
-        for memory in (self.written, self.spoken, self.sound, self.cuts):
+        for memory in self.memories:
             for key in [key for key in memory if key[0] == item_id]:
                 del memory[key]
+
+    def rename(self, item_id: str, name: str) -> None:
+        """Free an id for another item."""
+        self.order = [name if each == item_id else each for each in self.order]
+        for memory in self.memories:
+            for key in [key for key in memory if key[0] == item_id]:
+                memory[name, key[1]] = memory[key]
+        self.owner[name] = self.owner[item_id]
+        self.forget(item_id)
 
     # --- Content -------------------------------------------------------------------------------------
 
@@ -163,8 +175,11 @@ class Model:
         self.statuses.setdefault(response_id, "in_progress")
 
     def own(self, item_id: str, response_id: str, authority: bool = False) -> bool:
-        """An item belongs to the response that names it first."""
+        """An item belongs to the response that names it first, until another one uses its id again."""
         self.known.add(item_id)
+        owner = self.owner.get(item_id, response_id)
+        if owner != response_id and owner in self.over and response_id not in self.over:
+            self.rename(item_id, f"{item_id}#{len(self.owner)}")
         if authority or item_id not in self.owner:
             self.begin(response_id)
         new = item_id not in self.owner
@@ -175,6 +190,10 @@ class Model:
         return owner == response_id
 
     def visit_response_created(self, event: Any) -> None:
+        if event.response.id in self.over:  # another one with the same id
+            self.over.remove(event.response.id)
+            self.inside.discard(event.response.id)
+            del self.statuses[event.response.id]
         self.begin(event.response.id)
         if event.response.conversation_id:
             self.inside.add(event.response.id)
@@ -194,8 +213,10 @@ class Model:
         for item in response.output:
             if self.own(item.id, response.id, True):
                 self.hold(item)
+        self.over.add(response.id)
 
     def visit_response_cancelled(self, event: Any) -> None:
         self.begin(event.response_id)
         if self.statuses[event.response_id] == "in_progress":
             self.statuses[event.response_id] = "cancelled"
+        self.over.add(event.response_id)

@@ -1,6 +1,7 @@
 """`Conversation`: what was said, as the server has it, whatever the server does."""
 
 import array
+import base64
 import json
 import math
 import threading
@@ -619,6 +620,7 @@ def test_an_error_about_something_else(open_session: Open) -> None:
         caller.accept()
         caller.text(CREATED)
         caller.read_event()
+        caller.read_event()
         begun = {"id": "r", "status": "in_progress", "conversation_id": "c"}
         caller.text(
             error(event_id="another"),
@@ -635,6 +637,7 @@ def test_an_error_about_something_else(open_session: Open) -> None:
         session = open_session(server)
         conversation = Conversation(session)
         event_id = session.response.create()
+        session.response.create()  # this one is refused
         response = conversation.wait_for_response(event_id, timeout=DEADLINE)
         assert (response.id, response.status) == ("r", "completed")
         session.close()
@@ -717,6 +720,20 @@ def test_made_again_without_a_session() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["conversation.item.added", "conversation.item.created"])
+def test_made_again_though_nothing_is_complete(kind: str) -> None:
+    """A call that was answered is complete, also where the server never says so."""
+    call = {"id": "c", "type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"}
+    output = {"id": "o", "type": "function_call_output", "call_id": "1", "output": "7"}
+    items = [
+        ev.FunctionCall(call_id="1", name="f", arguments="{}"),
+        ev.FunctionCallOutput(call_id="1", output="7"),
+    ]
+    told_of = [wire(kind, item=call), wire(kind, item=output, previous_item_id="c")]
+    assert told(*told_of).to_items() == items
+    assert told(wire(kind, item={**call, "status": "incomplete"}), *told_of[1:]).to_items() == []
+
+
 # --- The words that were heard -----------------------------------------------------------------------
 
 
@@ -759,6 +776,15 @@ def test_more_after_a_cut() -> None:
     early = told(created(), sound(b""), truncated(150), sound(bytes(4800)), sound(bytes(4800)))
     assert len(early.items[0].audio) == 150 * 48
     assert early.deviations.total() == 2  # neither the item nor its part was announced
+
+
+def test_the_whole_sound_after_a_cut() -> None:
+    """Sound that comes as a whole after it was cut off is cut off too."""
+    part = {"type": "output_audio", "audio": base64.b64encode(bytes(48_000)).decode()}
+    item = {**message("i", role="assistant", status="incomplete"), "content": [part]}
+    events = [created(), sound(bytes(24_000)), truncated(250)]
+    [held] = told(*events, wire("response.output_item.done", **at(), item=item)).responses[0].items
+    assert (len(held.audio), held.parts[0].received_ms) == (12_000, 1000)
 
 
 # --- Servers of all sorts ----------------------------------------------------------------------------
@@ -1120,6 +1146,23 @@ def test_responses_without_ids() -> None:
     ]
 
 
+def test_one_id_for_all_responses() -> None:
+    """Responses that have all the same id are told apart in the same way."""
+    conversation = told(
+        created("r"),
+        spoken("one", "i"),
+        done("r", "completed"),
+        created("r"),
+        spoken("two", "j"),
+        done("r", "failed"),
+    )
+    assert [(each.text, each.status) for each in conversation.responses] == [
+        ("one", "completed"),
+        ("two", "failed"),
+    ]
+    assert conversation.response("r") is conversation.responses[1]
+
+
 def test_an_item_of_another_response() -> None:
     """An item belongs to the response that named it first."""
     item = message("i", "x", role="assistant")
@@ -1137,6 +1180,33 @@ def test_an_item_of_another_response() -> None:
         "response.output_item.added: item of another response": 1,
         "response.done: item of another response": 1,
     }
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("in_items", [True, False])
+def test_item_ids_that_are_used_again(announced: bool, in_items: bool) -> None:
+    """Where the items of each response are numbered anew, nothing is lost of the earlier ones."""
+    conversation = Conversation()
+    for response, text in (("r", "First."), ("s", "Second."), ("t", "Third.")):
+        item = message("item_0", text, role="assistant")
+        begun = message("item_0", role="assistant", status="in_progress")
+        events = [created(response)]
+        if announced:
+            events.append(wire("response.output_item.added", **at(response=response), item=begun))
+        if in_items:
+            events.append(added(begun))
+        events += [
+            wire("response.output_text.delta", **at("item_0", response=response), delta=text[:3]),
+            wire("response.output_text.delta", **at("item_0", response=response), delta=text[3:]),
+            wire("response.output_item.done", **at(response=response), item=item),
+            done(response, output=[item]),
+        ]
+        for event in events:
+            conversation.visit(event)
+        assert conversation.responses[-1].items == [conversation.item("item_0")]
+    assert [response.text for response in conversation.responses] == ["First.", "Second.", "Third."]
+    assert texts(conversation) == [("assistant", "First."), ("assistant", "Second."), ("assistant", "Third.")]
+    assert sum(conversation.deviations[kind] for kind in conversation.deviations if "item id" in kind) == 2
 
 
 def test_the_whole_text_counts() -> None:
@@ -1342,17 +1412,18 @@ def agree_on(log: list[tuple[dict[str, Any], int]]) -> None:
         for _ in range(times):
             conversation.visit(event)
             model.read(event)
-        assert ids(conversation) == model.order
+        assert ids(conversation) == [name.partition("#")[0] for name in model.order]
     assert set(conversation._items) == model.known
     assert {each.id: each.status for each in conversation.responses} == model.statuses
-    for item_id in model.known:
-        item = conversation.item(item_id)
+    items = dict(zip(model.order, conversation.items, strict=True))
+    for name in {*model.known, *model.order}:
+        item = items.get(name) or conversation.item(name)
         assert item is not None
-        assert item.response_id == model.owner.get(item_id)
-        assert item.in_conversation == (item_id in model.order)
-        assert sorted(item._parts) == sorted(index for key, index in model.sound if key == item_id)
+        assert item.response_id == model.owner.get(name)
+        assert item.in_conversation == (name in model.order)
+        assert sorted(item._parts) == sorted(index for key, index in model.sound if key == name)
         for index, part in item._parts.items():
-            key = item_id, index
+            key = name, index
             assert part.text == model.written.get(key, "")
             assert part.generated == model.spoken.get(key)
             assert part.audio == model.audio(key)
@@ -1591,3 +1662,19 @@ def test_wait_for_answer(realtime_server: RealtimeServer, realtime_session: rt.S
         conversation.wait_for_answer(timeout=0.01)
     realtime_session.response.create()
     assert conversation.wait_for_answer(timeout=DEADLINE).status == "failed"
+
+
+def test_wait_for_answer_after_mcp_calls(
+    realtime_server: RealtimeServer, realtime_session: rt.Session
+) -> None:
+    """MCP calls that the model has not spoken after are no answer: the runner asks for one."""
+    realtime_server.expects("Hello").replies(CallMcpTool("docs", "find", {}, output="blue"))
+    realtime_server.expects().replies(CallMcpTool("docs", "find", {}, error="no more"), "It is blue.")
+    conversation = Conversation(realtime_session)
+    both = rt.Visitors(conversation, ToolRunner(realtime_session, Tools()))
+    realtime_session.update(output_modalities=["text"])
+    realtime_session.conversation.item.create("Hello")
+    realtime_session.response.create()
+    answer = conversation.wait_for_answer(visitor=both, timeout=DEADLINE)
+    assert [item.type for item in answer.items] == ["mcp_call", "message"]
+    assert answer.text == "It is blue."

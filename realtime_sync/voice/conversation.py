@@ -26,7 +26,7 @@ from ..latest import Latest
 from ..session import Session
 from ..sound import bytes_per_second, format_name, input_format, output_format
 from ..visitor import Visitor
-from .items import ConversationItem, ConversationPart, ConversationResponse
+from .items import ConversationItem, ConversationPart, ConversationResponse, without_sound
 from .order import Order
 from .transcript import items_to_create, line_of
 
@@ -147,7 +147,10 @@ class Conversation(Visitor[None]):
         return list(self._order.items)
 
     def item(self, item_id: str) -> ConversationItem | None:
-        """An item by its id; also one beside the conversation, or deleted (see ``in_conversation``)."""
+        """An item by its id; also one beside the conversation, or deleted (see ``in_conversation``).
+
+        Where a server has used an id again, it is the latest; so is `response`.
+        """
         return self._items.get(item_id)
 
     @property
@@ -285,8 +288,8 @@ class Conversation(Visitor[None]):
             visitor: Who gets the events, a `ToolRunner` among them: ``Visitors(conversation, runner)``.
 
         Returns:
-            The next response in the conversation that asks for no function and no approval, or that did not
-            end well.
+            The next response in the conversation that asks for no function and no approval and does not end
+            in a call of an MCP server's tool, or that did not end well.
 
         Raises:
             TimeoutError, ConnectionClosed, RuntimeError: As `wait_for_response`.
@@ -295,8 +298,7 @@ class Conversation(Visitor[None]):
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             response = self.wait_for_response(timeout=left, visitor=visitor)
-            asks = any(item.type in _ASKING for item in response.items)
-            if not response.beside and (response.status != "completed" or not asks):
+            if not response.beside and (response.status != "completed" or not _goes_on(response)):
                 return response
 
     def wait_for_response(
@@ -475,7 +477,7 @@ class Conversation(Visitor[None]):
             return
         if event.audio_end_ms < 0 or 0 < part.received_ms < event.audio_end_ms:
             self._deviation(event, "audio_end_ms out of range")
-        part._cut(max(0, event.audio_end_ms))
+        part.cut(max(0, event.audio_end_ms))
 
     def visit_input_audio_buffer_committed(self, event: ev.InputAudioBufferCommitted) -> None:
         """``input_audio_buffer.committed``: what the user said, of which some servers say no more."""
@@ -488,14 +490,29 @@ class Conversation(Visitor[None]):
 
     # --- Where they are ----------------------------------------------------------------------------
 
-    def _known(self, wire: ev.Item, event: ServerEvent) -> ConversationItem | None:
-        """The item with this one's id, perhaps new; `None` if it has no id."""
+    def _known(self, wire: ev.Item, event: ServerEvent, response_id: str = "") -> ConversationItem | None:
+        """The item with this one's id, perhaps new; `None` if it has no id.  See `_meant`."""
         data = wire.data if isinstance(wire, UnknownObject) else None
         item_id = data.get("id") if isinstance(data, dict) else getattr(wire, "id", None)
         if not isinstance(item_id, str) or not item_id:
             self._deviation(event, "item without id")
             return None
-        return self._items.get(item_id) or self._new_item(item_id)
+        return self._meant(item_id, response_id, event) or self._new_item(item_id)
+
+    def _meant(self, item_id: str, response_id: str, event: ServerEvent) -> ConversationItem | None:
+        """The item that an id means in a response, if there is one yet.
+
+        What a response that is over has made is none of the next one's, but some servers number the items
+        of each response anew.
+        """
+        item = self._items.get(item_id)
+        if item is None or not response_id or item.response_id in (None, response_id):
+            return item
+        response = self._responses.get(response_id)
+        if not self._responses[item.response_id].done or (response is not None and response.done):
+            return item
+        self._deviation(event, "item id used again")
+        return None
 
     def _new_item(self, item_id: str) -> ConversationItem:
         item = self._items[item_id] = ConversationItem(item_id)
@@ -545,11 +562,12 @@ class Conversation(Visitor[None]):
         if isinstance(wire, ev.Message):
             item.role = wire.role or item.role
             for index, content in enumerate(wire.content):
-                self._absorb_part(item, index, content, whole=status != "in_progress")
-            item.item = structs.replace(wire, content=[_without_sound(content) for content in wire.content])
+                part = item._parts.get(index) or self._new_part(item, index)
+                self._take(item, part, content, whole=status != "in_progress")
+            item.item = structs.replace(wire, content=[without_sound(content) for content in wire.content])
         elif isinstance(wire, ev.FunctionCall | ev.McpCall | ev.McpApprovalRequest):
             item.name = wire.name or item.name
-            _set(item._arguments, wire.arguments)
+            item.write_arguments(wire.arguments, whole=True)
             if isinstance(wire, ev.McpCall):
                 item.output = _result(wire)
             elif isinstance(wire, ev.FunctionCall) and wire.call_id:
@@ -566,45 +584,21 @@ class Conversation(Visitor[None]):
         if call is not None and output is not None and not output._deleted:
             call.output = output.output
 
-    def _absorb_part(
-        self, item: ConversationItem, index: int, content: ev.ContentPart, *, whole: bool
+    def _take(
+        self, item: ConversationItem, part: ConversationPart, content: ev.ContentPart, *, whole: bool
     ) -> None:
-        """Take over what the server shows of a part.  What it leaves out is kept as it was."""
-        part = item._parts.get(index) or self._new_part(item, index, _kind(content))
-        part.kind, part.content = _kind(content) or part.kind, _without_sound(content)
-        if isinstance(content, ev.InputText | ev.OutputText):
-            if whole or not part._text:
-                _set(part._text, content.text)
-        elif isinstance(content, ev.InputAudio | ev.OutputAudio):
-            if content.transcript is not None and (whole or not part._transcript):
-                _set(part._transcript, content.transcript)
-            if content.audio:
-                self._hear_whole(item, part, content.audio)
-
-    def _hear_whole(self, item: ConversationItem, part: ConversationPart, audio: bytes) -> None:
-        """Take sound that comes in one piece, of which we may have had some already."""
-        if not part._received:
-            self._hear(item, part, audio)
-            return
-        part._received = len(audio) if part.truncated_ms is None else max(part._received, len(audio))
-        if self._keep:
-            part._chunks = [audio]
-
-    def _hear(self, item: ConversationItem, part: ConversationPart, chunk: bytes) -> None:
-        heard = chunk if part.truncated_ms is None else part._before_cut(chunk)
-        part._received += len(chunk)
-        if self._keep:
-            part._chunks.append(heard)
-        elif self._sink is not None and heard:
+        """Take over what the server shows of a part."""
+        heard = part.take(content, whole=whole)
+        if heard and self._sink is not None:
             self._sink(item, heard)
 
-    def _new_part(self, item: ConversationItem, index: int, kind: str) -> ConversationPart:
+    def _new_part(self, item: ConversationItem, index: int, kind: str = "") -> ConversationPart:
         response = self._responses.get(item.response_id) if item.response_id is not None else None
         if item.role in ("user", "system"):
             audio_format = input_format(self._config)
         else:
             audio_format = response._format if response is not None else output_format(self._config)
-        part = item._parts[index] = ConversationPart(kind, bytes_per_second(audio_format))
+        part = item._parts[index] = ConversationPart(kind, bytes_per_second(audio_format), self._keep)
         return part
 
     def _finish(self, item: ConversationItem) -> None:
@@ -622,7 +616,7 @@ class Conversation(Visitor[None]):
     ) -> None:
         """``conversation.item.input_audio_transcription.delta``"""
         if part := self._heard_part(event):
-            part._transcript.append(event.delta)
+            part.say(event.delta)
 
     def visit_conversation_item_input_audio_transcription_segment(
         self, event: ev.ConversationItemInputAudioTranscriptionSegment
@@ -636,7 +630,7 @@ class Conversation(Visitor[None]):
     ) -> None:
         """``conversation.item.input_audio_transcription.completed``"""
         if part := self._heard_part(event):
-            _set(part._transcript, event.transcript)
+            part.say(event.transcript, whole=True)
             self._transcribe(event.item_id, part)
 
     def visit_conversation_item_input_audio_transcription_failed(
@@ -675,7 +669,7 @@ class Conversation(Visitor[None]):
     def visit_response_created(self, event: ev.ResponseCreated) -> None:
         """``response.created``"""
         response = self._responses.get(event.response.id or "")
-        if response is None or (response.done and not response.id):
+        if response is None or response.done:  # some servers give all the same id, or none
             response = self._begin(event.response.id or "")
         else:
             self._deviation(event, "repeated")
@@ -748,7 +742,7 @@ class Conversation(Visitor[None]):
         """Take over the items that a response finally lists, in their order."""
         listed = {}
         for wire in output:
-            item = self._known(wire, event)
+            item = self._known(wire, event, response.id or "")
             if item is not None and self._attach(item, response, event):
                 self._absorb(item, wire)
                 listed[item.id] = item
@@ -781,7 +775,7 @@ class Conversation(Visitor[None]):
         self, event: ev.ResponseOutputItemAdded | ev.ResponseOutputItemDone
     ) -> ConversationItem | None:
         self._is_index(event.output_index, event)
-        item = self._known(event.item, event)
+        item = self._known(event.item, event, event.response_id)
         if item is None:
             return None
         if item.response_id is None and isinstance(event, ev.ResponseOutputItemDone):
@@ -802,28 +796,30 @@ class Conversation(Visitor[None]):
 
     def visit_response_content_part_added(self, event: ev.ResponseContentPartAdded) -> None:
         """``response.content_part.added``"""
-        if found := self._find(event, _kind(event.part)):
-            self._absorb_part(found[0], event.content_index, event.part, whole=False)
+        if found := self._find(event):
+            self._take(*found, event.part, whole=False)
 
     def visit_response_content_part_done(self, event: ev.ResponseContentPartDone) -> None:
         """``response.content_part.done``"""
-        if found := self._find(event, _kind(event.part)):
-            self._absorb_part(found[0], event.content_index, event.part, whole=True)
+        if found := self._find(event):
+            self._take(*found, event.part, whole=True)
 
     def visit_response_output_text_delta(self, event: ev.ResponseOutputTextDelta) -> None:
         """``response.output_text.delta``"""
         if found := self._find(event, "text"):
-            found[1]._text.append(event.delta)
+            found[1].write(event.delta)
 
     def visit_response_output_text_done(self, event: ev.ResponseOutputTextDone) -> None:
         """``response.output_text.done``"""
         if found := self._find(event, "text"):
-            _set(found[1]._text, event.text)
+            found[1].write(event.text, whole=True)
 
     def visit_response_output_audio_delta(self, event: ev.ResponseOutputAudioDelta) -> None:
         """``response.output_audio.delta``"""
         if found := self._find(event, "audio"):
-            self._hear(*found, event.delta)
+            heard = found[1].hear(event.delta)
+            if heard and self._sink is not None:
+                self._sink(found[0], heard)
 
     def visit_response_output_audio_done(self, event: ev.ResponseOutputAudioDone) -> None:
         """``response.output_audio.done``"""
@@ -834,19 +830,23 @@ class Conversation(Visitor[None]):
     ) -> None:
         """``response.output_audio_transcript.delta``"""
         if found := self._find(event, "audio"):
-            found[1]._transcript.append(event.delta)
+            found[1].say(event.delta)
 
     def visit_response_output_audio_transcript_done(
         self, event: ev.ResponseOutputAudioTranscriptDone
     ) -> None:
         """``response.output_audio_transcript.done``"""
         if found := self._find(event, "audio"):
-            _set(found[1]._transcript, event.transcript)
+            found[1].say(event.transcript, whole=True)
 
-    def _find(self, event: _OfItem, kind: str) -> tuple[ConversationItem, ConversationPart] | None:
+    def _find(self, event: _OfItem, kind: str = "") -> tuple[ConversationItem, ConversationPart] | None:
         """The part that an event is about, and its item.  All the sound goes through here."""
         item = self._items.get(event.item_id)
-        if item is not None and item.response_id is not None and 0 <= event.output_index < _MOST_INDEX:
+        if (
+            item is not None
+            and item.response_id == event.response_id
+            and 0 <= event.output_index < _MOST_INDEX
+        ):
             part = item._parts.get(event.content_index)
             if part is not None:
                 return item, part
@@ -872,7 +872,7 @@ class Conversation(Visitor[None]):
 
         Without any id it is the response's last.
         """
-        item = self._items.get(event.item_id)
+        item = self._meant(event.item_id, event.response_id, event)
         if item is not None and item.response_id is not None:
             return item
         response = self._named_response(event.response_id, event)
@@ -892,7 +892,7 @@ class Conversation(Visitor[None]):
     ) -> None:
         """``response.function_call_arguments.delta``"""
         if item := self._called(event, "function_call"):
-            item._arguments.append(event.delta)
+            item.write_arguments(event.delta)
 
     def visit_response_function_call_arguments_done(
         self, event: ev.ResponseFunctionCallArgumentsDone
@@ -900,17 +900,17 @@ class Conversation(Visitor[None]):
         """``response.function_call_arguments.done``"""
         if item := self._called(event, "function_call"):
             item.name = event.name or item.name
-            _set(item._arguments, event.arguments)
+            item.write_arguments(event.arguments, whole=True)
 
     def visit_response_mcp_call_arguments_delta(self, event: ev.ResponseMcpCallArgumentsDelta) -> None:
         """``response.mcp_call_arguments.delta``"""
         if item := self._called(event, "mcp_call"):
-            item._arguments.append(event.delta)
+            item.write_arguments(event.delta)
 
     def visit_response_mcp_call_arguments_done(self, event: ev.ResponseMcpCallArgumentsDone) -> None:
         """``response.mcp_call_arguments.done``"""
         if item := self._called(event, "mcp_call"):
-            _set(item._arguments, event.arguments)
+            item.write_arguments(event.arguments, whole=True)
 
     def _called(self, event: _OfCall, kind: str) -> ConversationItem | None:
         self._is_index(event.output_index, event)
@@ -939,26 +939,15 @@ class Conversation(Visitor[None]):
 # --- Helpers -----------------------------------------------------------------------------------------
 
 
-def _set(pieces: list[str], whole: str) -> None:
-    """Put the whole text in place of its pieces; an empty one says nothing against what has come."""
-    if whole or not pieces:
-        pieces[:] = [whole]
-
-
-def _kind(content: ev.ContentPart) -> str:
-    kind = content.type
-    return kind if isinstance(content, UnknownObject) else kind.removeprefix("input_").removeprefix("output_")
-
-
-def _without_sound(content: ev.ContentPart) -> ev.ContentPart:
-    if isinstance(content, ev.InputAudio | ev.OutputAudio) and content.audio is not None:
-        return structs.replace(content, audio=None)
-    return content
-
-
 def _is_given(item: ConversationItem) -> bool:
     """Whether it is one of those that clients make, which are whole from the beginning."""
     return item.role in ("user", "system") or item.type in ("function_call_output", "mcp_approval_response")
+
+
+def _goes_on(response: ConversationResponse) -> bool:
+    """Whether the model has more to say; `ToolRunner` asks it to after the same responses."""
+    kinds = [item.type for item in response.items]
+    return any(kind in _ASKING for kind in kinds) or ("mcp_call" in kinds and kinds[-1] != "message")
 
 
 def _result(call: ev.McpCall) -> str | None:

@@ -1,9 +1,12 @@
 """What a `Conversation` holds: items, their parts, and responses.  It fills them in; you read them."""
 
+from msgspec import structs
+
 from .. import events as ev
+from ..events import UnknownObject
 from ..sound import PCM
 
-__all__ = ["ConversationItem", "ConversationPart", "ConversationResponse"]
+__all__ = ["ConversationItem", "ConversationPart", "ConversationResponse", "without_sound"]
 
 
 class ConversationPart:
@@ -23,6 +26,8 @@ class ConversationPart:
 
     __slots__ = (
         "_chunks",
+        "_end",
+        "_keep",
         "_rate",
         "_received",
         "_text",
@@ -35,7 +40,7 @@ class ConversationPart:
         "truncated_ms",
     )
 
-    def __init__(self, kind: str, rate: int) -> None:
+    def __init__(self, kind: str, rate: int, keep: bool) -> None:
         self.kind = kind
         self.content: ev.ContentPart | None = None
         self.truncated_ms: int | None = None
@@ -43,6 +48,8 @@ class ConversationPart:
         self.error: ev.TranscriptionError | None = None
         self.segments: list[ev.ConversationItemInputAudioTranscriptionSegment] = []
         self._rate = rate  # bytes per second of its sound
+        self._keep = keep  # its sound
+        self._end: int | None = None  # how many bytes of its sound come before the cut
         self._received = 0  # bytes, whether kept or not
         self._chunks: list[bytes] = []
         self._text: list[str] = []
@@ -90,17 +97,62 @@ class ConversationPart:
     def __repr__(self) -> str:
         return f"<ConversationPart {self.kind}, {self.said!r:.60}, {self.received_ms} ms>"
 
-    def _cut(self, end_ms: int) -> None:
+    # --- What the `Conversation` fills in ------------------------------------------------------------
+
+    def take(self, content: ev.ContentPart, *, whole: bool) -> bytes:
+        """Take over what the server shows of it.  What it leaves out is kept as it was.
+
+        Args:
+            whole: The server shows all the words, so these count and not what came in pieces.
+
+        Returns:
+            The sound, if none has come before, up to where it was cut off.
+        """
+        kind = content.type
+        if not isinstance(content, UnknownObject):
+            kind = kind.removeprefix("input_").removeprefix("output_")
+        self.kind, self.content = kind or self.kind, without_sound(content)
+        if isinstance(content, ev.InputText | ev.OutputText):
+            if whole or not self._text:
+                self.write(content.text, whole=True)
+        elif isinstance(content, ev.InputAudio | ev.OutputAudio):
+            if content.transcript is not None and (whole or not self._transcript):
+                self.say(content.transcript, whole=True)
+            if content.audio:
+                return self._hear_whole(content.audio)
+        return b""
+
+    def write(self, text: str, *, whole: bool = False) -> None:
+        """Add to what is written in it, or say what that is as a whole."""
+        _add(self._text, text, whole)
+
+    def say(self, text: str, *, whole: bool = False) -> None:
+        """Add to the transcript, or say what that is as a whole."""
+        _add(self._transcript, text, whole)
+
+    def hear(self, chunk: bytes) -> bytes:
+        """Add to the sound; returns what of the chunk comes before the place where that was cut off."""
+        heard = chunk if self._end is None else chunk[: max(0, self._end - self._received)]
+        self._received += len(chunk)
+        if self._keep:
+            self._chunks.append(heard)
+        return heard
+
+    def _hear_whole(self, audio: bytes) -> bytes:
+        """The same with sound that comes in one piece, of which we may have had some already."""
+        if not self._received:
+            return self.hear(audio)
+        self._received = len(audio) if self._end is None else max(self._received, len(audio))
+        if self._keep:
+            self._chunks = [audio[: self._end]]
+        return b""
+
+    def cut(self, end_ms: int) -> None:
         """Drop the sound from here on."""
         if self.truncated_ms is None or end_ms < self.truncated_ms:
-            self.truncated_ms = end_ms
+            self.truncated_ms, self._end = end_ms, end_ms * self._rate // 1000
             if self._chunks:
-                self._chunks = [self.audio[: end_ms * self._rate // 1000]]
-
-    def _before_cut(self, chunk: bytes) -> bytes:
-        """What of the next chunk comes before the place where the sound was cut off."""
-        cut = (self.truncated_ms or 0) * self._rate // 1000
-        return chunk[: max(0, cut - self._received)]
+                self._chunks = [self.audio[: self._end]]
 
 
 class ConversationItem:
@@ -160,6 +212,10 @@ class ConversationItem:
         """The sound of all its parts; empty if it is not kept."""
         return b"".join(part.audio for part in self.parts)
 
+    def write_arguments(self, text: str, *, whole: bool = False) -> None:
+        """For the `Conversation`: add to the arguments, or say what they are as a whole."""
+        _add(self._arguments, text, whole)
+
     def __repr__(self) -> str:
         what = self.role or self.name or ""
         return f"<ConversationItem {self.id} {self.type} {what} {self.status}, {self.text!r:.60}>"
@@ -215,6 +271,21 @@ class ConversationResponse:
     def __repr__(self) -> str:
         why = f" ({self.reason})" if self.reason else ""
         return f"<ConversationResponse {self.id} {self.status}{why}, {self.text!r:.60}>"
+
+
+def without_sound(content: ev.ContentPart) -> ev.ContentPart:
+    """A part as the server shows it, but for its sound."""
+    if isinstance(content, ev.InputAudio | ev.OutputAudio) and content.audio is not None:
+        return structs.replace(content, audio=None)
+    return content
+
+
+def _add(pieces: list[str], text: str, whole: bool) -> None:
+    """Add a piece, or put the whole in place of the pieces; an empty one says nothing against these."""
+    if not whole:
+        pieces.append(text)
+    elif text or not pieces:
+        pieces[:] = [text]
 
 
 def _beginning(text: str, share: float) -> str:

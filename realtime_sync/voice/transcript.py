@@ -35,12 +35,17 @@ def items_to_create(items: Iterable[ConversationItem], dialect: str) -> list[ev.
         call_id = item.call_id or ""
         if item.type == "message" and (content := _content(item, dialect)):
             made.append(ev.Message(role=item.role or "", content=content))
-        elif item.type == "function_call" and item.status == "completed" and call_id:
+        elif item.type == "function_call" and _is_complete(item) and call_id:
             calls.add(call_id)
             made.append(ev.FunctionCall(call_id=call_id, name=item.name or "", arguments=item.arguments))
         elif item.type == "function_call_output" and call_id in calls:
             made.append(ev.FunctionCallOutput(call_id=call_id, output=item.output or ""))
     return made
+
+
+def _is_complete(call: ConversationItem) -> bool:
+    """Whether the model finished it: some servers don't say so of one that a client created."""
+    return call.status == "completed" or (call.output is not None and call.status != "incomplete")
 
 
 def _content(item: ConversationItem, dialect: str) -> list[ev.ContentPart]:
