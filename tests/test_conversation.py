@@ -5,6 +5,7 @@ import base64
 import json
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -1662,6 +1663,49 @@ def test_wait_for_answer(realtime_server: RealtimeServer, realtime_session: rt.S
         conversation.wait_for_answer(timeout=0.01)
     realtime_session.response.create()
     assert conversation.wait_for_answer(timeout=DEADLINE).status == "failed"
+
+
+class Forwards(rt.Visitor[None]):
+    """Hands its events on."""
+
+    def __init__(self, *visitors: rt.Visitor[None]) -> None:
+        self.visitors = visitors
+
+    def visit(self, event: rt.ServerEvent) -> None:
+        for visitor in self.visitors:
+            visitor.visit(event)
+
+
+@pytest.mark.parametrize("way", ["alone", "both", "nested", "forwarded"])
+def test_wait_with_a_visitor(realtime_server: RealtimeServer, realtime_session: rt.Session, way: str) -> None:
+    """A visitor sees the events of a wait, and so does the conversation, once, however it is told."""
+    realtime_server.expects("Hello").replies("Hi.")
+    conversation, count = Conversation(realtime_session), Counting()
+    visitor: rt.Visitor[Any] = {
+        "alone": count,
+        "both": rt.Visitors(conversation, count),
+        "nested": rt.Visitors(rt.Visitors(count), rt.Visitors(conversation)),
+        "forwarded": Forwards(conversation, count),
+    }[way]
+    realtime_session.conversation.item.create("Hello")
+    realtime_session.response.create(output_modalities=["text"])
+    assert conversation.wait_for_answer(visitor=visitor, timeout=DEADLINE).text == "Hi."
+    assert count.seen["response.done"] == 1
+    assert not conversation.deviations
+    with pytest.raises(TypeError, match="expected a visitor"):
+        conversation.wait_for_answer(visitor=Counting)  # type: ignore[arg-type]  # the class
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.01 s"):
+        conversation.wait_for_answer(timeout=0.01)
+
+
+class Counting(rt.Visitor[None]):
+    """Counts what it sees."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+
+    def default(self, event: rt.ServerEvent) -> None:
+        self.seen[event.type] += 1
 
 
 def test_wait_for_answer_after_mcp_calls(

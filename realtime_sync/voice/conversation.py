@@ -16,7 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from msgspec import Struct, structs
 
@@ -25,7 +25,7 @@ from ..events import ServerEvent, SessionConfig, UnknownEvent, UnknownObject
 from ..latest import Latest
 from ..session import Session
 from ..sound import bytes_per_second, format_name, input_format, output_format
-from ..visitor import Visitor
+from ..visitor import Visitor, Visitors, check_visitor
 from .items import ConversationItem, ConversationPart, ConversationResponse, without_sound
 from .order import Order
 from .transcript import items_to_create, line_of
@@ -88,12 +88,13 @@ class Conversation(Visitor[None]):
     It changes in the thread that runs the session, and may be read from any.
 
     Args:
-        session: Needed by the two ``wait_for_*``, to know which response answers which request, and to tell
+        session: Needed by ``wait_for_*``, to know which response answers which request, and to tell
             responses beside the conversation from servers that name no conversation.  Without one, an item
             of a response with no ``conversation_id`` is in the conversation once a ``conversation.item.*``
             event says so.
         audio: What to do with sound: ``"keep"`` it, ``"drop"`` it, so that a long call stays small, or a
-            function that takes each chunk as it comes: ``f(item, chunk)``.
+            function that takes each chunk as it comes: ``f(item, chunk)``.  The user's own sound comes only
+            when you ask for it: ``session.conversation.item.retrieve(item.id)``.
 
     Attributes:
         deviations: How often the server did what it should not, by kind, such as
@@ -222,9 +223,9 @@ class Conversation(Visitor[None]):
             item_id: Which; ``None`` = the next that no earlier call returned, in the order in which they
                 finished.  It may have done so before.
             timeout: Seconds to wait at most; ``None`` = as long as it takes.
-            visitor: Who gets the events; ``None`` = this conversation alone.  It must be told of them, so
-                for more give ``Visitors(conversation, ...)``.  Where the session runs already, in this
-                thread or another, its visitor gets them (`Session.wait_until`).
+            visitor: Who gets the events besides this conversation, or a `Visitors` with both of them.
+                Where the session runs already, in this thread or another, its visitor gets them
+                (`Session.wait_until`), and has to tell this conversation of them.
 
         Returns:
             The item; a deleted one, too, when it was asked for by its id.
@@ -285,7 +286,7 @@ class Conversation(Visitor[None]):
 
         Args:
             timeout: Seconds to wait at most, for all of them; ``None`` = as long as it takes.
-            visitor: Who gets the events, a `ToolRunner` among them: ``Visitors(conversation, runner)``.
+            visitor: As in `wait_for_item`; with tools, a `ToolRunner` has to be among them.
 
         Returns:
             The next response in the conversation that asks for no function and no approval and does not end
@@ -297,7 +298,10 @@ class Conversation(Visitor[None]):
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            response = self.wait_for_response(timeout=left, visitor=visitor)
+            try:
+                response = self.wait_for_response(timeout=left, visitor=visitor)
+            except TimeoutError:
+                raise TimeoutError(f"no answer within {timeout:g} s") from None
             if not response.beside and (response.status != "completed" or not _goes_on(response)):
                 return response
 
@@ -360,17 +364,26 @@ class Conversation(Visitor[None]):
             return found is not None
 
         try:
-            self._session.wait_until(is_there, self if visitor is None else visitor, timeout)
+            self._session.wait_until(is_there, self._with(visitor), timeout)
         except TimeoutError:
             raise TimeoutError(f"{what} within {timeout:g} s") from None
         assert found is not None
         return found
+
+    def _with(self, visitor: Visitor[Any] | None) -> Visitor[Any]:
+        """This conversation and a visitor."""
+        if visitor is None:
+            return self
+        check_visitor(visitor)
+        return visitor if _is_among(self, visitor) else Visitors(self, visitor)
 
     # --- Events ------------------------------------------------------------------------------------
 
     def visit(self, event: ServerEvent) -> None:
         """Take an event in.  One that comes twice in a row, by its ``event_id``, is skipped."""
         previous = self._previous
+        if event is previous:
+            return  # given twice by a visitor that hands its events on to this one
         if event.event_id == previous.event_id and event.event_id and self._is_repeated(event):
             return
         self._previous = event
@@ -942,6 +955,12 @@ class Conversation(Visitor[None]):
 def _is_given(item: ConversationItem) -> bool:
     """Whether it is one of those that clients make, which are whole from the beginning."""
     return item.role in ("user", "system") or item.type in ("function_call_output", "mcp_approval_response")
+
+
+def _is_among(one: Visitor[Any], visitor: Visitor[Any]) -> bool:
+    if isinstance(visitor, Visitors):
+        return any(_is_among(one, member) for member in visitor.visitors)
+    return visitor is one
 
 
 def _goes_on(response: ConversationResponse) -> bool:
