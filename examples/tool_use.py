@@ -39,5 +39,5 @@ with rt.connect(model="gpt-realtime-2.1") as session, ToolRunner(session, tools,
     session.conversation.item.create(QUESTION)
     session.response.create()
     # The runner answers the calls, and asks for the response that makes use of them.
-    conversation.wait_for_answer(visitor=rt.Visitors(runner, conversation), timeout=60)
+    conversation.wait_for_answer(visitor=runner, timeout=60)
     print(conversation.transcript())

@@ -38,11 +38,11 @@ class Request(Struct, frozen=True):
 
     Attributes:
         event_id: What the call returned that asked for it.
-        beside: The response runs beside the conversation (``conversation="none"``), "out of band".
+        out_of_band: The response runs beside the conversation (``conversation="none"``).
     """
 
     event_id: str
-    beside: bool = False
+    out_of_band: bool = False
 
 
 class _Waiting(NamedTuple):
@@ -93,10 +93,10 @@ class Responses:
 
     # --- What users ask for --------------------------------------------------------------------------
 
-    def ask(self, event_id: str, beside: bool) -> None:
+    def ask(self, event_id: str, out_of_band: bool) -> None:
         """Note a ``response.create`` before it is sent."""
         with self._lock:
-            self._asked[event_id] = _Asked(Request(event_id, beside))
+            self._asked[event_id] = _Asked(Request(event_id, out_of_band))
 
     def ask_when_idle(self, event: ResponseCreate, payload: bytes) -> bool:
         """Note a ``response.create``; true if it is to be sent now, false if it will be sent later."""
@@ -117,7 +117,7 @@ class Responses:
         return (
             self._active is None
             and not self._refused
-            and all(asked.request.beside or asked.doubted for asked in self._asked.values())
+            and all(asked.request.out_of_band or asked.doubted for asked in self._asked.values())
         )
 
     def may_cancel(self, event_id: str, response_id: str | None) -> bool:
@@ -183,7 +183,7 @@ class Responses:
         response_id = response.id or ""
         begun = _Begun(self._answered(response))
         self._begun[response_id] = begun
-        if not (begun.asked and begun.asked.request.beside):
+        if not (begun.asked and begun.asked.request.out_of_band):
             self._active, self._refused = response_id, False
         return begun
 
@@ -196,17 +196,19 @@ class Responses:
         self._names_conversations = self._names_conversations or response.conversation_id is not None
         oldest = None
         if response.conversation_id is None:
-            oldest = self._oldest(beside=True if self._names_conversations else None)
+            oldest = self._oldest(out_of_band=True if self._names_conversations else None)
         if oldest is None:
-            oldest = self._oldest(beside=False)
+            oldest = self._oldest(out_of_band=False)
         return None if oldest is None else self._asked.pop(oldest)
 
-    def _oldest(self, *, beside: bool | None) -> str | None:
+    def _oldest(self, *, out_of_band: bool | None) -> str | None:
         """The request that was not answered for the longest time; one that is in doubt only if need be.
 
         Beside the conversation, or not; ``None`` = either.
         """
-        names = [name for name, asked in self._asked.items() if beside in (None, asked.request.beside)]
+        names = [
+            name for name, asked in self._asked.items() if out_of_band in (None, asked.request.out_of_band)
+        ]
         return min(names, key=lambda name: self._asked[name].doubted, default=None)
 
     def _end(self, response: Response) -> None:
@@ -223,7 +225,7 @@ class Responses:
         if self._begun.get(self._active or "") is begun:
             self._active = None
             self._doubt()  # what was asked for meanwhile, and not every server says that it has refused
-        if not (begun.asked and begun.asked.request.beside):
+        if not (begun.asked and begun.asked.request.out_of_band):
             self._refused = False
 
     def _doubt(self) -> None:
@@ -232,7 +234,7 @@ class Responses:
         A response that comes all the same is the answer.
         """
         for asked in self._asked.values():
-            asked.doubted = not asked.request.beside
+            asked.doubted = not asked.request.out_of_band
 
     def _judge(self, event: ErrorEvent) -> bool:
         """An error: whom does it concern, and who sees to it?"""
@@ -269,7 +271,7 @@ class Responses:
 
     def _perhaps(self, code: str | None) -> _Asked | None:
         """The request that is refused by an error of a server that doesn't say which event it is about."""
-        oldest = self._oldest(beside=False)
+        oldest = self._oldest(out_of_band=False)
         if code == _BUSY:
             active = self._begun.get(self._active or "")
             if active and active.asked and (oldest is None or self._asked[oldest].doubted):

@@ -494,8 +494,8 @@ class Session:
             self._responses.ask(event_id, bool(event.response and event.response.conversation == "none"))
         elif isinstance(event, dict) and event["type"] == "response.create":
             params = event.get("response")
-            beside = isinstance(params, Mapping) and params.get("conversation") == "none"
-            self._responses.ask(event_id, beside)
+            out_of_band = isinstance(params, Mapping) and params.get("conversation") == "none"
+            self._responses.ask(event_id, out_of_band)
         return self._send(event, event_id, payload)
 
     def _send(self, event: ClientEvent | dict[str, Any], event_id: str, payload: bytes) -> str:

@@ -149,8 +149,8 @@ def test_a_written_turn(talk: Talkers, dialect: str) -> None:
     assert response.usage is not None
     assert conversation.response(str(response.id)) is response
     assert conversation.item(answer.id) is answer
-    assert isinstance(answer.item, ev.Message)
-    assert [part.kind for part in answer.parts] == ["text"]
+    assert isinstance(answer.wire, ev.Message)
+    assert [part.kind for part in answer.content] == ["text"]
     assert conversation.transcript() == f"User: Why is the sky blue?\nAssistant: {SKY}"
     assert not conversation.deviations
 
@@ -167,8 +167,8 @@ def test_a_spoken_turn(talk: Talkers, dialect: str, audio: Any) -> None:
     response = conversation.wait_for_response(timeout=DEADLINE)
     first, second = response.items
     assert response.text == f"{SKY}\nSo it is."
-    assert [part.received_ms for item in response.items for part in item.parts] == [500, 100]
-    assert [part.transcript for part in first.parts] == [SKY]
+    assert [part.received_ms for item in response.items for part in item.content] == [500, 100]
+    assert [part.transcript for part in first.content] == [SKY]
     assert response.audio == (SOUND + SOUND[:4800] if audio == "keep" else b"")
     assert (first.audio, second.audio) == ((SOUND, SOUND[:4800]) if audio == "keep" else (b"", b""))
     if audio == "callback":
@@ -274,7 +274,7 @@ def test_an_interruption(talk: Talkers, dialect: str) -> None:
     conversation.wait_for_response(timeout=DEADLINE, visitor=visitor)
     assert (cut.status, cut.reason, cut.event_id) == ("cancelled", "turn_detected", None)
     [item] = cut.items
-    [part] = item.parts
+    [part] = item.content
     assert item.status == "incomplete"
     assert part.truncated_ms == 400
     assert len(item.audio) == 19_200
@@ -304,8 +304,8 @@ def test_beside_the_conversation(talk: Talkers, dialect: str) -> None:
     beside = session.response.create(conversation="none")
     first = conversation.wait_for_response(beside, timeout=DEADLINE)
     second = conversation.wait_for_response(session.response.create(), timeout=DEADLINE)
-    assert first.beside
-    assert not second.beside
+    assert first.out_of_band
+    assert not second.out_of_band
     assert first.text == "A greeting."
     assert texts(conversation) == [("user", "Hi"), ("assistant", "Hello.")]
     assert conversation.item(first.items[0].id) is first.items[0]
@@ -376,10 +376,10 @@ def test_retrieved(talk: Talkers, dialect: str, audio: Any) -> None:
     for item in conversation.items:
         session.conversation.item.retrieve(item.id)
         session.run(conversation, until=ev.ConversationItemRetrieved, timeout=DEADLINE)
-    assert [item.parts[0].received_ms for item in conversation.items] == [500, 100]
+    assert [item.content[0].received_ms for item in conversation.items] == [500, 100]
     kept = [SOUND, SOUND[:4800]] if audio == "keep" else [b"", b""]
     assert [item.audio for item in conversation.items] == kept
-    assert all("audio=b" not in repr(item.item) for item in conversation.items)
+    assert all("audio=b" not in repr(item.wire) for item in conversation.items)
     if audio == "callback":
         assert bytes(heard) == SOUND[:4800] + SOUND
     assert not conversation.deviations
@@ -396,7 +396,7 @@ def test_the_format_counts(talk: Talkers, named: str) -> None:
     else:
         session.update(audio={"output": {"format": {"type": named}}})
     session.response.create()
-    [part] = conversation.wait_for_response(timeout=DEADLINE).items[0].parts
+    [part] = conversation.wait_for_response(timeout=DEADLINE).items[0].content
     assert part.received_ms == 1000
     session.conversation.item.truncate(conversation.items[0].id, audio_end_ms=250)
     session.run(conversation, until=ev.ConversationItemTruncated, timeout=DEADLINE)
@@ -405,7 +405,7 @@ def test_the_format_counts(talk: Talkers, named: str) -> None:
         session.response.create(output_audio_format="pcm16")
     else:
         session.response.create(audio={"output": {"format": {"type": "audio/pcm", "rate": 24_000}}})
-    [part] = conversation.wait_for_response(timeout=DEADLINE).items[0].parts
+    [part] = conversation.wait_for_response(timeout=DEADLINE).items[0].content
     assert part.received_ms == 8000 * 1000 // 48_000
     assert not conversation.deviations
 
@@ -756,7 +756,7 @@ def test_made_again_though_nothing_is_complete(kind: str) -> None:
 def test_heard(text: str, ms: int, heard: str) -> None:
     """Of words that were cut off, those remain whose share of the sound was heard."""
     conversation = told(created(), spoken(text), sound(bytes(48_000)), truncated(ms))
-    [part] = conversation.items[0].parts
+    [part] = conversation.items[0].content
     assert part.transcript == heard
     assert part.generated == text
     assert len(part.audio) == min(ms, 1000) * 48
@@ -772,7 +772,7 @@ def test_more_after_a_cut() -> None:
     assert len(told(*events).items[0].audio) == 2400
     conversation = told(*events, audio=lambda item, chunk: heard.extend(chunk))
     assert len(heard) == 4800  # these had come before
-    [part] = conversation.items[0].parts
+    [part] = conversation.items[0].content
     assert (part.received_ms, part.truncated_ms) == (200, 50)
     early = told(created(), sound(b""), truncated(150), sound(bytes(4800)), sound(bytes(4800)))
     assert len(early.items[0].audio) == 150 * 48
@@ -785,7 +785,7 @@ def test_the_whole_sound_after_a_cut() -> None:
     item = {**message("i", role="assistant", status="incomplete"), "content": [part]}
     events = [created(), sound(bytes(24_000)), truncated(250)]
     [held] = told(*events, wire("response.output_item.done", **at(), item=item)).responses[0].items
-    assert (len(held.audio), held.parts[0].received_ms) == (12_000, 1000)
+    assert (len(held.audio), held.content[0].received_ms) == (12_000, 1000)
 
 
 # --- Servers of all sorts ----------------------------------------------------------------------------
@@ -824,11 +824,11 @@ def test_without_a_session_in_doubt() -> None:
     events = [created(conversation=None), wire("response.output_item.added", **at(), item=item)]
     conversation = told(*events)
     assert conversation.items == []
-    assert conversation.responses[0].beside
+    assert conversation.responses[0].out_of_band
     assert [item.id for item in conversation.responses[0].items] == ["i"]
     conversation.visit(added(item))
     assert ids(conversation) == ["i"]
-    assert not conversation.responses[0].beside
+    assert not conversation.responses[0].out_of_band
     assert ids(told(*events, done(conversation_id="conv"), added(item))) == ["i"]
     assert told(*events, done()).items == []
 
@@ -934,7 +934,7 @@ def test_transcripts() -> None:
     conversation.visit(transcribed("completed", transcript="Good morning."))
     conversation.visit(wire("conversation.item.done", item=item))
     assert conversation.transcript() == "User: Good morning."
-    [part] = held.parts
+    [part] = held.content
     assert [segment.speaker for segment in part.segments] == ["A"]
     assert part.error is None
     assert "Good morning." in repr(held)
@@ -945,10 +945,10 @@ def test_transcripts() -> None:
 def test_no_transcript() -> None:
     """Speech that could not be transcribed says why; silence is an empty transcript, and no gap."""
     failed = told(transcribed("failed", error={"code": "too_loud"}), added(message("u")))
-    assert failed.items[0].parts[0].error == ev.TranscriptionError(code="too_loud")
+    assert failed.items[0].content[0].error == ev.TranscriptionError(code="too_loud")
     assert failed.transcript() == "User: [audio]"
     silent = told(transcribed("completed", transcript=""), added(message("u")))
-    assert silent.items[0].parts[0].transcript == ""
+    assert silent.items[0].content[0].transcript == ""
     assert silent.transcript() == ""
 
 
@@ -1033,7 +1033,7 @@ def test_absurd_indexes(index: int) -> None:
         ("j", "far"),
         ("m", ""),
     ]
-    [near] = conversation.items[0].parts
+    [near] = conversation.items[0].content
     assert near.generated == "nearer"
     counted = conversation.deviations
     assert counted["response.output_audio_transcript.delta: index out of range"] == 3
@@ -1290,9 +1290,9 @@ def test_other_parts() -> None:
     item["content"].append({"type": "input_image", "image_url": "data:,"})
     conversation = told(added(item))
     assert conversation.transcript() == "User: a [2Jb c d [smell] [unknown] [image]"
-    assert [part.kind for part in conversation.items[0].parts] == ["text", "smell", "", "image"]
+    assert [part.kind for part in conversation.items[0].content] == ["text", "smell", "", "image"]
     audio = wire("response.content_part.done", **at(), part={})
-    assert told(created(), spoken("Hi"), audio).responses[0].items[0].parts[0].kind == "audio"
+    assert told(created(), spoken("Hi"), audio).responses[0].items[0].content[0].kind == "audio"
 
 
 def test_a_long_output_is_shortened() -> None:
@@ -1328,7 +1328,7 @@ def test_linear() -> None:
     """Sound isn't joined while it comes: the chunks are the very objects that the events carried."""
     chunks = [bytes([number]) * 4800 for number in range(100)]
     conversation = told(created(), *(sound(chunk) for chunk in chunks))
-    part: ConversationPart = conversation.items[0].parts[0]
+    part: ConversationPart = conversation.items[0].content[0]
     assert all(one is other for one, other in zip(part._chunks, chunks, strict=True))
     assert part.audio == b"".join(chunks)
 
@@ -1525,7 +1525,7 @@ class Server:
                     theirs.call_id,
                 )
                 continue
-            [part], [their] = item.parts, theirs.content
+            [part], [their] = item.content, theirs.content
             assert item.status == theirs.status
             if isinstance(their, ev.InputAudio):
                 assert part.transcript == their.transcript
@@ -1618,7 +1618,7 @@ def test_wait_for_transcript(realtime_server: RealtimeServer, realtime_session: 
         realtime_session.input_audio_buffer.append(bytes(24_000))
         realtime_session.input_audio_buffer.commit()
     first = conversation.wait_for_transcript(timeout=DEADLINE)
-    assert first.parts[0].transcribed
+    assert first.content[0].transcribed
     assert first.text == "Zero point five seconds of audio."
     realtime_session.wait_until(lambda: len(conversation.items) == 3, conversation, DEADLINE)
     third = conversation.wait_for_transcript(conversation.items[2].id, timeout=DEADLINE)
@@ -1642,7 +1642,7 @@ def test_wait_for_a_transcript_that_fails() -> None:
         session.input_audio_buffer.append(bytes(24_000))
         session.input_audio_buffer.commit()
         item = conversation.wait_for_transcript(timeout=DEADLINE)
-    assert item.parts[0].error is not None
+    assert item.content[0].error is not None
 
 
 def test_wait_for_answer(realtime_server: RealtimeServer, realtime_session: rt.Session) -> None:

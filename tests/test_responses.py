@@ -222,8 +222,8 @@ def test_beside_the_conversation(script: Script, session: rt.Session) -> None:
     types(session, 5)
     assert session.active_response == "in"
     assert session.request_of("in") == Request(inside)
-    assert session.request_of("out") == Request(beside, beside=True)
-    assert session.request_of("raw") == Request(raw, beside=True)
+    assert session.request_of("out") == Request(beside, out_of_band=True)
+    assert session.request_of("raw") == Request(raw, out_of_band=True)
     with pytest.raises(ValueError, match="need not wait"):
         session.response.create(when_idle=True, conversation="none")
 
@@ -302,7 +302,7 @@ def test_a_server_that_names_no_conversation(script: Script, session: rt.Session
     script.send(created("r1", None), done("r1", None), created("r2", None), done("r2", None))
     types(session, 5)
     assert session.request_of("r1") == Request(inside)
-    assert session.request_of("r2") == Request(beside, beside=True)
+    assert session.request_of("r2") == Request(beside, out_of_band=True)
 
 
 @pytest.mark.parametrize("frames", [[created("r"), done("r")], [created(None), done(None)], [done(None)]])
@@ -418,12 +418,12 @@ class _Server:
         self.known_for: dict[str, str] = {}
         self.made = 0
 
-    def take(self, step: str, beside: bool) -> None:
+    def take(self, step: str, out_of_band: bool) -> None:
         if step == "ask":
             name = f"ask_{len(self.asked)}"
             self.asked.append(name)
-            if beside:
-                self.book.ask(name, beside=True)
+            if out_of_band:
+                self.book.ask(name, out_of_band=True)
                 self.inbox.append((name, True))
             elif self.book.ask_when_idle(ev.ResponseCreate(event_id=name), name.encode()):
                 self.inbox.append((name, False))
@@ -446,8 +446,8 @@ class _Server:
             ):
                 self.known_for[event.response.id or ""] = request.event_id
 
-    def _answer(self, name: str, beside: bool) -> None:
-        if beside:
+    def _answer(self, name: str, out_of_band: bool) -> None:
+        if out_of_band:
             made = self._begin(None)
             self.begun_for[made] = name
             self._say(ev.ResponseDone, made, None)

@@ -302,7 +302,7 @@ class Conversation(Visitor[None]):
                 response = self.wait_for_response(timeout=left, visitor=visitor)
             except TimeoutError:
                 raise TimeoutError(f"no answer within {timeout:g} s") from None
-            if not response.beside and (response.status != "completed" or not _goes_on(response)):
+            if not response.out_of_band and (response.status != "completed" or not _goes_on(response)):
                 return response
 
     def wait_for_response(
@@ -548,7 +548,7 @@ class Conversation(Visitor[None]):
         """Put an item where its own event says."""
         response = self._responses.get(item.response_id) if item.response_id is not None else None
         if response is not None and self._session is None:
-            response.beside = False
+            response.out_of_band = False
         if self._order.is_settled(item):
             return
         by_server = item._appended or (bool(self._running) and not _is_given(item))
@@ -571,13 +571,13 @@ class Conversation(Visitor[None]):
         status = getattr(wire, "status", None)
         if status and not (item.done and status == "in_progress"):  # that one is late
             item.status = status
-        item.item = wire
+        item.wire = wire
         if isinstance(wire, ev.Message):
             item.role = wire.role or item.role
             for index, content in enumerate(wire.content):
                 part = item._parts.get(index) or self._new_part(item, index)
                 self._take(item, part, content, whole=status != "in_progress")
-            item.item = structs.replace(wire, content=[without_sound(content) for content in wire.content])
+            item.wire = structs.replace(wire, content=[without_sound(content) for content in wire.content])
         elif isinstance(wire, ev.FunctionCall | ev.McpCall | ev.McpApprovalRequest):
             item.name = wire.name or item.name
             item.write_arguments(wire.arguments, whole=True)
@@ -704,16 +704,16 @@ class Conversation(Visitor[None]):
         response._format = output_format(self._config)
         request = self._session.request_of(response_id) if self._session is not None else None
         if request is not None:
-            response.event_id, response.beside = request.event_id, request.beside
+            response.event_id, response.out_of_band = request.event_id, request.out_of_band
         else:  # a server begins by itself only in the conversation; without a session its items will tell
-            response.beside = self._session is None
+            response.out_of_band = self._session is None
         return response
 
     def _note(self, response: ConversationResponse, wire: ev.Response) -> None:
         """Take over what the server shows of a response."""
         response.metadata = wire.metadata if wire.metadata is not None else response.metadata
         if wire.conversation_id and response.event_id is None:
-            response.beside = False
+            response.out_of_band = False
         output = wire.audio.output if wire.audio else None
         if named := (output.format if output else None) or wire.output_audio_format:
             response._format = format_name(named)
@@ -769,7 +769,7 @@ class Conversation(Visitor[None]):
         elif item.response_id != response.id:
             self._deviation(event, "item of another response")
             return False
-        if not response.beside:
+        if not response.out_of_band:
             self._append(item)
         return True
 

@@ -1,4 +1,4 @@
-"""What a `Conversation` holds: items, their parts, and responses.  It fills them in; you read them."""
+"""What a `Conversation` holds: items, their content, and responses.  It fills them in; you read them."""
 
 from msgspec import structs
 
@@ -17,7 +17,7 @@ class ConversationPart:
 
     Attributes:
         kind: ``"text"``, ``"audio"`` or ``"image"``; for anything else the wire's type.
-        content: The part as the server showed it last, without its sound; ``None`` if it never did.
+        wire: The part as the server showed it last, without its sound; ``None`` if it never did.
         truncated_ms: Where the sound was cut off, in ms from its start; ``None`` if it wasn't.
         transcribed: The transcript of what the user said is whole, or there won't be one.
         error: Why the user's speech could not be transcribed; ``None`` if it could, or may yet be.
@@ -32,17 +32,17 @@ class ConversationPart:
         "_received",
         "_text",
         "_transcript",
-        "content",
         "error",
         "kind",
         "segments",
         "transcribed",
         "truncated_ms",
+        "wire",
     )
 
     def __init__(self, kind: str, rate: int, keep: bool) -> None:
         self.kind = kind
-        self.content: ev.ContentPart | None = None
+        self.wire: ev.ContentPart | None = None
         self.truncated_ms: int | None = None
         self.transcribed = False
         self.error: ev.TranscriptionError | None = None
@@ -111,7 +111,7 @@ class ConversationPart:
         kind = content.type
         if not isinstance(content, UnknownObject):
             kind = kind.removeprefix("input_").removeprefix("output_")
-        self.kind, self.content = kind or self.kind, without_sound(content)
+        self.kind, self.wire = kind or self.kind, without_sound(content)
         if isinstance(content, ev.InputText | ev.OutputText):
             if whole or not self._text:
                 self.write(content.text, whole=True)
@@ -171,7 +171,7 @@ class ConversationItem:
         name: Of the tool that is called.
         output: Of a call, what answered it: the text of the ``function_call_output``, or what a tool of an
             MCP server gave (``"error: ..."`` if it failed).  Of a ``function_call_output`` its own text.
-        item: The item as the server showed it last, without its sound; ``None`` if it never did.
+        wire: The item as the server showed it last, without its sound; ``None`` if it never did.
     """
 
     def __init__(self, item_id: str) -> None:
@@ -185,7 +185,7 @@ class ConversationItem:
         self.call_id: str | None = None
         self.name: str | None = None
         self.output: str | None = None
-        self.item: ev.Item | None = None
+        self.wire: ev.Item | None = None
         self._arguments: list[str] = []
         self._parts: dict[int, ConversationPart] = {}  # by content_index, which may have holes
         self._appended = False  # the server put it at the end by itself
@@ -193,7 +193,7 @@ class ConversationItem:
         self._returned = False  # by `wait_for_item`
 
     @property
-    def parts(self) -> list[ConversationPart]:
+    def content(self) -> list[ConversationPart]:
         """What a message consists of, in order."""
         return [self._parts[index] for index in sorted(self._parts)]
 
@@ -205,12 +205,12 @@ class ConversationItem:
     @property
     def text(self) -> str:
         """Everything written or said in it, a part a line.  See `ConversationPart.transcript`."""
-        return "\n".join(said for part in self.parts if (said := part.said))
+        return "\n".join(said for part in self.content if (said := part.said))
 
     @property
     def audio(self) -> bytes:
         """The sound of all its parts; empty if it is not kept."""
-        return b"".join(part.audio for part in self.parts)
+        return b"".join(part.audio for part in self.content)
 
     def write_arguments(self, text: str, *, whole: bool = False) -> None:
         """For the `Conversation`: add to the arguments, or say what they are as a whole."""
@@ -236,7 +236,8 @@ class ConversationResponse:
         event_id: What ``session.response.create`` returned for it; ``None`` if the server began it by itself,
             or if there is no session to know it from.
         metadata: As ``response.create`` gave it.
-        beside: It runs beside the conversation, and its items are not part of that.
+        out_of_band: It runs beside the conversation (``conversation="none"``), and its items are not part
+            of that.
     """
 
     def __init__(self, response_id: str | None) -> None:
@@ -249,7 +250,7 @@ class ConversationResponse:
         self.items: list[ConversationItem] = []
         self.event_id: str | None = None
         self.metadata: dict[str, str] | None = None
-        self.beside = False
+        self.out_of_band = False
         self._format = PCM
         self._returned = False  # by `wait_for_response`
 

@@ -357,7 +357,7 @@ class Playback(Visitor[None]):
             return False
         if last.response_id in self._cut_off:
             return False
-        return self._is_beside(last.response_id) or self._is_beside(part.response_id)
+        return self._is_out_of_band(last.response_id) or self._is_out_of_band(part.response_id)
 
     def _play_waiting(self) -> None:
         """Play those whose turn has come."""
@@ -426,12 +426,12 @@ class Playback(Visitor[None]):
         return not heard and self._is_in_conversation(response_id, item_id)
 
     def _is_in_conversation(self, response_id: str, item_id: str | None) -> bool:
-        return bool(item_id) and item_id not in self._gone and not self._is_beside(response_id)
+        return bool(item_id) and item_id not in self._gone and not self._is_out_of_band(response_id)
 
-    def _is_beside(self, response_id: str) -> bool:
+    def _is_out_of_band(self, response_id: str) -> bool:
         """Whether a response has nothing to do with the conversation."""
         request = self._session.request_of(response_id)
-        return request is not None and request.beside
+        return request is not None and request.out_of_band
 
     # --- Interruption ----------------------------------------------------------------------------------
 
@@ -490,7 +490,7 @@ class Playback(Visitor[None]):
         cancel = (
             active if active in running and (by_hand or not _server_cancels(self._session.config)) else None
         )
-        stopped = [name for name in running if not self._is_beside(name)]
+        stopped = [name for name in running if not self._is_out_of_band(name)]
         playing = self._current()
         unheard = self._drop()
         for name in running:

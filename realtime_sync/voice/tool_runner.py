@@ -247,7 +247,7 @@ class ToolRunner(Visitor[None]):
         if not begins:
             response_id = response_id or self._latest
         request = self._session.request_of(response_id)
-        if request is not None and request.beside:
+        if request is not None and request.out_of_band:
             return None
         with self._changed:
             turn = self._turns.get(response_id)

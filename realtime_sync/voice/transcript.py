@@ -15,8 +15,8 @@ _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 def line_of(item: ConversationItem, call: ConversationItem | None) -> str:
     """A turn in one line; ``""`` if there is nothing to show.  ``call`` is what an output answers."""
     if item.type == "message":
-        words = [shown for part in item.parts for shown in _shown(part)]
-        if item.status == "incomplete" and all(part.truncated_ms is None for part in item.parts):
+        words = [shown for part in item.content for shown in _shown(part)]
+        if item.status == "incomplete" and all(part.truncated_ms is None for part in item.content):
             words.append("[incomplete]")
         return " ".join([f"{(item.role or 'unknown').capitalize()}:", *words]) if words else ""
     output = "" if item.output is None else f" -> {_brief(item.output)}"
@@ -52,13 +52,13 @@ def _content(item: ConversationItem, dialect: str) -> list[ev.ContentPart]:
     """The parts of a message that a client can create."""
     if item.role == "assistant":
         text = ev.Text if dialect == "beta" else ev.OutputText
-        return [text(text=part.said) for part in item.parts if part.said]
+        return [text(text=part.said) for part in item.content if part.said]
     content: list[ev.ContentPart] = []
-    for part in item.parts if item.role in ("user", "system") else ():
+    for part in item.content if item.role in ("user", "system") else ():
         if part.said:
             content.append(ev.InputText(text=part.said))
-        elif isinstance(part.content, ev.InputImage) and part.content.image_url and item.role == "user":
-            content.append(part.content)
+        elif isinstance(part.wire, ev.InputImage) and part.wire.image_url and item.role == "user":
+            content.append(part.wire)
     return content
 
 
