@@ -1,7 +1,8 @@
 """Receiving: microseconds per event from the socket to the user's code, against other clients.
 
 Each client takes the same events from the same server as fast as it can, in a process of its own, on one
-processor, with the server on another.  "limit" is a bare loop in one thread: read, cut frames without
+processor, with the server on another.  "wait_until" is ours too, with a condition asked for after each event
+in place of `run`.  "limit" is a bare loop in one thread: read, cut frames without
 checking anything, decode with msgspec, call a function.
 """
 
@@ -15,6 +16,7 @@ from common import child, client_context, interleaved, machine, options, pin, se
 
 COUNTS = {
     "realtime_sync": 400_000,
+    "wait_until": 400_000,
     "openai": 12_000,
     "documentation": 12_000,
     "websockets.sync": 60_000,
@@ -31,7 +33,7 @@ GOALS = {
 }
 
 
-def ours(url: str, kind: str, n: int, folder: str | None) -> float:
+def ours(url: str, kind: str, n: int, folder: str | None, waits: bool = False) -> float:
     import realtime_sync as rt
 
     class Counter(rt.Visitor[None]):
@@ -51,12 +53,21 @@ def ours(url: str, kind: str, n: int, folder: str | None) -> float:
             self.left -= 1
             if not self.left:
                 self.ended = time.perf_counter()
-                session.close()
+                if not waits:
+                    session.close()
 
     counter = Counter()
     session = rt.connect(base_url=url, query={"kind": kind, "n": str(n)}, ssl_context=client_context(folder))
-    session.run(counter)
+    if waits:
+        session.wait_until(lambda: not counter.left, counter)
+        session.close()
+    else:
+        session.run(counter)
     return counter.ended - counter.started
+
+
+def waiting(url: str, kind: str, n: int, folder: str | None) -> float:
+    return ours(url, kind, n, folder, waits=True)
 
 
 def openai(url: str, kind: str, n: int, folder: str | None) -> float:
@@ -157,6 +168,7 @@ def limit(url: str, kind: str, n: int, folder: str | None) -> float:
 
 CLIENTS: dict[str, Callable[[str, str, int, str | None], float]] = {
     "realtime_sync": ours,
+    "wait_until": waiting,
     "openai": openai,
     "documentation": documentation,
     "websockets.sync": websockets,
