@@ -31,8 +31,8 @@ class Inbox:
         self._lock = threading.Lock()
         self.held = 0
         self.most_held = 0
-        self._waiting = 0
-        self._wake_ups: SimpleQueue[None] = SimpleQueue()  # one for each thread that waits
+        self._patient, self._nudgeable = _Waiters(), _Waiters()
+        self.nudged = object()  # another one after each nudge
         self._closing = False
         self._room = threading.Event()  # what a paused reader waits for
         self._room.set()
@@ -59,8 +59,8 @@ class Inbox:
     def _wake(self) -> None:
         # A user counts itself as waiting before it looks at the events a last time, and we add events
         # before we look at that count: so either it sees the events or we see it.
-        for _ in range(self._waiting):
-            self._wake_ups.put(None)
+        self._patient.wake()
+        self._nudgeable.wake()
 
     @property
     def full(self) -> bool:
@@ -73,8 +73,11 @@ class Inbox:
 
     # --- Users ---------------------------------------------------------------------------------------
 
-    def get(self, timeout: float | None) -> ServerEvent | None:
+    def get(self, timeout: float | None, nudged: object = None) -> ServerEvent | None:
         """Take the next event; ``None`` is the end, as often as it is asked for.
+
+        Args:
+            nudged: What this attribute was: wait until the next `nudge` since then.  ``None`` = wait on.
 
         Raises:
             queue.Empty: There was none in time.
@@ -84,38 +87,39 @@ class Inbox:
         except IndexError:
             event = None
         if event is None:  # not in the `except`: a Ctrl-C while it waits would show that error as well
-            return self._wait_and_get(timeout)
+            return self._wait_and_get(timeout, nudged)
         if type(event) is int:
             self._give_room(event)
-            return self.get(timeout)
+            return self.get(timeout, nudged)
         return event  # type: ignore[return-value]  # what is no int is an event
 
-    def _wait_and_get(self, timeout: float | None) -> ServerEvent | None:
+    def _wait_and_get(self, timeout: float | None, nudged: object) -> ServerEvent | None:
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._events:
             if self._finished and not self._events:
                 return None
-            self._wait(deadline)
-        return self.get(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if nudged not in (None, self.nudged):
+                raise Empty
+            self._wait(deadline, nudged)
+        return self.get(None if deadline is None else max(0.0, deadline - time.monotonic()), nudged)
 
-    def _wait(self, deadline: float | None) -> None:
+    def nudge(self) -> None:
+        """End the waits that are to end then."""
+        self.nudged = object()
+        self._nudgeable.wake()
+
+    def _wait(self, deadline: float | None, nudged: object) -> None:
         """Wait until there may be something to take."""
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        waiters = self._patient if nudged is None else self._nudgeable
         with self._lock:
-            self._waiting += 1
+            waiters.count += 1
         try:
-            if not self._events and not self._finished:
-                self._wait_for_wake_up(left)
+            if not self._events and not self._finished and nudged in (None, self.nudged):
+                waiters.wait(left)
         finally:
             with self._lock:
-                self._waiting -= 1
-
-    def _wait_for_wake_up(self, left: float | None) -> None:
-        if _LONGEST_WAIT is None or (left is not None and left <= _LONGEST_WAIT):
-            self._wake_ups.get(timeout=left)
-            return
-        with contextlib.suppress(Empty):  # the caller looks again
-            self._wake_ups.get(timeout=_LONGEST_WAIT)
+                waiters.count -= 1
 
     def _give_room(self, size: int) -> None:
         """Count what was taken, and let a paused reader go on."""
@@ -129,3 +133,22 @@ class Inbox:
         with self._lock:
             self._closing = True
             self._room.set()
+
+
+class _Waiters:
+    """Threads that wait.  A thread counts itself, before it waits and after."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._wake_ups: SimpleQueue[None] = SimpleQueue()  # one for each
+
+    def wake(self) -> None:
+        for _ in range(self.count):
+            self._wake_ups.put(None)
+
+    def wait(self, left: float | None) -> None:
+        if _LONGEST_WAIT is None or (left is not None and left <= _LONGEST_WAIT):
+            self._wake_ups.get(timeout=left)
+            return
+        with contextlib.suppress(Empty):  # the caller looks again
+            self._wake_ups.get(timeout=_LONGEST_WAIT)

@@ -377,7 +377,8 @@ class Session:
 
         Events go to the visitor, in this thread.  Inside a ``visit_*`` method they go to the visitor that
         the session is run with, which is at the moment waiting for you.  While another thread runs the
-        session, this one takes nothing and only waits for what that one dispatches.
+        session, also if it begins to meanwhile, this one takes nothing and only waits for what that one
+        dispatches.
 
         Args:
             condition: Asked before the first event and after each.
@@ -397,21 +398,28 @@ class Session:
                 raise TimeoutError(f"it did not happen within {timeout:g} s")
             return seconds
 
+        inside = threading.get_ident() in self._runners
         visitor = self._runners.get(threading.get_ident(), visitor)
         while not condition():
-            with self._running(visitor, alone=True) as runs:
-                # Asked again: another thread may have dispatched just now what makes it true.
-                while runs and not condition():
-                    self._take(visitor, left())
-            if not runs:
+            with self._running(visitor, alone=not inside) as runs:
+                while runs:
+                    nudged = self._inbox.nudged
+                    if condition():  # asked again: another thread may have dispatched what makes it true
+                        return
+                    runs = inside or len(self._runners) == 1
+                    if runs:
+                        self._take(visitor, left(), nudged)
+            if not runs and not condition():
                 self._watch(condition, left())
 
-    def _take(self, visitor: Visitor[Any], timeout: float | None) -> None:
-        """Dispatch the next event, if one comes in time."""
+    def _take(self, visitor: Visitor[Any], timeout: float | None, nudged: object) -> None:
+        """Dispatch the next event, if one comes in time, and before another thread dispatches one."""
         try:
-            event = self.next_event(timeout)
-        except TimeoutError:
+            event = self._inbox.get(timeout, nudged)
+        except queue.Empty:
             return
+        if event is None:
+            raise self._closed_error()
         self._dispatch(event, visitor)
         if isinstance(event, ErrorEvent):
             self._report(event, visitor)
@@ -430,24 +438,27 @@ class Session:
             if runs:
                 self._runners[thread] = visitor
         try:
+            self._nudge()  # one that only waits leaves it to us
             yield runs
         finally:
             if runs:
                 with self._dispatched:
-                    self._restore(outer)
+                    if outer is None:
+                        del self._runners[thread]
+                    else:
+                        self._runners[thread] = outer
                     self._dispatched.notify_all()  # somebody may have to take over
 
-    def _restore(self, visitor: Visitor[Any] | None) -> None:
-        """This thread runs the session for a visitor again, or for none.  Under the lock."""
-        if visitor is None:
-            self._runners.pop(threading.get_ident(), None)
-        else:
-            self._runners[threading.get_ident()] = visitor
+    def _nudge(self) -> None:
+        """Let the other threads that run the session look whether they still have to."""
+        if len(self._runners) > 1:
+            self._inbox.nudge()
 
     def _dispatch(self, event: ServerEvent, visitor: Visitor[Any]) -> None:
         visitor.visit(event)
         if self._watchers:
             self._tell_watchers()
+        self._nudge()
 
     def _report(self, event: ErrorEvent, visitor: Visitor[Any]) -> None:
         """Log an error that nothing looks at."""
@@ -460,14 +471,12 @@ class Session:
         """Wait while another thread runs the session, until something was dispatched there."""
         with self._dispatched:
             self._watchers += 1
-            outer = self._runners.pop(threading.get_ident(), None)  # another that waits need not wait for us
             try:
                 # Looked at again after it is known that we wait, so that nothing is missed.
                 if self._runners and not condition():
                     self._dispatched.wait(timeout)
             finally:
                 self._watchers -= 1
-                self._restore(outer)
 
     def _tell_watchers(self) -> None:
         with self._dispatched:

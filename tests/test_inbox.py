@@ -104,3 +104,32 @@ def test_closing() -> None:
     inbox.put([B], 1)
     inbox.finish()
     assert [inbox.get(0), inbox.get(0)] == [A, None]
+
+
+def test_nudges() -> None:
+    """A nudge ends the waits that look for it, also if it came just before, and no others."""
+    inbox = Inbox(100)
+    nudged = inbox.nudged
+    inbox.nudge()
+    with pytest.raises(queue.Empty):
+        inbox.get(None, nudged)
+    inbox.put([A], 1)
+    assert inbox.get(None, nudged) is A  # what is there is taken all the same
+    ends: list[str] = []
+
+    def wait(name: str, nudged: object) -> None:
+        try:
+            inbox.get(None, nudged)
+            ends.append(f"{name} has one")
+        except queue.Empty:
+            ends.append(f"{name} was nudged")
+
+    patient = threading.Thread(target=wait, args=["patient", None])
+    other = threading.Thread(target=wait, args=["other", inbox.nudged])
+    patient.start()
+    other.start()
+    inbox.nudge()
+    other.join(DEADLINE)
+    inbox.put([B], 1)
+    patient.join(DEADLINE)
+    assert ends == ["other was nudged", "patient has one"]

@@ -579,6 +579,33 @@ def test_wait_beside_a_run_in_vain(script: Script, session: rt.Session) -> None:
     assert not thread.is_alive()
 
 
+def test_a_run_that_begins_beside_a_wait(script: Script, session: rt.Session) -> None:
+    """From then on the wait takes nothing from it, and ends when what it waits for is dispatched there."""
+    waiting, running = Keep(), Keep()
+    begun = threading.Event()
+
+    class Begins(Keep):
+        def visit(self, event: rt.ServerEvent) -> None:
+            running.visit(event)
+            begun.set()
+
+    def condition() -> bool:
+        return "response.done" in running.seen
+
+    waiter = threading.Thread(target=session.wait_until, args=[condition, waiting, DEADLINE])
+    waiter.start()
+    runner = threading.Thread(target=session.run, args=[Begins(), ev.ResponseDone])
+    runner.start()
+    while not begun.wait(0.001):  # until then, either may take them
+        script.send(created_session_updated())
+    script.send(*[created("r1")] * 20, done("r1"))
+    for thread in (waiter, runner):
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+    assert waiting.seen.count("response.created") <= 1  # which it was taking at that moment
+    assert running.seen.count("response.created") >= 19
+
+
 def test_wait_after_runs_that_overlapped(script: Script, session: rt.Session) -> None:
     """Runs of several threads leave nothing behind that a later wait would wait for."""
     first_ended = threading.Event()
