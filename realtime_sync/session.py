@@ -438,7 +438,7 @@ class Session:
             if runs:
                 self._runners[thread] = visitor
         try:
-            self._nudge()  # one that only waits leaves it to us
+            self._inbox.nudge()  # one that only waits leaves it to us
             yield runs
         finally:
             if runs:
@@ -449,16 +449,12 @@ class Session:
                         self._runners[thread] = outer
                     self._dispatched.notify_all()  # somebody may have to take over
 
-    def _nudge(self) -> None:
-        """Let the other threads that run the session look whether they still have to."""
-        if len(self._runners) > 1:
-            self._inbox.nudge()
-
     def _dispatch(self, event: ServerEvent, visitor: Visitor[Any]) -> None:
         visitor.visit(event)
         if self._watchers:
             self._tell_watchers()
-        self._nudge()
+        if len(self._runners) > 1:
+            self._inbox.nudge()
 
     def _report(self, event: ErrorEvent, visitor: Visitor[Any]) -> None:
         """Log an error that nothing looks at."""
