@@ -123,7 +123,7 @@ def _add_talk(talk_: argparse.ArgumentParser) -> None:
     devices.add_argument("--list-devices", action="store_true", help="list them, and leave")
     files = talk_.add_argument_group("sound files, in place of devices")
     files.add_argument("--input", metavar="FILE", help="what you say; when it is answered, the talk is over")
-    files.add_argument("--output", metavar="FILE.wav", help="where to put what the model says")
+    files.add_argument("--output", metavar="FILE.wav", help="where to put what is heard of the model")
     files.add_argument("--pace", choices=["realtime", "fast"], default="realtime", help="of --input")
     talk_.set_defaults(command=talk)
 

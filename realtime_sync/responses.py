@@ -237,7 +237,7 @@ class Responses:
             asked.doubted = not asked.request.out_of_band
 
     def _judge(self, event: ErrorEvent) -> bool:
-        """An error: whom does it concern, and who sees to it?"""
+        """An error: whom does it concern?  False if it is seen to here, and nothing for the user."""
         error = event.error
         if error.event_id is not None and error.event_id in self._cancels:
             del self._cancels[error.event_id]

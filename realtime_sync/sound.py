@@ -42,7 +42,7 @@ Audio = bytes | bytearray | memoryview
 
 PCM, PCMU, PCMA = "audio/pcm", "audio/pcmu", "audio/pcma"
 
-_RATES = {PCM: 48_000, PCMU: 8_000, PCMA: 8_000}
+_BYTES_PER_SECOND = {PCM: 48_000, PCMU: 8_000, PCMA: 8_000}
 BETA_FORMATS = {PCM: "pcm16", PCMU: "g711_ulaw", PCMA: "g711_alaw"}
 """What Beta calls the three."""
 GA_FORMATS = {beta: ga for ga, beta in BETA_FORMATS.items()}
@@ -56,7 +56,7 @@ def bytes_per_second(format: str) -> int:
     Raises:
         ValueError: It is not one of the three formats.
     """
-    return _RATES[known_format(format)]
+    return _BYTES_PER_SECOND[known_format(format)]
 
 
 def known_format(format: str) -> str:
@@ -65,8 +65,8 @@ def known_format(format: str) -> str:
     Raises:
         ValueError: It is not.
     """
-    if not isinstance(format, str) or format not in _RATES:
-        raise ValueError(f"{format!r:.80} is none of {', '.join(_RATES)}")
+    if not isinstance(format, str) or format not in _BYTES_PER_SECOND:
+        raise ValueError(f"{format!r:.80} is none of {', '.join(_BYTES_PER_SECOND)}")
     return format
 
 
@@ -159,7 +159,7 @@ def format_name(named: object) -> str:
     """One of the three formats, whichever way a server names it; PCM for what is none of them."""
     name = named.type if isinstance(named, AudioFormat) else named
     name = GA_FORMATS.get(name, name) if isinstance(name, str) else name
-    return name if isinstance(name, str) and name in _RATES else PCM
+    return name if isinstance(name, str) and name in _BYTES_PER_SECOND else PCM
 
 
 # --- G.711 -------------------------------------------------------------------------------------------

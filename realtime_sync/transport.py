@@ -56,7 +56,10 @@ class Closure(Struct, frozen=True):
 
 
 class Transport:
-    """An open WebSocket connection.  One thread calls `receive`; any may call `send` and `close`."""
+    """An open WebSocket connection.
+
+    One thread calls `receive`; any may call `send`, `send_close` and `kill`.
+    """
 
     def __init__(
         self,

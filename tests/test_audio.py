@@ -37,7 +37,7 @@ from realtime_sync.sound import (
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice import audio
 from realtime_sync.voice.audio import PCM, PCMA, PCMU
-from realtime_sync.voice.resample import Resampler
+from realtime_sync.voice.resampler import Resampler
 
 DATA = Path(__file__).parent / "data"
 QUESTION = DATA / "question.wav"

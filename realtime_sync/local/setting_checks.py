@@ -135,7 +135,7 @@ def _check_format(audio_format: Any, at: str) -> None:
         return
     try:
         bytes_per_second(audio_format.type)
-    except KeyError:
+    except ValueError:
         message = "one of 'audio/pcm', 'audio/pcmu' and 'audio/pcma' is expected"
         raise Refused("invalid_value", message, f"{at}.type") from None
     if audio_format.type == "audio/pcm" and audio_format.rate not in (UNSET, 24_000):

@@ -75,6 +75,7 @@ class Assistant:
 
     Raises:
         TypeError: The microphone, the speaker or a visitor is none; a part is given, and what it replaces.
+        ValueError: The speaker's ``played_ms`` is no finite number, or two tools have one name.
         ConnectionClosed: The session is over.
 
     Attributes:

@@ -644,7 +644,7 @@ class Conversation(Visitor[None]):
         """``conversation.item.input_audio_transcription.completed``"""
         if part := self._heard_part(event):
             part.say(event.transcript, whole=True)
-            self._transcribe(event.item_id, part)
+            self._end_transcript(event.item_id, part)
 
     def visit_conversation_item_input_audio_transcription_failed(
         self, event: ev.ConversationItemInputAudioTranscriptionFailed
@@ -652,9 +652,9 @@ class Conversation(Visitor[None]):
         """``conversation.item.input_audio_transcription.failed``"""
         if part := self._heard_part(event):
             part.error = event.error
-            self._transcribe(event.item_id, part)
+            self._end_transcript(event.item_id, part)
 
-    def _transcribe(self, item_id: str, part: ConversationPart) -> None:
+    def _end_transcript(self, item_id: str, part: ConversationPart) -> None:
         """Nothing more comes of what the user said."""
         if not part.transcribed:
             part.transcribed = True
@@ -835,7 +835,7 @@ class Conversation(Visitor[None]):
                 self._sink(found[0], heard)
 
     def visit_response_output_audio_done(self, event: ev.ResponseOutputAudioDone) -> None:
-        """``response.output_audio.done``"""
+        """``response.output_audio.done``: only makes what was not announced."""
         self._find(event, "audio")
 
     def visit_response_output_audio_transcript_delta(
@@ -853,7 +853,7 @@ class Conversation(Visitor[None]):
             found[1].say(event.transcript, whole=True)
 
     def _find(self, event: _OfItem, kind: str = "") -> tuple[ConversationItem, ConversationPart] | None:
-        """The part that an event is about, and its item.  All the sound goes through here."""
+        """The part that an event is about, and its item.  Each delta goes through here, so it is short."""
         item = self._items.get(event.item_id)
         if (
             item is not None

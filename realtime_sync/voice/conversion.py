@@ -6,7 +6,7 @@ import array
 from collections.abc import Generator, Iterable, Iterator
 
 from ..sound import PCM, Audio, bytes_of, bytes_per_sample, loudness, sample_rate, samples_of, size_of
-from .resample import Resampler
+from .resampler import Resampler
 
 __all__ = ["Pieces", "Samples", "chunks", "converted", "level", "resample", "to_format"]
 
@@ -20,7 +20,7 @@ def level(audio: Audio, format: str = PCM) -> float:
     """How loud it is, in dBFS: 0 is the loudest square wave there can be, silence is minus infinity.
 
     Raises:
-        ValueError: It is PCM of an odd number of bytes.
+        ValueError: It is PCM of an odd number of bytes, or the format is none of the three.
     """
     return loudness(samples_of(audio, format))
 
@@ -30,7 +30,7 @@ def to_format(audio: Audio, from_format: str, to_format: str) -> bytes:
 
     Raises:
         ImportError: One is PCM and the other is not, which needs the extra ``audio``.
-        ValueError: It is PCM of an odd number of bytes, to be converted.
+        ValueError: It is PCM of an odd number of bytes, to be converted, or a format is none of the three.
     """
     if from_format == to_format:
         return bytes(audio)
@@ -62,7 +62,8 @@ def chunks(audio: Audio | Iterable[bytes], ms: float = 100, format: str = PCM) -
         format: Of the audio.
 
     Raises:
-        ValueError: ``ms`` is not above 0, or infinite, or too large to count with.
+        ValueError: ``ms`` is not above 0, or infinite, or too large to count with, or the format is none of
+            the three.
     """
     if not 0 < ms < _ENDLESS:
         raise ValueError(f"a chunk of {ms!r:.80} ms can't be")

@@ -25,10 +25,10 @@ class ConversationPart:
     """
 
     __slots__ = (
+        "_bytes_per_second",
         "_chunks",
         "_end",
         "_keep",
-        "_rate",
         "_received",
         "_text",
         "_transcript",
@@ -40,14 +40,14 @@ class ConversationPart:
         "wire",
     )
 
-    def __init__(self, kind: str, rate: int, keep: bool) -> None:
+    def __init__(self, kind: str, bytes_per_second: int, keep: bool) -> None:
         self.kind = kind
         self.wire: ev.ContentPart | None = None
         self.truncated_ms: int | None = None
         self.transcribed = False
         self.error: ev.TranscriptionError | None = None
         self.segments: list[ev.ConversationItemInputAudioTranscriptionSegment] = []
-        self._rate = rate  # bytes per second of its sound
+        self._bytes_per_second = bytes_per_second
         self._keep = keep  # its sound
         self._end: int | None = None  # how many bytes of its sound come before the cut
         self._received = 0  # bytes, whether kept or not
@@ -76,7 +76,7 @@ class ConversationPart:
         whole = self.generated
         if whole is None or self.truncated_ms is None:
             return whole
-        heard = self.truncated_ms * self._rate / 1000
+        heard = self.truncated_ms * self._bytes_per_second / 1000
         return _beginning(whole, heard / self._received if self._received else 0.0)
 
     @property
@@ -87,7 +87,7 @@ class ConversationPart:
     @property
     def received_ms(self) -> int:
         """How much sound came, in ms, whether it is kept or not, and cut off or not."""
-        return self._received * 1000 // self._rate
+        return self._received * 1000 // self._bytes_per_second
 
     @property
     def said(self) -> str:
@@ -150,7 +150,7 @@ class ConversationPart:
     def cut(self, end_ms: int) -> None:
         """Drop the sound from here on."""
         if self.truncated_ms is None or end_ms < self.truncated_ms:
-            self.truncated_ms, self._end = end_ms, end_ms * self._rate // 1000
+            self.truncated_ms, self._end = end_ms, end_ms * self._bytes_per_second // 1000
             if self._chunks:
                 self._chunks = [self.audio[: self._end]]
 
@@ -237,7 +237,7 @@ class ConversationResponse:
             or if there is no session to know it from.
         metadata: As ``response.create`` gave it.
         out_of_band: It runs beside the conversation (``conversation="none"``), and its items are not part
-            of that.
+            of that.  Without a session: nothing has said yet that it runs in it.
     """
 
     def __init__(self, response_id: str | None) -> None:

@@ -17,7 +17,7 @@ from ..session import Session
 from ..sound import PCM, bytes_of, bytes_per_second, input_format, loudness, sample_rate, samples_of, silence
 from .audio import append_to, chunks, decode, is_fast
 from .devices import Line, check_above_0, check_not_below_0, chosen
-from .resample import Resampler
+from .resampler import Resampler
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -207,7 +207,7 @@ class FileMicrophone:
         block_ms: Milliseconds that are sent at once.
 
     Attributes:
-        finished: Set when all was sent, it was stopped, or the session has ended.
+        finished: Set when nothing more is sent: all was, it was stopped, it failed, or the session has ended.
         failure: Why it has stopped in the middle, if that was none of these.
 
     Raises:

@@ -79,7 +79,7 @@ class _Part(Struct, eq=False):
     response_id: str
     item_id: str | None
     content_index: int
-    ticks: int  # of a byte
+    ticks_per_byte: int
     received: int = 0
     heard: int = 0  # of the segments that are over
     complete: bool = False
@@ -197,7 +197,7 @@ class Playback(Visitor[None]):
 
     @property
     def _pending(self) -> int:
-        return self._end - self._heard + sum(len(part.held) * part.ticks for part in self._waiting)
+        return self._end - self._heard + sum(len(part.held) * part.ticks_per_byte for part in self._waiting)
 
     def wait_played(self, timeout: float | None = None) -> bool:
         """Wait until all that has come was heard.  This doesn't run the session: nothing comes by it.
@@ -235,7 +235,7 @@ class Playback(Visitor[None]):
             self._stopped(response_id)  # the one before it: some servers call all of them the same
             if self._cut_off.pop(response_id, False):  # then it was this one, before it began
                 self._cut_off[response_id] = False
-            self._run(response_id)
+            self._begin(response_id)
 
     def visit_response_content_part_added(self, event: ResponseContentPartAdded) -> None:
         """``response.content_part.added``"""
@@ -314,11 +314,10 @@ class Playback(Visitor[None]):
             if part.response_id == response_id:
                 part.complete = True
 
-    def _run(self, response_id: str) -> int:
-        """Note that a response runs; the ticks of a byte of it."""
+    def _begin(self, response_id: str) -> None:
+        """Note that a response runs, whose sound has the format that is in force now."""
         if response_id not in self._running:
             self._running[response_id] = self._ticks_now()
-        return self._running[response_id]
 
     def _ticks_now(self) -> int:
         audio_format = self._format or output_format(self._session.config)
@@ -329,17 +328,18 @@ class Playback(Visitor[None]):
         return _TICKS * 1000 // bytes_per_second(audio_format)
 
     def _part(self, event: ResponseContentPartAdded | ResponseOutputAudioDelta) -> _Part:
-        """The part that a piece belongs to.  A response says one after another."""
-        ticks = self._run(event.response_id)
+        """The part that a piece belongs to.  A new one ends the response's others: it says one by one."""
+        self._begin(event.response_id)
         key = (event.response_id, event.item_id, event.content_index)
         if key not in self._parts:
             self._complete(event.response_id)
+            ticks = self._running[event.response_id]
             self._parts[key] = _Part(event.response_id, event.item_id or None, event.content_index, ticks)
         return self._parts[key]
 
     def _play(self, part: _Part, audio: bytes) -> None:
         """Play a piece, when its turn has come."""
-        part.received += len(audio) * part.ticks
+        part.received += len(audio) * part.ticks_per_byte
         if part in self._waiting or self._has_to_wait(part):
             part.held += audio
             if part not in self._waiting:
@@ -377,7 +377,7 @@ class Playback(Visitor[None]):
             return
         if not self._segments or self._segments[-1].part is not part:
             self._segments.append(_Segment(part, self._end, self._end))
-        self._end += len(audio) * part.ticks
+        self._end += len(audio) * part.ticks_per_byte
         self._segments[-1].end = self._end
 
     def _fail(self, error: Exception) -> None:

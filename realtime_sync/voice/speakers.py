@@ -21,7 +21,7 @@ from ..sound import (
 )
 from .audio import WavWriter
 from .devices import SAMPLE_WIDTH, DeviceError, Line, check_above_0, check_not_below_0, chosen
-from .resample import Resampler
+from .resampler import Resampler
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -65,13 +65,13 @@ class AudioOutput(Protocol):
         ...
 
 
-# --- Without a device --------------------------------------------------------------------------------
-
-
 def format_of(speaker: object) -> str | None:
     """The format that a speaker takes, if it says so; that of somebody else's may be anything."""
     named = getattr(speaker, "format", None)
     return named if isinstance(named, str) and named in BETA_FORMATS else None
+
+
+# --- Without a device --------------------------------------------------------------------------------
 
 
 class ClockedSpeaker:
@@ -154,8 +154,8 @@ class FileSpeaker(ClockedSpeaker):
         clock: As in `ClockedSpeaker`.
 
     Raises:
-        ValueError: ``format`` is none of the three.
-        OSError: The file can't be written; by `write` and `close` too.
+        ValueError: ``format`` is none of the three; by `write`: it was closed.
+        OSError: The file can't be written; by `write`, `clear` and `close` too.
     """
 
     def __init__(
@@ -185,11 +185,7 @@ class FileSpeaker(ClockedSpeaker):
                 self._file.close()
 
     def _write(self, audio: bytes, now: float) -> None:
-        """Play.
-
-        Raises:
-            ValueError: It was closed.
-        """
+        """Play."""
         if self._closed:
             raise ValueError("the speaker was closed")
         self._keep(now)
@@ -239,9 +235,9 @@ class Speaker:
     Raises:
         ImportError: sounddevice is missing, or the sound has to be converted and soxr is; it names the extra.
         DeviceError: There is no such device, it is in use, or PortAudio is missing; by `start` too.
-        ValueError: No device has this name, or several have; a time is below 0, or ``max_seconds`` is 0.
+        ValueError: No device has this name, or several have; ``format`` is none of the three; a time is
+            below 0 or not finite, or ``max_seconds`` not above 0.
         TypeError: ``device`` is none of these.
-        ValueError: ``format`` is none of the three.
     """
 
     def __init__(

@@ -59,12 +59,12 @@ class _Turn(Struct):
     Attributes:
         open: Calls and questions that are not answered yet.
         asked: There were some.
-        mcp: It ended in MCP calls, after which the model has not spoken.
+        mcp: There were MCP calls, and as far as is known the model has not spoken after them.
         begun: MCP calls that the server still runs, or wants to.
         refused: Questions answered with no, whose MCP calls need not end.
         left: There were questions that nobody here answers.
         status: How the response ended; ``""`` as long as it runs.
-        over: The next response was asked for.
+        followed: The next response was asked for.
         told: Calls whose item is still to come, by its id; ``"incomplete"`` until their arguments are known.
         calls: Those that were taken, by ``call_id`` and item id.
     """
@@ -76,7 +76,7 @@ class _Turn(Struct):
     refused: int = 0
     left: bool = False
     status: str = ""
-    over: bool = False
+    followed: bool = False
     told: Latest[ev.FunctionCall] = field(default_factory=lambda: Latest(_REMEMBERED))
     calls: deque[tuple[str | None, str | None]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
@@ -85,7 +85,7 @@ class _Turn(Struct):
         """All is answered, and the model may go on."""
         ended_well = self.status != "" and self.status not in _ENDED_BADLY
         settled = self.open == 0 and self.begun <= self.refused
-        return ended_well and settled and (self.asked or self.mcp) and not self.left and not self.over
+        return ended_well and settled and (self.asked or self.mcp) and not self.left and not self.followed
 
 
 class _Job(Struct, eq=False):
@@ -243,7 +243,13 @@ class ToolRunner(Visitor[None]):
     # --- What becomes of it: in the thread with the events -------------------------------------------
 
     def _turn(self, response_id: str, begins: bool = False) -> _Turn | None:
-        """A response by its id (``""``: the latest); ``None`` for one beside the conversation."""
+        """A response by its id (``""``: the latest), perhaps new; ``None`` for one beside the conversation.
+
+        One that is new is the latest from then on.
+
+        Args:
+            begins: It begins just now, so it is another one than any of that name that has ended.
+        """
         if not begins:
             response_id = response_id or self._latest
         request = self._session.request_of(response_id)
@@ -362,7 +368,7 @@ class ToolRunner(Visitor[None]):
         with self._changed:
             if not turn.due or self._closed:
                 return
-            turn.over = True
+            turn.followed = True
         if self._respond:
             self._send(lambda: self._session.response.create(when_idle=True))
 

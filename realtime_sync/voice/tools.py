@@ -52,7 +52,7 @@ Approve = Callable[[ToolCall], bool | str]
 
 
 class _Function(Struct, frozen=True):
-    """A function of the registry."""
+    """One of the `Tools`."""
 
     function: Callable[..., Any]
     signature: Signature
@@ -80,7 +80,7 @@ class Tools:
     ``len(tools)``, ``name in tools`` and iterating tell the names.
 
     Raises:
-        ValueError: ``workers`` is less than 1, or ``timeout`` not more than 0.
+        ValueError: ``workers`` is less than 1, ``timeout`` not more than 0, or two functions have one name.
         TypeError: One of the functions can't be a tool; see `function`.
     """
 
@@ -149,7 +149,8 @@ class Tools:
             function: A plain function or a bound method.
             name: What the model calls it; the function's own name if missing.
             description: What the model is told about it; the docstring's first paragraph if missing.
-            timeout: Seconds that a call may take, approval included; ``None`` = as long as it takes.
+            timeout: Seconds that a call may take, approval included; ``None`` = as long as it takes; that of
+                the `Tools` if missing.
             approve: Asked before each call, in the same thread, with a `ToolCall`.  Anything but ``True`` is
                 a refusal; a text is the reason, which the model reads.
 

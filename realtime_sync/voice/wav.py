@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..sound import PCM, PCMA, PCMU, Audio, bytes_of, sample_rate, samples_of, whole_samples
 from .conversion import Pieces, Samples, chunks, converted
-from .resample import Resampler
+from .resampler import Resampler
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,7 +44,7 @@ READ_SIZE = 1 << 16
 _RATES = range(1000, 768_001)
 _MOST_CHANNELS = 255
 _UNKNOWN = 0xFFFF_FFFF  # as a size: it was not known when the header was written
-_MADE_UP = 0x7FFF_0000  # sizes from here on are guesses, like the one just above that sox writes
+_MADE_UP = 0x7FFF_0000  # sizes from here on are guesses, such as 0x7FFFF000, which sox writes
 _ADVICE = "convert it to WAV, or install ffmpeg, by which `decode` and `stream_file` read other formats"
 
 
