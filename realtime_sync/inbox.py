@@ -27,11 +27,13 @@ class Inbox:
         # Events, and before those of each `put` the number of bytes they came in.
         self._events: deque[ServerEvent | int] = deque()
         self._finished = False
-        # Guards the counts: of bytes held, and of threads that wait.
+        # Guards the count of bytes held, and who waits.
         self._lock = threading.Lock()
         self.held = 0
         self.most_held = 0
-        self._patient, self._nudgeable = _Waiters(), _Waiters()
+        # What wakes the threads that wait: each has its own, so that none takes another's.
+        self._patient: set[SimpleQueue[None]] = set()
+        self._nudgeable: set[SimpleQueue[None]] = set()
         self.nudged = object()  # another one after each nudge
         self._closing = False
         self._room = threading.Event()  # what a paused reader waits for
@@ -57,10 +59,12 @@ class Inbox:
         self._wake()
 
     def _wake(self) -> None:
-        # A user counts itself as waiting before it looks at the events a last time, and we add events
-        # before we look at that count: so either it sees the events or we see it.
-        self._patient.wake()
-        self._nudgeable.wake()
+        # A user is among those that wait before it looks at the events a last time, and we add events
+        # before we look who waits: so either it sees the events or we see it.
+        if self._patient or self._nudgeable:
+            with self._lock:
+                for wake_up in (*self._patient, *self._nudgeable):
+                    wake_up.put(None)
 
     @property
     def full(self) -> bool:
@@ -106,20 +110,23 @@ class Inbox:
     def nudge(self) -> None:
         """End the waits that are to end then."""
         self.nudged = object()
-        self._nudgeable.wake()
+        with self._lock:
+            for wake_up in self._nudgeable:
+                wake_up.put(None)
 
     def _wait(self, deadline: float | None, nudged: object) -> None:
         """Wait until there may be something to take."""
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         waiters = self._patient if nudged is None else self._nudgeable
-        with self._lock:
-            waiters.count += 1
+        wake_up: SimpleQueue[None] = SimpleQueue()
         try:
+            with self._lock:
+                waiters.add(wake_up)
             if not self._events and not self._finished and nudged in (None, self.nudged):
-                waiters.wait(left)
+                _wait_for(wake_up, left)
         finally:
             with self._lock:
-                waiters.count -= 1
+                waiters.discard(wake_up)
 
     def _give_room(self, size: int) -> None:
         """Count what was taken, and let a paused reader go on."""
@@ -135,20 +142,9 @@ class Inbox:
             self._room.set()
 
 
-class _Waiters:
-    """Threads that wait.  A thread counts itself, before it waits and after."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._wake_ups: SimpleQueue[None] = SimpleQueue()  # one for each
-
-    def wake(self) -> None:
-        for _ in range(self.count):
-            self._wake_ups.put(None)
-
-    def wait(self, left: float | None) -> None:
-        if _LONGEST_WAIT is None or (left is not None and left <= _LONGEST_WAIT):
-            self._wake_ups.get(timeout=left)
-            return
-        with contextlib.suppress(Empty):  # the caller looks again
-            self._wake_ups.get(timeout=_LONGEST_WAIT)
+def _wait_for(wake_up: "SimpleQueue[None]", left: float | None) -> None:
+    if _LONGEST_WAIT is None or (left is not None and left <= _LONGEST_WAIT):
+        wake_up.get(timeout=left)
+        return
+    with contextlib.suppress(Empty):  # the caller looks again
+        wake_up.get(timeout=_LONGEST_WAIT)

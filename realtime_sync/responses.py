@@ -88,6 +88,7 @@ class Responses:
         self._active: str | None = None  # the response that runs in the conversation
         self._refused = False  # one runs there that we were not told of
         self._names_conversations = False  # this server says which conversation a response belongs to
+        self._names_events = False  # and which event an error is about
         self._waiting: deque[_Waiting] = deque()
         self._cancels: Latest[None] = Latest(_REMEMBERED)  # event ids of those that may come too late
 
@@ -214,27 +215,18 @@ class Responses:
     def _end(self, response: Response) -> None:
         if not response.id and self._active is None:
             self._refused = False
-            self._doubt()  # it may be anything's end; no request is given up for it
+            # It may be anything's end.  No request is given up for it, but what waits need not wait for that.
+            for asked in self._asked.values():
+                asked.doubted = not asked.request.out_of_band
             return
         begun = self._begun.get(response.id or self._active or "")
         if begun is None:  # it came without ``response.created``
             begun = self._begin(response)
         begun.over = True
-        if begun.asked:
-            begun.asked.again = None
         if self._begun.get(self._active or "") is begun:
             self._active = None
-            self._doubt()  # what was asked for meanwhile, and not every server says that it has refused
         if not (begun.asked and begun.asked.request.out_of_band):
             self._refused = False
-
-    def _doubt(self) -> None:
-        """What waits for its turn need not wait any more for the requests that we have no word of.
-
-        A response that comes all the same is the answer.
-        """
-        for asked in self._asked.values():
-            asked.doubted = not asked.request.out_of_band
 
     def _judge(self, event: ErrorEvent) -> bool:
         """An error: whom does it concern?  False if it is seen to here, and nothing for the user."""
@@ -252,31 +244,28 @@ class Responses:
     def _refusal(self, event_id: str | None, code: str | None) -> _Asked | None:
         """The request that an error refuses."""
         if event_id is None:
-            return self._perhaps(code)
+            return None if self._names_events else self._perhaps(code)
+        self._names_events = True
         if event_id in self._asked:
             return self._asked.pop(event_id)
         for begun in self._begun.values():
-            if begun.asked and begun.asked.request.event_id == event_id and not begun.over:
-                return self._taken_from(begun)
+            if begun.asked and begun.asked.request.event_id == event_id:
+                # We took that response for its answer.  It answers one then that was in doubt, or none.
+                names = [name for name, asked in self._asked.items() if asked.doubted]
+                asked, begun.asked = begun.asked, self._asked.pop(names[0]) if names else None
+                return asked
         return None
 
-    def _taken_from(self, begun: _Begun) -> _Asked | None:
-        """The request that a response is no answer to, although we took it for one.
-
-        It answers one then that was in doubt without reason, or none.
-        """
-        names = [name for name, asked in self._asked.items() if asked.doubted]
-        asked, begun.asked = begun.asked, self._asked.pop(names[0]) if names else None
-        return asked
-
     def _perhaps(self, code: str | None) -> _Asked | None:
-        """The request that is refused by an error of a server that doesn't say which event it is about."""
+        """An error of a server that doesn't say which event it is about.
+
+        It may refuse the oldest request.  What waits for its turn need not wait for that one any more; but
+        a response that comes all the same is its answer, unless it can be another's.
+        """
         oldest = self._oldest(out_of_band=False)
+        if oldest is None:
+            return None
         if code == _BUSY:
-            active = self._begun.get(self._active or "")
-            if active and active.asked and (oldest is None or self._asked[oldest].doubted):
-                return self._taken_from(active)
-            return None if oldest is None else self._asked.pop(oldest)
-        if oldest is not None and self._active is None:
-            self._asked[oldest].doubted = True
+            return self._asked.pop(oldest)
+        self._asked[oldest].doubted = True
         return None

@@ -736,6 +736,7 @@ class Session:
         self._closure = Closure(1006, "", by="client", cause=cause)
         self._inbox = Inbox(1)
         self._inbox.finish()
+        self._dispatched, self._runners, self._watchers = threading.Condition(), {}, 0
         self._close_lock, self._close_begun = threading.Lock(), True
         self._ended = threading.Event()
         self._ended.set()

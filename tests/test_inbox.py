@@ -1,5 +1,6 @@
 """`Inbox`: the queue between the reader and the user, without either."""
 
+import contextlib
 import queue
 import threading
 
@@ -133,3 +134,21 @@ def test_nudges() -> None:
     inbox.put([B], 1)
     patient.join(DEADLINE)
     assert ends == ["other was nudged", "patient has one"]
+
+
+def test_a_nudge_is_not_taken_by_another() -> None:
+    """Each thread that waits is nudged, whoever waits next."""
+    inbox = Inbox(100)
+
+    def wait(nudged: object) -> None:
+        with contextlib.suppress(queue.Empty):
+            inbox.get(None, nudged)
+
+    for _ in range(100):
+        thread = threading.Thread(target=wait, args=[inbox.nudged], daemon=True)
+        thread.start()
+        inbox.nudge()
+        with pytest.raises(queue.Empty):
+            inbox.get(0.001, inbox.nudged)
+        thread.join(DEADLINE)
+        assert not thread.is_alive()

@@ -1043,6 +1043,23 @@ def test_ctrl_c() -> None:
     assert codes == [1001]
 
 
+def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the system gives no thread, `start` says so, leaves nothing behind, and can be tried again."""
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch, LocalServer() as other:
+        server = LocalServer(port=other.port)
+        other.stop()
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            server.start()
+        server.stop()
+    with server, rt.connect(base_url=server.url, api_key="any") as session:
+        assert session.id
+
+
 def test_stop_ends_serve_forever() -> None:
     """Another thread's stop ends serve_forever."""
     server = LocalServer().start()

@@ -268,31 +268,46 @@ def test_what_waits_is_sent_as_it_was(script: Script, session: rt.Session) -> No
     assert event["response"] == {"metadata": {"topic": "rain"}}
 
 
-@pytest.mark.parametrize("error", [[refusal(None)], [refusal(None, "wrong")], []])
-def test_refused_without_a_word_of_which(script: Script, session: rt.Session, error: list[str]) -> None:
-    """However a server refuses what is asked for while it answers: afterwards others have their turn."""
+@pytest.mark.parametrize("code", [BUSY, "wrong"])
+def test_refused_without_a_word_of_which(script: Script, session: rt.Session, code: str) -> None:
+    """If a server doesn't name what it refuses while it answers, others have their turn afterwards."""
     script.send(created("vad"))
     types(session, 2)
     session.response.create()
     waiting = session.response.create(when_idle=True)
     script.wait_for(1)
-    script.send(*error, done("vad"))
+    script.send(refusal(None, code), done("vad"))
     assert script.wait_for(2)[1]["event_id"] == waiting
     script.send(created("r1"))
-    types(session, len(error) + 2)
+    types(session, 3)
     assert session.request_of("r1") == Request(waiting)
 
 
-def test_refused_behind_a_response_of_the_server(script: Script, session: rt.Session) -> None:
-    """If it then refuses what we took that response for an answer to, that is asked again."""
+def test_refused_after_the_response_that_we_took_for_its_own(script: Script, session: rt.Session) -> None:
+    """A request is asked again also if the server's own response, which we took for its answer, is over."""
     event_id = session.response.create(when_idle=True)
     script.wait_for(1)
-    script.send(created("vad"), refusal(None), done("vad"))
+    script.send(created("a"), done("a", status="cancelled"), created("b"), refusal(event_id), done("b"))
     assert [event["event_id"] for event in script.wait_for(2)] == [event_id, event_id]
-    script.send(created("r1"))
-    assert types(session, 4) == ["session.created", "response.created", "response.done", "response.created"]
-    assert session.request_of("vad") is None
-    assert session.request_of("r1") == Request(event_id)
+    script.send(created("c"))
+    assert "error" not in types(session, 6)
+    assert [session.request_of(name) for name in "abc"] == [None, None, Request(event_id)]
+
+
+def test_what_is_on_its_way_is_not_doubted(script: Script, session: rt.Session) -> None:
+    """A server that names what it refuses need not be asked twice: what it hasn't refused, it will answer."""
+    script.send(created("a"), refusal(session.response.cancel(), "response_cancel_not_active"))
+    types(session, 3)
+    asked = session.response.create()
+    waiting = session.response.create(when_idle=True)
+    script.send(refusal(None, "wrong"), done("a", status="cancelled"), created("b"))
+    types(session, 3)
+    assert len(script.wait_for(2)) == 2
+    script.send(done("b"), created("c"))
+    assert script.wait_for(3)[2]["event_id"] == waiting
+    types(session, 2)
+    assert session.request_of("b") == Request(asked)
+    assert session.request_of("c") == Request(waiting)
 
 
 def test_a_server_that_names_no_conversation(script: Script, session: rt.Session) -> None:

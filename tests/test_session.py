@@ -941,22 +941,35 @@ def test_fork(server_tls: Tls, open_session: Open) -> None:
 
     def script(caller: Caller) -> None:
         caller.accept()
+        caller.text(CREATED)
         assert caller.read_event()["type"] == "from the parent"
         caller.text(delta("still here"))
         caller.serve_until_closed()
 
     def child() -> int:
         closed = 0
-        for use in (session.next_event, session.response.cancel):
+        for use in (session.next_event, session.response.cancel, wait):
             try:
                 use()
             except rt.ConnectionClosed as error:
                 closed += "forked" in str(error)
         session.close()
-        return 0 if closed == 2 and session.closed else 1
+        return 0 if closed == 3 and session.closed else 1
 
+    def wait() -> None:
+        session.wait_until(lambda: False, rt.Visitor())
+
+    class Forks(rt.Visitor[None]):
+        def visit_session_created(self, event: rt.events.SessionCreated) -> None:
+            forking.set()
+            assert forked.wait(DEADLINE)
+
+    forking, forked = threading.Event(), threading.Event()
     with ScriptedServer(script, server_tls) as server:
         session = open_session(server)
+        runner = threading.Thread(target=session.run, args=[Forks(), rt.events.SessionCreated])
+        runner.start()
+        assert forking.wait(DEADLINE)
         pid = os.fork()
         if pid == 0:
             status = 1
@@ -964,6 +977,8 @@ def test_fork(server_tls: Tls, open_session: Open) -> None:
                 status = child()
             finally:
                 os._exit(status)
+        forked.set()
+        runner.join(DEADLINE)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         session.send({"type": "from the parent"})
         assert texts(session, 1) == ["still here"]

@@ -355,7 +355,7 @@ def test_docstring() -> None:
         ----------
         city : str
             Where, for example: Oslo.
-        days : int
+        days, weeks : int
             1 to 7""",
     ],
 )
@@ -386,6 +386,8 @@ def test_docstrings_in_other_styles(docs: str) -> None:
         (":param it:", msgspec.UNSET),
         ("Does it.\n\n:param", "Does it."),
         ("Does it.\n\nParameters\n---\n    it", "Does it."),
+        (":class:`Weather` of\n:func:`cities`.", ":class:`Weather` of :func:`cities`."),
+        ("Does it.\nParameters\n---\nit", "Does it."),
     ],
 )
 def test_any_docstring(docs: str | None, description: Any) -> None:

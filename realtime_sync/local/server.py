@@ -171,13 +171,14 @@ class LocalServer:
 
         Raises:
             OSError: The address can't be had, for example because the port is taken.
+            RuntimeError: The system has no thread left.
         """
         with self._lock:
             if self._http is None:
-                self._http = _HttpServer(self._host, self._wanted_port, self._app, self._ssl_context)
-                self._port = self._http.port
+                http_server = _HttpServer(self._host, self._wanted_port, self._app, self._ssl_context)
+                http_server.begin()
+                self._http, self._port = http_server, http_server.port
                 self._stopped.clear()
-                self._http.begin()
         return self
 
     def stop(self) -> None:
@@ -460,7 +461,12 @@ class _HttpServer(ThreadedWSGIServer):
 
     def begin(self) -> None:
         """Accept connections, in the background."""
-        self._acceptor.start()
+        try:
+            self._acceptor.start()
+        except RuntimeError:  # the system has no thread left
+            self.socket.close()
+            self.bell.close()
+            raise
 
     def end(self) -> None:
         """Accept no more, let the sessions say goodbye, and wait until all threads are gone."""

@@ -232,6 +232,9 @@ class Playback(Visitor[None]):
         """``response.created``"""
         response_id = event.response.id or ""
         with self._changed:
+            silent = all(part.response_id != response_id for part in self._parts.values())
+            if response_id and response_id in self._running and silent:
+                return  # it is told twice
             self._stopped(response_id)  # the one before it: some servers call all of them the same
             if self._cut_off.pop(response_id, False):  # then it was this one, before it began
                 self._cut_off[response_id] = False

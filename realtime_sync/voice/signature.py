@@ -210,14 +210,15 @@ def _tidied(schema: _Json) -> _Json:
 
 _ARGUMENTS = re.compile(r"(?:Args|Arguments|Parameters):\s*")
 _ENTRY = re.compile(r"(\w+)\s*(?:\([^)]*\))?:\s*(.*)")
-_FIELD = re.compile(r":(?:param(?:[^:]*\s)(\w+)|\w[^:]*)\s*:\s*(.*)")  # without a name, it is no parameter's
+_FIELD = re.compile(r":(?:param(?:[^:]*\s)(\w+)|\w[^:]*)\s*:(?!`)\s*(.*)")  # of a parameter, or another one
 _NUMPY_SECTION = re.compile(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+$|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def _summary(docs: str) -> str:
     """The first paragraph in one line."""
     lines = []
-    for line in docs.strip().splitlines():
+    section = _NUMPY_SECTION.search(docs)
+    for line in docs[: section.start() if section else None].strip().splitlines():
         if not line.strip() or _ARGUMENTS.fullmatch(line) or _FIELD.match(line):
             break
         lines.append(line.strip())
@@ -248,12 +249,12 @@ def _in_numpy_style(docs: str) -> dict[str, str]:
     """Below ``Parameters`` and a line of dashes: ``name : type``, and the text indented below it."""
     section = _NUMPY_SECTION.search(docs.expandtabs())
     found: dict[str, str] = {}
-    name = ""
+    names: list[str] = []
     for line in section[1].splitlines() if section else ():
         if line.strip() and not line.startswith(" "):
-            name = line.split(":")[0].strip()
-            found[name] = ""
-        elif name:
+            names = [name.strip() for name in line.split(":")[0].split(",")]
+            found.update(dict.fromkeys(names, ""))
+        for name in names if line.startswith(" ") else ():
             found[name] = f"{found[name]} {line.strip()}".strip()
     return {name: text for name, text in found.items() if text}
 
