@@ -131,7 +131,7 @@ class Session:
         # The threads that run the session, and for whom; and what those in `wait_until` wait on meanwhile.
         self._dispatched = threading.Condition()
         self._runners: dict[int, Visitor[Any]] = {}
-        self._watchers = 0
+        self._concerned = 0  # all of these threads, which have to learn of what another one dispatches
         self._id_prefix = f"event_{secrets.token_hex(4)}_"
         self._ids = itertools.count(1)
         self._closure: Closure | None = None
@@ -437,6 +437,7 @@ class Session:
             outer = self._runners.get(thread)
             if runs:
                 self._runners[thread] = visitor
+                self._concerned += outer is None
         try:
             self._inbox.nudge()  # one that only waits leaves it to us
             yield runs
@@ -445,15 +446,16 @@ class Session:
                 with self._dispatched:
                     if outer is None:
                         del self._runners[thread]
+                        self._concerned -= 1
                     else:
                         self._runners[thread] = outer
                     self._dispatched.notify_all()  # somebody may have to take over
 
     def _dispatch(self, event: ServerEvent, visitor: Visitor[Any]) -> None:
         visitor.visit(event)
-        if self._watchers:
-            self._tell_watchers()
-        if len(self._runners) > 1:
+        if self._concerned > 1:
+            with self._dispatched:
+                self._dispatched.notify_all()
             self._inbox.nudge()
 
     def _report(self, event: ErrorEvent, visitor: Visitor[Any]) -> None:
@@ -466,17 +468,13 @@ class Session:
     def _watch(self, condition: Callable[[], bool], timeout: float | None) -> None:
         """Wait while another thread runs the session, until something was dispatched there."""
         with self._dispatched:
-            self._watchers += 1
+            self._concerned += 1
             try:
                 # Looked at again after it is known that we wait, so that nothing is missed.
                 if self._runners and not condition():
                     self._dispatched.wait(timeout)
             finally:
-                self._watchers -= 1
-
-    def _tell_watchers(self) -> None:
-        with self._dispatched:
-            self._dispatched.notify_all()
+                self._concerned -= 1
 
     # --- Sending -----------------------------------------------------------------------------------
 
@@ -736,7 +734,7 @@ class Session:
         self._closure = Closure(1006, "", by="client", cause=cause)
         self._inbox = Inbox(1)
         self._inbox.finish()
-        self._dispatched, self._runners, self._watchers = threading.Condition(), {}, 0
+        self._dispatched, self._runners, self._concerned = threading.Condition(), {}, 0
         self._close_lock, self._close_begun = threading.Lock(), True
         self._ended = threading.Event()
         self._ended.set()
