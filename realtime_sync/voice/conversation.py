@@ -490,7 +490,7 @@ class Conversation(Visitor[None]):
             return
         if event.audio_end_ms < 0 or 0 < part.received_ms < event.audio_end_ms:
             self._deviation(event, "audio_end_ms out of range")
-        part.cut(max(0, event.audio_end_ms))
+        part._cut(max(0, event.audio_end_ms))
 
     def visit_input_audio_buffer_committed(self, event: ev.InputAudioBufferCommitted) -> None:
         """``input_audio_buffer.committed``: what the user said, of which some servers say no more."""
@@ -580,7 +580,7 @@ class Conversation(Visitor[None]):
             item.wire = structs.replace(wire, content=[without_sound(content) for content in wire.content])
         elif isinstance(wire, ev.FunctionCall | ev.McpCall | ev.McpApprovalRequest):
             item.name = wire.name or item.name
-            item.write_arguments(wire.arguments, whole=True)
+            item._write_arguments(wire.arguments, whole=True)
             if isinstance(wire, ev.McpCall):
                 item.output = _result(wire)
             elif isinstance(wire, ev.FunctionCall) and wire.call_id:
@@ -601,7 +601,7 @@ class Conversation(Visitor[None]):
         self, item: ConversationItem, part: ConversationPart, content: ev.ContentPart, *, whole: bool
     ) -> None:
         """Take over what the server shows of a part."""
-        heard = part.take(content, whole=whole)
+        heard = part._take(content, whole=whole)
         if heard and self._sink is not None:
             self._sink(item, heard)
 
@@ -629,7 +629,7 @@ class Conversation(Visitor[None]):
     ) -> None:
         """``conversation.item.input_audio_transcription.delta``"""
         if part := self._heard_part(event):
-            part.say(event.delta)
+            part._say(event.delta)
 
     def visit_conversation_item_input_audio_transcription_segment(
         self, event: ev.ConversationItemInputAudioTranscriptionSegment
@@ -643,7 +643,7 @@ class Conversation(Visitor[None]):
     ) -> None:
         """``conversation.item.input_audio_transcription.completed``"""
         if part := self._heard_part(event):
-            part.say(event.transcript, whole=True)
+            part._say(event.transcript, whole=True)
             self._end_transcript(event.item_id, part)
 
     def visit_conversation_item_input_audio_transcription_failed(
@@ -820,17 +820,17 @@ class Conversation(Visitor[None]):
     def visit_response_output_text_delta(self, event: ev.ResponseOutputTextDelta) -> None:
         """``response.output_text.delta``"""
         if found := self._find(event, "text"):
-            found[1].write(event.delta)
+            found[1]._write(event.delta)
 
     def visit_response_output_text_done(self, event: ev.ResponseOutputTextDone) -> None:
         """``response.output_text.done``"""
         if found := self._find(event, "text"):
-            found[1].write(event.text, whole=True)
+            found[1]._write(event.text, whole=True)
 
     def visit_response_output_audio_delta(self, event: ev.ResponseOutputAudioDelta) -> None:
         """``response.output_audio.delta``"""
         if found := self._find(event, "audio"):
-            heard = found[1].hear(event.delta)
+            heard = found[1]._hear(event.delta)
             if heard and self._sink is not None:
                 self._sink(found[0], heard)
 
@@ -843,14 +843,14 @@ class Conversation(Visitor[None]):
     ) -> None:
         """``response.output_audio_transcript.delta``"""
         if found := self._find(event, "audio"):
-            found[1].say(event.delta)
+            found[1]._say(event.delta)
 
     def visit_response_output_audio_transcript_done(
         self, event: ev.ResponseOutputAudioTranscriptDone
     ) -> None:
         """``response.output_audio_transcript.done``"""
         if found := self._find(event, "audio"):
-            found[1].say(event.transcript, whole=True)
+            found[1]._say(event.transcript, whole=True)
 
     def _find(self, event: _OfItem, kind: str = "") -> tuple[ConversationItem, ConversationPart] | None:
         """The part that an event is about, and its item.  Each delta goes through here, so it is short."""
@@ -905,7 +905,7 @@ class Conversation(Visitor[None]):
     ) -> None:
         """``response.function_call_arguments.delta``"""
         if item := self._called(event, "function_call"):
-            item.write_arguments(event.delta)
+            item._write_arguments(event.delta)
 
     def visit_response_function_call_arguments_done(
         self, event: ev.ResponseFunctionCallArgumentsDone
@@ -913,17 +913,17 @@ class Conversation(Visitor[None]):
         """``response.function_call_arguments.done``"""
         if item := self._called(event, "function_call"):
             item.name = event.name or item.name
-            item.write_arguments(event.arguments, whole=True)
+            item._write_arguments(event.arguments, whole=True)
 
     def visit_response_mcp_call_arguments_delta(self, event: ev.ResponseMcpCallArgumentsDelta) -> None:
         """``response.mcp_call_arguments.delta``"""
         if item := self._called(event, "mcp_call"):
-            item.write_arguments(event.delta)
+            item._write_arguments(event.delta)
 
     def visit_response_mcp_call_arguments_done(self, event: ev.ResponseMcpCallArgumentsDone) -> None:
         """``response.mcp_call_arguments.done``"""
         if item := self._called(event, "mcp_call"):
-            item.write_arguments(event.arguments, whole=True)
+            item._write_arguments(event.arguments, whole=True)
 
     def _called(self, event: _OfCall, kind: str) -> ConversationItem | None:
         self._is_index(event.output_index, event)

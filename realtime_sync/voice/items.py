@@ -99,7 +99,7 @@ class ConversationPart:
 
     # --- What the `Conversation` fills in ------------------------------------------------------------
 
-    def take(self, content: ev.ContentPart, *, whole: bool) -> bytes:
+    def _take(self, content: ev.ContentPart, *, whole: bool) -> bytes:
         """Take over what the server shows of it.  What it leaves out is kept as it was.
 
         Args:
@@ -114,23 +114,23 @@ class ConversationPart:
         self.kind, self.wire = kind or self.kind, without_sound(content)
         if isinstance(content, ev.InputText | ev.OutputText):
             if whole or not self._text:
-                self.write(content.text, whole=True)
+                self._write(content.text, whole=True)
         elif isinstance(content, ev.InputAudio | ev.OutputAudio):
             if content.transcript is not None and (whole or not self._transcript):
-                self.say(content.transcript, whole=True)
+                self._say(content.transcript, whole=True)
             if content.audio:
                 return self._hear_whole(content.audio)
         return b""
 
-    def write(self, text: str, *, whole: bool = False) -> None:
+    def _write(self, text: str, *, whole: bool = False) -> None:
         """Add to what is written in it, or say what that is as a whole."""
         _add(self._text, text, whole)
 
-    def say(self, text: str, *, whole: bool = False) -> None:
+    def _say(self, text: str, *, whole: bool = False) -> None:
         """Add to the transcript, or say what that is as a whole."""
         _add(self._transcript, text, whole)
 
-    def hear(self, chunk: bytes) -> bytes:
+    def _hear(self, chunk: bytes) -> bytes:
         """Add to the sound; returns what of the chunk comes before the place where that was cut off."""
         heard = chunk if self._end is None else chunk[: max(0, self._end - self._received)]
         self._received += len(chunk)
@@ -141,13 +141,13 @@ class ConversationPart:
     def _hear_whole(self, audio: bytes) -> bytes:
         """The same with sound that comes in one piece, of which we may have had some already."""
         if not self._received:
-            return self.hear(audio)
+            return self._hear(audio)
         self._received = len(audio) if self._end is None else max(self._received, len(audio))
         if self._keep:
             self._chunks = [audio[: self._end]]
         return b""
 
-    def cut(self, end_ms: int) -> None:
+    def _cut(self, end_ms: int) -> None:
         """Drop the sound from here on."""
         if self.truncated_ms is None or end_ms < self.truncated_ms:
             self.truncated_ms, self._end = end_ms, end_ms * self._bytes_per_second // 1000
@@ -212,8 +212,8 @@ class ConversationItem:
         """The sound of all its parts; empty if it is not kept."""
         return b"".join(part.audio for part in self.content)
 
-    def write_arguments(self, text: str, *, whole: bool = False) -> None:
-        """For the `Conversation`: add to the arguments, or say what they are as a whole."""
+    def _write_arguments(self, text: str, *, whole: bool = False) -> None:
+        """Add to the arguments, or say what they are as a whole."""
         _add(self._arguments, text, whole)
 
     def __repr__(self) -> str:
