@@ -189,7 +189,7 @@ any_frame = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=500)
 @example(stream=b"\x03~", cuts=[])
 @given(stream=st.lists(any_frame, max_size=8).map(b"".join), cuts=st.lists(st.floats(0, 1), max_size=5))
 def test_the_same_as_websockets(stream: bytes, cuts: list[float]) -> None:

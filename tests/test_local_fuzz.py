@@ -35,7 +35,7 @@ KINDS = [
 ]
 
 QUICK = settings(
-    max_examples=50,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,  # the same clients each time: what fails here fails everywhere
@@ -592,7 +592,7 @@ def test_what_was_found(name: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=" ".join)
 @given(frames=st.lists(garbage, max_size=5))
-@settings(QUICK, max_examples=60)
+@settings(QUICK, max_examples=40)
 def test_any_frame_is_answered(kind: tuple[str, str], frames: list[bytes | str]) -> None:
     """Each frame that is no event, of any bytes, gets one error, and the session goes on."""
     session_type, dialect = kind

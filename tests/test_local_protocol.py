@@ -576,7 +576,7 @@ frames_of_any_kind = st.lists(
 
 
 @given(frames_of_any_kind)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_nothing_a_client_sends_raises(frames: list[tuple[str, dict[str, Any]]]) -> None:
     """Whatever comes, the answers are events that the codec takes back without a complaint."""
     talk = Talk()

@@ -85,7 +85,7 @@ def test_positions_are_those_of_the_sound(audio_format: str, lead: int) -> None:
     assert stopped.sample == pytest.approx((lead + 300 + 500) * per_ms, abs=per_ms)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(1, 5000), max_size=30), st.integers(0, 3))
 def test_pieces_do_not_matter(sizes: list[int], seed: int) -> None:
     """However the sound is cut into pieces, odd ones too, the same is found in it."""
