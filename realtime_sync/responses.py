@@ -23,13 +23,14 @@ from .events import (
 )
 from .latest import Latest
 
-__all__ = ["NOTED", "Request", "Responses"]
+__all__ = ["BUSY", "NOTED", "Request", "Responses"]
 
 NOTED = {ErrorEvent, ResponseCreated, ResponseDone, ResponseCancelled}
 """The events that `Responses.note` wants to see."""
+BUSY = "conversation_already_has_active_response"
+"""The code of an error that refuses a response because another one runs."""
 
 _REMEMBERED = 256  # of requests, of responses and of cancellations
-_BUSY = "conversation_already_has_active_response"
 _NOTHING_TO_CANCEL = "response_cancel_not_active"
 
 
@@ -235,7 +236,7 @@ class Responses:
             del self._cancels[error.event_id]
             return error.code != _NOTHING_TO_CANCEL
         asked = self._refusal(error.event_id, error.code)
-        if asked is None or asked.again is None or error.code != _BUSY:
+        if asked is None or asked.again is None or error.code != BUSY:
             return True
         self._waiting.appendleft(asked.again)
         self._refused = self._active is None
@@ -265,7 +266,7 @@ class Responses:
         oldest = self._oldest(out_of_band=False)
         if oldest is None:
             return None
-        if code == _BUSY:
+        if code == BUSY:
             return self._asked.pop(oldest)
         self._asked[oldest].doubted = True
         return None

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
 from msgspec import Struct, structs
 
 from . import calls
@@ -536,7 +535,7 @@ class Session:
         """The event with an id, and the id.  The caller's own object is left as it is."""
         if isinstance(event, ClientEvent):
             if event.event_id is None:
-                event = msgspec.structs.replace(event, event_id=self._new_id())
+                event = structs.replace(event, event_id=self._new_id())
             return event, str(event.event_id)
         if isinstance(event, Mapping) and isinstance(event.get("type"), str):
             event = dict(event)

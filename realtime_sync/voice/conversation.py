@@ -23,6 +23,7 @@ from msgspec import Struct, structs
 from .. import events as ev
 from ..events import ServerEvent, SessionConfig, UnknownEvent, UnknownObject
 from ..latest import Latest
+from ..responses import BUSY
 from ..session import Session
 from ..sound import bytes_per_second, format_name, input_format, output_format
 from ..visitor import Visitor, Visitors, check_visitor
@@ -37,7 +38,6 @@ _Q = TypeVar("_Q", "ConversationItem", "ConversationResponse")
 
 _MOST_INDEX = 1000  # of parts in an item, and of items in a response: what is beyond is no index
 _REMEMBERED = 256  # of errors
-_BUSY = "conversation_already_has_active_response"
 _ENDED = ("completed", "incomplete")
 _ASKING = ("function_call", "mcp_approval_request")  # items after which the model goes on when it's answered
 
@@ -420,7 +420,7 @@ class Conversation(Visitor[None]):
         refusal = ConversationResponse(None)
         refusal.status, refusal.done = "failed", True
         refusal.reason, refusal.error, refusal.event_id = error.message, error, error.event_id
-        plainly = error.code == _BUSY or (error.param or "").split(".")[0] == "response"
+        plainly = error.code == BUSY or (error.param or "").split(".")[0] == "response"
         if error.event_id:
             self._refusals[error.event_id] = refusal
         elif plainly or not self._running:

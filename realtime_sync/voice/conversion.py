@@ -8,7 +8,17 @@ from collections.abc import Generator, Iterable, Iterator
 from ..sound import PCM, Audio, bytes_of, bytes_per_sample, loudness, sample_rate, samples_of, size_of
 from .resampler import Resampler
 
-__all__ = ["Pieces", "Samples", "chunks", "converted", "level", "resample", "to_format"]
+__all__ = [
+    "Pieces",
+    "Samples",
+    "chunks",
+    "converted",
+    "decoded",
+    "encoded",
+    "level",
+    "resample",
+    "to_format",
+]
 
 Samples = array.array  # of "h": 16 bits each
 Pieces = Generator[bytes, None, None]
@@ -90,3 +100,8 @@ def converted(pieces: Iterable["Samples[int]"], rate: int, format: str) -> Itera
 def encoded(pcm: bytes, format: str) -> bytes:
     """PCM in another format of the same rate."""
     return pcm if format == PCM else bytes_of(samples_of(pcm), format)
+
+
+def decoded(audio: bytes, format: str) -> bytes:
+    """The way back."""
+    return audio if format == PCM else bytes_of(samples_of(audio, format))

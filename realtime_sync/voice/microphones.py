@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..exceptions import ConnectionClosed
 from ..session import Session
-from ..sound import PCM, bytes_of, bytes_per_second, input_format, loudness, sample_rate, samples_of, silence
+from ..sound import bytes_of, bytes_per_second, input_format, loudness, sample_rate, silence
 from .audio import append_to, chunks, decode, is_fast
+from .conversion import encoded
 from .devices import Line, check_above_0, check_not_below_0, chosen
 from .resampler import Resampler
 
@@ -166,7 +167,7 @@ class Microphone:
                 more = block is not None
                 pcm = resampler.finish() if block is None else resampler.feed(self._heard(block))
                 if pcm:
-                    append(pcm if audio_format == PCM else bytes_of(samples_of(pcm), audio_format))
+                    append(encoded(pcm, audio_format))
         except ConnectionClosed:
             pass
         except Exception as error:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..sound import (
     BETA_FORMATS,
     PCM,
-    bytes_of,
     bytes_per_sample,
     bytes_per_second,
     sample_rate,
@@ -20,6 +19,7 @@ from ..sound import (
     whole_samples,
 )
 from .audio import WavWriter
+from .conversion import decoded
 from .devices import SAMPLE_WIDTH, DeviceError, Line, check_above_0, check_not_below_0, chosen
 from .resampler import Resampler
 
@@ -335,8 +335,7 @@ class Speaker:
     def _converted(self, audio: bytes) -> bytes:
         """Samples as the device takes them."""
         data, self._rest = whole_samples(self._rest + audio, self.format)
-        pcm = data if self.format == PCM else bytes_of(samples_of(data, self.format))
-        return samples_of(self._resampler.feed(pcm)).tobytes()
+        return samples_of(self._resampler.feed(decoded(data, self.format))).tobytes()
 
     def _go_on(self, now: float) -> None:
         """More sound comes: note whether there was a gap, and count anew if all was heard."""

@@ -17,8 +17,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from ..sound import PCM, PCMA, PCMU, Audio, bytes_of, sample_rate, samples_of, whole_samples
-from .conversion import Pieces, Samples, chunks, converted
+from ..sound import PCM, PCMA, PCMU, Audio, sample_rate, samples_of, whole_samples
+from .conversion import Pieces, Samples, chunks, converted, decoded
 from .resampler import Resampler
 
 if TYPE_CHECKING:
@@ -347,7 +347,7 @@ class WavWriter:
             raise ValueError("the WAV file is closed")
         data, self._rest = whole_samples(self._rest + audio, self._format)
         if self._pcm:
-            pcm = data if self._format == PCM else bytes_of(samples_of(data, self._format))
+            pcm = decoded(data, self._format)
             data = _to_integers(self._resampler.feed(pcm), self._layout.width)
         self._put(data)
 
