@@ -1,29 +1,34 @@
 """A Python SDK for the OpenAI Realtime API, for plain scripts, with no asyncio."""
 
-from . import events, webhooks
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
-from .client import Client, connect
-from .codec import Deviation, decode, decode_client, encode
-from .events import ClientEvent, ServerEvent, UnknownEvent, UnknownObject
-from .exceptions import (
-    APIConnectionError,
-    APIError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    ConflictError,
-    ConnectionClosed,
-    ConnectionFailed,
-    InvalidWebhookSignature,
-    NotFoundError,
-    PermissionDeniedError,
-    ProtocolError,
-    RateLimitError,
-    RealtimeError,
-    ServerError,
-)
-from .session import Session, Stats
-from .visitor import Visitor, Visitors
+
+if TYPE_CHECKING:  # for editors and type checkers; `__getattr__` does the same when a name is used
+    from . import events, webhooks
+    from .client import Client, connect
+    from .events import ClientEvent, ServerEvent, UnknownEvent, UnknownObject
+    from .events.codec import Deviation, decode, decode_client, encode
+    from .exceptions import (
+        APIConnectionError,
+        APIError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        ConflictError,
+        ConnectionClosed,
+        ConnectionFailed,
+        InvalidWebhookSignature,
+        NotFoundError,
+        PermissionDeniedError,
+        ProtocolError,
+        RateLimitError,
+        RealtimeError,
+        ServerError,
+    )
+    from .session import Session, Stats
+    from .visitor import Visitor, Visitors
 
 __all__ = [
     "APIConnectionError",
@@ -59,3 +64,24 @@ __all__ = [
     "events",
     "webhooks",
 ]
+
+# Where public names are defined.  Each of these imports those before it, so looking through them in this
+# order loads nothing in vain.
+_HOMES = (".exceptions", ".events", ".events.codec", ".visitor", ".session", ".client")
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: a start of pytest, which imports `testing`, costs nothing."""
+    if name in ("events", "webhooks"):
+        return importlib.import_module(f".{name}", __name__)
+    if name in __all__:
+        for home in _HOMES:
+            module = importlib.import_module(home, __name__)
+            if hasattr(module, name):
+                value = globals()[name] = getattr(module, name)
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

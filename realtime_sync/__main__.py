@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands.chat import chat
-from .commands.cues import FORMATS
-from .commands.opening import MODEL
-from .commands.screen import complain
-from .commands.serve import serve
-from .commands.talk import talk
-from .commands.transcribe import transcribe
+from .cli.chat import chat
+from .cli.cues import FORMATS
+from .cli.opening import MODEL
+from .cli.screen import complain
+from .cli.serve import serve
+from .cli.talk import talk
+from .cli.transcribe import transcribe
 from .exceptions import RealtimeError
 
 __all__ = ["main"]

@@ -1,45 +1,38 @@
 """`Client`: where the server is and who is calling; opens sessions, and holds the HTTP half of the API."""
 
 import os
-import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .endpoint import ApiKey, Endpoint, tls_context
+from .endpoint import Endpoint
 from .events import ErrorEvent
 from .exceptions import ConnectionClosed, ConnectionFailed
-from .session import Session, without_secrets
-from .transport import Redact, open_transport
+from .options import (
+    AzureOptions,
+    ClientOptions,
+    ConnectOptions,
+    Options,
+    check_options,
+    check_positive,
+)
+from .providers import AZURE, AZURE_PREVIEW, LOCAL, LOCAL_PORT, OPENAI, Provider, provider_at
+from .redaction import Redact, without_secrets
+from .session import Session
+from .wire.handshake import open_transport
+from .wire.tls import tls_context
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from .rest import Calls, ClientSecrets, Rest, Sessions, TranscriptionSessions, Translations
+    from .rest.resources import Calls, ClientSecrets, Rest, Sessions, TranscriptionSessions, Translations
 
 __all__ = ["Client", "connect"]
 
-_DEFAULT_URL = "https://api.openai.com/v1"
-_LOCAL_PORT = 8765
 _MIB = 1024 * 1024
-
-
-class _AzureOptions(TypedDict, total=False):
-    """What `Client.azure` takes besides its own arguments; see `Client`."""
-
-    safety_identifier: str | None
-    default_headers: Mapping[str, str] | None
-    default_query: Mapping[str, str] | None
-    timeout: float
-    max_retries: int
-    ssl_context: ssl.SSLContext | None
-    ca_file: str | os.PathLike[str] | None
-    client_cert: str | tuple[str, str] | None
-    proxy: str | None
-    allow_insecure: bool
-    log_payloads: bool
+_CLIENT_OPTIONS = frozenset(ClientOptions.__annotations__)
 
 
 class Client:
@@ -72,57 +65,27 @@ class Client:
             ``socks``).
         allow_insecure: Send the key without TLS to another machine.
         log_payloads: Write the events themselves to the log (at level DEBUG), not just their names.
+        provider: A row of `providers`; default: the one that is known by the host of ``base_url``.
 
     Raises:
+        TypeError: There is no such option.
         ValueError: A setting can't be used: a URL with another scheme, a line break in a key, or a key
             for another machine without TLS and without ``allow_insecure``.
     """
 
-    def __init__(
-        self,
-        *,
-        api_key: ApiKey | None = None,
-        base_url: str | None = None,
-        organization: str | None = None,
-        project: str | None = None,
-        safety_identifier: str | None = None,
-        default_headers: Mapping[str, str] | None = None,
-        default_query: Mapping[str, str] | None = None,
-        timeout: float = 60.0,
-        max_retries: int = 2,
-        ssl_context: ssl.SSLContext | None = None,
-        ca_file: str | os.PathLike[str] | None = None,
-        client_cert: str | tuple[str, str] | None = None,
-        proxy: str | None = "env",
-        allow_insecure: bool = False,
-        log_payloads: bool = False,
-    ) -> None:
-        _check_numbers(timeout=timeout)
-        if max_retries < 0:
-            raise ValueError("max_retries must not be negative")
-        own = {
-            "OpenAI-Organization": _or_environment(organization, "OPENAI_ORG_ID"),
-            "OpenAI-Project": _or_environment(project, "OPENAI_PROJECT_ID"),
-            "OpenAI-Safety-Identifier": safety_identifier,
-        }
-        given = {name: value for name, value in own.items() if value}
-        self._endpoint = Endpoint(
-            base_url or os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL,
-            api_key=_or_environment(api_key, "OPENAI_API_KEY") or None,
-            headers={**given, **(default_headers or {})},
-            query=default_query or {},
-            ssl_context=tls_context(ssl_context, ca_file, client_cert),
-            proxy=proxy,
-            allow_insecure=allow_insecure,
-        )
-        self._timeout = timeout
-        self._max_retries = max_retries
-        self._log_payloads = log_payloads
+    def __init__(self, **options: "Unpack[ClientOptions]") -> None:
+        check_options("Client", options, ClientOptions)
+        check_positive(options, "timeout")
+        self._timeout = options.get("timeout", 60.0)
+        self._max_retries = options.get("max_retries", 2)
+        if self._max_retries < 0:
+            raise ValueError(f"max_retries must not be negative, got {self._max_retries}")
+        self._log_payloads = options.get("log_payloads", False)
         self._deployment: str | None = None  # Azure's name for a model
+        self._provider, self._endpoint = _endpoint(options)
         # Lets one of several threads that ask for the HTTP half at once be the one that makes it.
         self._rest_lock = threading.Lock()
         self._rest_made: Rest | None = None
-        self._is_preview = False  # Azure's preview API: the deployment is in every query, and Beta spoken
 
     @classmethod
     def azure(
@@ -133,7 +96,7 @@ class Client:
         api_key: str | None = None,
         token_provider: Callable[[], str] | None = None,
         api_version: str | None = None,
-        **options: "Unpack[_AzureOptions]",
+        **options: "Unpack[AzureOptions]",
     ) -> "Self":
         """A client for Azure OpenAI.
 
@@ -151,72 +114,49 @@ class Client:
         Raises:
             ValueError: Something is missing or can't be used.
         """
-        endpoint = endpoint or os.environ.get("AZURE_OPENAI_ENDPOINT")
+        check_options("Client.azure", options, AzureOptions)
+        provider = AZURE_PREVIEW if api_version else AZURE
+        endpoint = endpoint or os.environ.get(provider.url_variable)
         if not endpoint:
-            raise ValueError("no Azure endpoint: set AZURE_OPENAI_ENDPOINT, or pass endpoint=...")
+            raise ValueError(f"no Azure endpoint: set {provider.url_variable}, or pass endpoint=...")
         if api_key and token_provider:
             raise ValueError("give api_key or token_provider, not both")
-        if api_version and not deployment:
-            raise ValueError("the preview API (api_version=...) needs a deployment")
-        key = "" if token_provider else (api_key or os.environ.get("AZURE_OPENAI_API_KEY") or "")
+        key = "" if token_provider else (api_key or os.environ.get(provider.key_variable) or "")
         if not key and not token_provider:
-            names = "set AZURE_OPENAI_API_KEY, or pass api_key=... or token_provider=..."
-            raise ValueError(f"no Azure key: {names}")
-        preview = {"api-version": api_version, "deployment": deployment} if api_version and deployment else {}
-        own = {"api-key": key} if key else {}
+            ways = f"set {provider.key_variable}, or pass api_key=... or token_provider=..."
+            raise ValueError(f"no Azure key: {ways}")
+        query = {"api-version": api_version} if api_version else {}
+        if provider.deployment_in_query:
+            if not deployment:
+                raise ValueError("the preview API (api_version=...) needs a deployment")
+            query["deployment"] = deployment
+        own = {provider.key_header: key} if key else {}
         options["default_headers"] = {**own, **(options.get("default_headers") or {})}
-        options["default_query"] = {**preview, **(options.get("default_query") or {})}
+        options["default_query"] = {**query, **(options.get("default_query") or {})}
         client = cls(
             api_key=token_provider or "",
-            base_url=_azure_url(endpoint) + ("/openai" if api_version else "/openai/v1"),
-            organization="",
-            project="",
+            base_url=_azure_url(endpoint, provider),
+            provider=provider,
             **options,
         )
         client._deployment = deployment
-        client._is_preview = bool(preview)
         return client
 
     @classmethod
-    def local(cls, port: int = _LOCAL_PORT, *, api_key: str = "") -> "Self":
+    def local(cls, port: int = LOCAL_PORT, *, api_key: str = "") -> "Self":
         """A client for the local server, as ``python -m realtime_sync serve`` runs it.
 
         For one that your program runs itself, use its address: ``Client(base_url=server.url)``.
         """
-        return cls(
-            api_key=api_key,
-            base_url=f"http://127.0.0.1:{port}/v1",
-            organization="",
-            project="",
-            proxy=None,
-        )
+        url = LOCAL.url.replace(str(LOCAL_PORT), str(port))
+        return cls(api_key=api_key, base_url=url, provider=LOCAL, proxy=None)
 
     def __repr__(self) -> str:
         return f"<Client for {self._endpoint.base_url.partition('?')[0]}>"  # a query may hold a key
 
     # --- Sessions ----------------------------------------------------------------------------------
 
-    def connect(
-        self,
-        model: str | None = None,
-        *,
-        call_id: str | None = None,
-        intent: Literal["transcription"] | None = None,
-        translation: bool = False,
-        client_secret: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
-        dialect: Literal["ga", "beta"] | None = None,
-        wait: bool = True,
-        connect_timeout: float = 10.0,
-        send_timeout: float = 30.0,
-        close_timeout: float = 5.0,
-        ping_interval: float | None = 20.0,
-        ping_timeout: float | None = 20.0,
-        max_message_size: int = 64 * _MIB,
-        max_buffered: int = 64 * _MIB,
-        overflow: Literal["pause", "fail"] = "pause",
-    ) -> Session:
+    def connect(self, model: str | None = None, **options: "Unpack[ConnectOptions]") -> Session:
         """Open a session, and wait until the server has begun it.
 
         Args:
@@ -244,60 +184,56 @@ class Client:
         Raises:
             ConnectionFailed: The server can't be reached, or refuses, also by an ``error`` in place of
                 the session's first event.
+            TypeError: There is no such option.
             ValueError: A setting can't be used, or OpenAI's server was asked without a key.
         """
-        if dialect not in (None, "ga", "beta"):
-            raise ValueError(f"dialect {dialect!r}: use 'ga' or 'beta'")
-        if overflow not in ("pause", "fail"):
-            raise ValueError(f"overflow {overflow!r}: use 'pause' or 'fail'")
-        if intent not in (None, "transcription"):
-            raise ValueError(f"intent {intent!r}: use 'transcription'")
+        check_options("connect", options, ConnectOptions, "model")
+        call_id, translation = options.get("call_id"), options.get("translation", False)
+        intent = _one_of(options, "intent", None, "transcription")
         if translation and (intent or call_id):
             raise ValueError("a translation session has no intent and no call")
-        _check_numbers(
-            connect_timeout=connect_timeout,
-            send_timeout=send_timeout,
-            close_timeout=close_timeout,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            max_message_size=max_message_size,
-            max_buffered=max_buffered,
-        )
+        check_positive(options, *_POSITIVE)
+        connect_timeout = options.get("connect_timeout", 10.0)
         deadline = time.monotonic() + connect_timeout
-        spoken = dialect or ("beta" if self._is_preview else "ga")
+        dialect = _one_of(options, "dialect", None, "ga", "beta") or self._provider.dialect
+        overflow = _one_of(options, "overflow", "pause", "fail")
         model = self._model(model, call_id)
+        query = options.get("query") or {}
         given = {"model": model, "call_id": call_id, "intent": intent}
         url = self._endpoint.websocket_url(
             "/realtime/translations" if translation else "/realtime",
-            {**{name: value for name, value in given.items() if value}, **(query or {})},
+            {**{name: value for name, value in given.items() if value}, **query},
         )
-        beta = {"OpenAI-Beta": "realtime=v1"} if spoken == "beta" and not self._is_preview else {}
-        request_headers = self._headers(beta, headers or {}, secret=client_secret)
-        redact = self._endpoint.redactor(request_headers, (query or {}).items())
+        asks_for_beta = dialect == "beta" and self._provider.dialect != "beta"
+        beta = {"OpenAI-Beta": "realtime=v1"} if asks_for_beta else {}
+        headers = self._endpoint.headers(
+            beta, options.get("headers") or {}, secret=options.get("client_secret")
+        )
+        redact = self._endpoint.redactor(headers, query.items())
         transport = open_transport(
             url,
-            headers=request_headers,
+            headers=headers,
             ssl_context=self._endpoint.ssl_context,
             proxy=self._endpoint.proxy_setting,
             connect_timeout=connect_timeout,
             redact=redact,
-            max_message_size=max_message_size,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            send_timeout=send_timeout,
+            max_message_size=options.get("max_message_size", 64 * _MIB),
+            ping_interval=options.get("ping_interval", 20.0),
+            ping_timeout=options.get("ping_timeout", 20.0),
+            send_timeout=options.get("send_timeout", 30.0),
         )
         try:
             session = Session(
                 transport,
-                dialect=spoken,
-                max_buffered=max_buffered,
+                dialect=dialect,
+                max_buffered=options.get("max_buffered", 64 * _MIB),
                 overflow=overflow,
-                close_timeout=close_timeout,
+                close_timeout=options.get("close_timeout", 5.0),
                 redact=redact,
                 name=f"{urlsplit(url).hostname} ({model or call_id or self._deployment or 'no model named'})",
                 log_payloads=self._log_payloads,
             )
-            if wait:
+            if options.get("wait", True):
                 _wait_until_begun(session, deadline, redact)
         except BaseException:  # Ctrl-C too: nobody could close it any more
             transport.kill()
@@ -314,31 +250,25 @@ class Client:
             raise ValueError("give model or call_id, not both: a call has its model")
         if model and self._deployment:
             raise ValueError("give deployment or model, not both: they are two names for one thing")
-        if self._deployment and not self._is_preview and not call_id:
+        if self._deployment and not self._provider.deployment_in_query and not call_id:
             return self._deployment
         return model
-
-    def _headers(self, *more: Mapping[str, str], secret: str | None = None) -> list[tuple[str, str]]:
-        headers = self._endpoint.headers(*more, secret=secret)
-        is_openai = (urlsplit(self._endpoint.base_url).hostname or "").endswith("api.openai.com")
-        if is_openai and not any(name.lower() == "authorization" for name, _ in headers):
-            raise ValueError("no API key: set OPENAI_API_KEY, or pass api_key=...")
-        return headers
 
     # --- The HTTP half -------------------------------------------------------------------------------
 
     @property
     def _rest(self) -> "Rest":
-        from .rest import Rest  # only here: most programs need no HTTP, and importing it takes long
+        from .rest import requester, resources  # only here: most programs need no HTTP, and it loads slowly
 
         with self._rest_lock:
             if self._rest_made is None:
-                self._rest_made = Rest(
-                    self._endpoint,
-                    self._headers,
-                    prefix="/realtimeapi" if self._is_preview else "/realtime",
-                    timeout=self._timeout,
-                    max_retries=self._max_retries,
+                self._rest_made = resources.Rest(
+                    requester.Requester(
+                        self._endpoint,
+                        prefix=self._provider.http_prefix,
+                        timeout=self._timeout,
+                        max_retries=self._max_retries,
+                    )
                 )
             return self._rest_made
 
@@ -380,23 +310,73 @@ class Client:
         self.close()
 
 
+# The options of `Client.connect` that are numbers.
+_POSITIVE = (
+    "connect_timeout",
+    "send_timeout",
+    "close_timeout",
+    "ping_interval",
+    "ping_timeout",
+    "max_message_size",
+    "max_buffered",
+)
+
+
+def _endpoint(options: ClientOptions) -> tuple[Provider, Endpoint]:
+    """Return who runs the server that the options and the environment name, and where it is."""
+    provider = options.get("provider") or OPENAI
+    base_url = options.get("base_url") or os.environ.get(provider.url_variable) or provider.url
+    provider = options.get("provider") or provider_at(base_url)
+    own = {
+        "OpenAI-Organization": _or_environment(options.get("organization"), provider.organization_variable),
+        "OpenAI-Project": _or_environment(options.get("project"), provider.project_variable),
+        "OpenAI-Safety-Identifier": options.get("safety_identifier"),
+    }
+    given = {name: value for name, value in own.items() if value}
+    return provider, Endpoint(
+        base_url,
+        provider=provider,
+        api_key=_or_environment(options.get("api_key"), provider.key_variable) or None,
+        headers={**given, **(options.get("default_headers") or {})},
+        query=options.get("default_query") or {},
+        ssl_context=tls_context(
+            options.get("ssl_context"), options.get("ca_file"), options.get("client_cert")
+        ),
+        proxy=options.get("proxy", "env"),
+        allow_insecure=options.get("allow_insecure", False),
+    )
+
+
 def _or_environment(given: Any, name: str) -> Any:
     """What was given, also if it is empty; else what the environment has."""
     return os.environ.get(name) if given is None else given
 
 
-def _azure_url(endpoint: str) -> str:
-    """The root of an Azure resource.
+def _one_of(options: ConnectOptions, name: str, *allowed: str | None) -> Any:
+    """An option that is one of a few texts; the first of them is the default.
 
     Raises:
-        ValueError: It is more or less than that.
+        ValueError: It is something else.
+    """
+    value = options.get(name, allowed[0])
+    if value not in allowed:
+        expected = " or ".join(repr(text) for text in allowed if text)
+        raise ValueError(f"{name} must be {expected}, got {value!r:.80}")
+    return value
+
+
+def _azure_url(endpoint: str, provider: Provider) -> str:
+    """The base URL for an Azure resource.
+
+    Raises:
+        ValueError: The endpoint is more or less than the root of one.
     """
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
         raise ValueError("the Azure endpoint must be like https://NAME.openai.azure.com")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("the Azure endpoint must end after the host: the path is added here")
-    return endpoint.rstrip("/")
+    return endpoint.rstrip("/") + provider.path
 
 
 def _wait_until_begun(session: Session, deadline: float, redact: Redact) -> None:
@@ -422,71 +402,15 @@ def _wait_until_begun(session: Session, deadline: float, redact: Redact) -> None
         raise ConnectionFailed(f"the server refused the session: {said}", error=details)
 
 
-def _check_numbers(**numbers: float | None) -> None:
-    for name, value in numbers.items():
-        if value is not None and not value > 0:
-            raise ValueError(f"{name} must be more than 0")
+def connect(model: str | None = None, **options: "Unpack[Options]") -> Session:
+    """Open a session: `Client` and `Client.connect` in one call, with the options of both.
 
-
-def connect(
-    model: str | None = None,
-    *,
-    api_key: ApiKey | None = None,
-    base_url: str | None = None,
-    organization: str | None = None,
-    project: str | None = None,
-    safety_identifier: str | None = None,
-    ssl_context: ssl.SSLContext | None = None,
-    ca_file: str | os.PathLike[str] | None = None,
-    client_cert: str | tuple[str, str] | None = None,
-    proxy: str | None = "env",
-    allow_insecure: bool = False,
-    log_payloads: bool = False,
-    call_id: str | None = None,
-    intent: Literal["transcription"] | None = None,
-    translation: bool = False,
-    headers: Mapping[str, str] | None = None,
-    query: Mapping[str, str] | None = None,
-    dialect: Literal["ga", "beta"] | None = None,
-    wait: bool = True,
-    connect_timeout: float = 10.0,
-    send_timeout: float = 30.0,
-    close_timeout: float = 5.0,
-    ping_interval: float | None = 20.0,
-    ping_timeout: float | None = 20.0,
-    max_message_size: int = 64 * _MIB,
-    max_buffered: int = 64 * _MIB,
-    overflow: Literal["pause", "fail"] = "pause",
-) -> Session:
-    """Open a session: `Client` and `Client.connect` in one call, with the arguments of both."""
-    client = Client(
-        api_key=api_key,
-        base_url=base_url,
-        organization=organization,
-        project=project,
-        safety_identifier=safety_identifier,
-        ssl_context=ssl_context,
-        ca_file=ca_file,
-        client_cert=client_cert,
-        proxy=proxy,
-        allow_insecure=allow_insecure,
-        log_payloads=log_payloads,
-    )
-    return client.connect(
-        model,
-        call_id=call_id,
-        intent=intent,
-        translation=translation,
-        headers=headers,
-        query=query,
-        dialect=dialect,
-        wait=wait,
-        connect_timeout=connect_timeout,
-        send_timeout=send_timeout,
-        close_timeout=close_timeout,
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        max_message_size=max_message_size,
-        max_buffered=max_buffered,
-        overflow=overflow,
-    )
+    Raises:
+        ConnectionFailed, ValueError: See `Client.connect` and `Client`.
+        TypeError: There is no such option.
+    """
+    check_options("connect", options, Options, "model")
+    # The two halves of a TypedDict: a type checker can't follow that.
+    own: dict[str, Any] = {name: value for name, value in options.items() if name in _CLIENT_OPTIONS}
+    others: dict[str, Any] = {name: value for name, value in options.items() if name not in own}
+    return Client(**own).connect(model, **others)

@@ -1,29 +1,22 @@
 """Where a server is and who is calling: addresses, headers and secrets, for both halves of the API."""
 
-import os
 import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from ._version import __version__
-from .dial import check_proxy, find_proxy, is_loopback
-from .transport import Redact, default_context
+from .providers import KEY_HEADERS, Provider
+from .redaction import Redact, is_secret_name, redactor
+from .wire.proxy import check_proxy, find_proxy, is_loopback
 
-__all__ = ["ApiKey", "Endpoint", "check_headers", "check_text", "tls_context"]
+__all__ = ["ApiKey", "Endpoint", "check_headers", "check_text"]
 
 ApiKey = str | Callable[[], str]
 """A key, or what returns a fresh one."""
 
 _WEBSOCKET = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What a header or a query parameter is called that carries a credential.  Not Idempotency-Key.
-_SECRET_NAME = re.compile(
-    r"auth|(?<!idempotency-)key|token|secret|passw|cookie|signature|^sig$", re.IGNORECASE
-)
-_KEY_HEADERS = ("authorization", "api-key")  # the latter is Azure's
-_SHORTEST = 4  # characters of a secret; what is shorter occurs by chance
-_EPHEMERAL = r"\bek_[\w-]+"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -32,6 +25,7 @@ class Endpoint:
 
     Args:
         base_url: As in `client.Client`.
+        provider: Who runs it.
         api_key: A key, or what gives a fresh one for each connection and request.
         headers, query: Sent with everything.
         ssl_context: What TLS trusts and shows; ``None`` = the system's certificates.
@@ -46,6 +40,7 @@ class Endpoint:
         self,
         base_url: str,
         *,
+        provider: Provider,
         api_key: ApiKey | None,
         headers: Mapping[str, str],
         query: Mapping[str, str],
@@ -56,6 +51,7 @@ class Endpoint:
         _check_url(base_url)
         check_proxy(proxy)
         self.base_url = base_url
+        self._provider = provider
         self._api_key = api_key
         self._headers = check_headers(headers)
         self._query = dict(query)
@@ -66,7 +62,7 @@ class Endpoint:
         if isinstance(api_key, str):
             _check_value(api_key, "the API key")
         names = [*headers, *query, *(name for name, _ in parse_qsl(urlsplit(base_url).query))]
-        if api_key or any(map(_SECRET_NAME.search, names)):
+        if api_key or any(map(is_secret_name, names)):
             self._check_clear()
 
     # --- The key -----------------------------------------------------------------------------------
@@ -101,7 +97,7 @@ class Endpoint:
         """The headers of one connection or request.  By name, the last to set one wins.
 
         Raises:
-            ValueError: One can't be sent.
+            ValueError: One can't be sent, or there is no key and the provider requires one.
         """
         own = {"User-Agent": f"realtime_sync/{__version__}"}
         key = self._key(secret)
@@ -112,6 +108,11 @@ class Endpoint:
         for headers in (own, usual, *map(check_headers, more)):
             for name, value in headers.items():
                 merged[name.lower()] = (name, value)
+        if self._provider.requires_key and self._provider.key_header.lower() not in merged:
+            raise ValueError(
+                f"no API key: set {self._provider.key_variable}, or pass api_key=...; "
+                "to try things out without one there is a local server: Client.local(), or --local"
+            )
         return list(merged.values())
 
     def websocket_url(self, path: str, query: Mapping[str, str]) -> str:
@@ -149,51 +150,12 @@ class Endpoint:
         every ephemeral secret.
         """
         in_url = parse_qsl(urlsplit(self.base_url).query)
-        pairs = [*headers, *in_url, *self._query.items(), *query]
-        found = {text for name, value in pairs if _SECRET_NAME.search(name) for text in _secrets_of(value)}
-        # The longest first, because one may be the beginning of another.
-        known = [re.escape(text) for text in sorted(found, key=len, reverse=True)]
-        pattern = re.compile("|".join([*known, _EPHEMERAL]))
-        return lambda text: pattern.sub("***", text)
-
-
-def _secrets_of(value: str) -> set[str]:
-    """The secrets in a value, without a scheme or the names of cookies, in the forms servers repeat them."""
-    words = re.split(r"[\s;,]+", value)
-    if len(words) > 1 and "=" not in words[0]:
-        words = words[1:]  # Bearer, Basic
-    words += [word.partition("=")[2] for word in words]
-    long = {word for word in words if len(word) >= _SHORTEST}
-    return {form for word in long for form in (word, quote(word, safe=""), word.replace("/", r"\/"))}
+        return redactor([*headers, *in_url, *self._query.items(), *query])
 
 
 def _without_keys(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers without those that carry a key, for an ephemeral secret stands in its place."""
-    return {name: text for name, text in headers.items() if name.lower() not in _KEY_HEADERS}
-
-
-def tls_context(
-    ssl_context: ssl.SSLContext | None,
-    ca_file: str | os.PathLike[str] | None,
-    client_cert: str | tuple[str, str] | None,
-) -> ssl.SSLContext | None:
-    """What the settings of a client ask for; ``None`` = the default.
-
-    Raises:
-        ValueError: They contradict each other.
-        OSError: A file can't be read, or doesn't hold what it should.
-    """
-    if ssl_context is not None:
-        if ca_file is not None or client_cert is not None:
-            raise ValueError("give ssl_context, or ca_file and client_cert, not both")
-        return ssl_context
-    if client_cert is None:
-        return None if ca_file is None else default_context(os.fspath(ca_file))
-    context = ssl.create_default_context(cafile=None if ca_file is None else os.fspath(ca_file))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    certificate, key = (client_cert, None) if isinstance(client_cert, str) else client_cert
-    context.load_cert_chain(certificate, key)
-    return context
+    return {name: text for name, text in headers.items() if name.lower() not in KEY_HEADERS}
 
 
 # --- Checks ------------------------------------------------------------------------------------------

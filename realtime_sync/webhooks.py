@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from .codec import parse
+from .events.codec import parse
+from .events.mend import mend
 from .exceptions import InvalidWebhookSignature
-from .mend import mend
 
 __all__ = [
     "Headers",

@@ -4,7 +4,7 @@ import gc
 import os
 import signal
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import hypothesis
@@ -46,6 +46,16 @@ def _no_secret_is_shown() -> Iterator[None]:
     """Fail soon when a secret was shown.  The text says by which test, which may be an earlier one."""
     yield
     complain_of_leaks()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape in what was captured what is no Unicode: workers of xdist send reports as UTF-8."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 def complain_of_leaks() -> None:

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 from msgspec import UNSET
 
-from realtime_sync import Visitor, codec
+from realtime_sync import Visitor
 from realtime_sync import events as ev
-from realtime_sync.events import SERVER_EVENTS, ClientEvent, ServerEvent, SessionConfig, UnknownEvent
+from realtime_sync.events import SERVER_EVENTS, ClientEvent, ServerEvent, SessionConfig, UnknownEvent, codec
 
 __all__ = ["RULES", "Order", "OutOfOrder"]
 

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 import realtime_sync as rt
-from realtime_sync.local.http_answer import HttpAnswer
-from realtime_sync.transport import Transport
+from realtime_sync.local.http.answers import HttpAnswer
+from realtime_sync.wire.transport import Transport
 
 __all__ = [
     "API_KEY",

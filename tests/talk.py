@@ -4,9 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from realtime_sync import codec
 from realtime_sync import events as ev
-from realtime_sync.events import ServerEvent
+from realtime_sync.events import ServerEvent, codec
 from realtime_sync.local import Protocol, Responder, ScriptedResponder
 
 

@@ -25,8 +25,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import realtime_sync as rt
-from realtime_sync.local.vad import Detector, Started, Stopped
-from realtime_sync.sound import (
+from realtime_sync.local.protocol.vad import Detector, Started, Stopped
+from realtime_sync.sound.formats import (
     bytes_of,
     bytes_per_sample,
     input_format,
@@ -34,10 +34,10 @@ from realtime_sync.sound import (
     sample_rate,
     samples_of,
 )
+from realtime_sync.sound.resampler import Resampler
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice import audio
 from realtime_sync.voice.audio import PCM, PCMA, PCMU
-from realtime_sync.voice.resampler import Resampler
 
 DATA = Path(__file__).parent / "data"
 QUESTION = DATA / "question.wav"

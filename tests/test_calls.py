@@ -9,8 +9,8 @@ from conftest import Open
 from scripted import DEADLINE, Caller, ScriptedServer, collect
 
 import realtime_sync as rt
-from realtime_sync.calls import ResponseFields, SessionFields
 from realtime_sync.events import CLIENT_EVENTS, ResponseCreateParams, SessionConfig
+from realtime_sync.session.namespaces import ResponseFields, SessionFields
 
 Tls = ssl.SSLContext | None
 

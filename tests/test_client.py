@@ -1,11 +1,12 @@
 """`Client` and `connect`: where and who, and what is refused before anything is sent."""
 
-import inspect
 import logging
+import re
 import signal
 import ssl
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +18,7 @@ from scripted import CREATED, DEADLINE, Caller, Script, ScriptedServer, collect,
 
 import realtime_sync as rt
 from realtime_sync.local import LocalServer
+from realtime_sync.options import AzureOptions, ClientOptions, ConnectOptions, Options
 
 
 def keep_request(requests: list[str]) -> Script:
@@ -205,18 +207,54 @@ def test_the_key_is_not_shown(open_session: Open) -> None:
         session.close()
 
 
-def test_connect_takes_all_settings() -> None:
-    """`connect` has the arguments of `Client` and of `Client.connect`, with the same defaults.
+def test_connect_takes_all_options() -> None:
+    """`connect` has the options of `Client` and of `Client.connect`, and hands each to its own."""
+    declared = {*ClientOptions.__annotations__, *ConnectOptions.__annotations__}
+    assert set(Options.__annotations__) == declared
+    requests: list[str] = []
+    with ScriptedServer(keep_request(requests)) as server:
+        rt.connect(
+            "m",
+            base_url=server.url,
+            default_headers={"X-One": "1"},
+            default_query={"two": "2"},
+            headers={"X-Three": "3"},
+            timeout=5.0,
+            max_retries=0,
+            client_secret="ek_of_a_while",
+            wait=False,
+        ).close()
+    headers = headers_of(requests[0])
+    assert (headers["x-one"], headers["x-three"]) == ("1", "3")
+    assert headers["authorization"] == "Bearer ek_of_a_while"
+    assert "?two=2&model=m " in requests[0]
 
-    All but those that make sense only for several connections, or for the HTTP half.
-    """
-    own = inspect.signature(rt.connect).parameters
-    others = {"self", "default_headers", "default_query", "timeout", "max_retries", "client_secret"}
-    for method in (rt.Client, rt.Client.connect):
-        for name, parameter in inspect.signature(method).parameters.items():
-            if name not in others:
-                assert own[name].default == parameter.default
-                assert own[name].annotation == parameter.annotation
+
+@pytest.mark.parametrize("options", [ClientOptions, ConnectOptions, AzureOptions])
+def test_options_are_documented(options: type) -> None:
+    """Each option is explained in the docstring of the function that takes it."""
+    text = f"{rt.Client.__doc__}{rt.Client.connect.__doc__}"
+    assert [name for name in options.__annotations__ if f" {name}: " not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "options", "text"),
+    [
+        (rt.connect, {"modle": "x"}, "connect() has no option 'modle'; did you mean 'model'?"),
+        (rt.connect, {"base_ulr": "x"}, "connect() has no option 'base_ulr'; did you mean 'base_url'?"),
+        (rt.Client, {"apikey": "x"}, "Client() has no option 'apikey'; did you mean 'api_key'?"),
+        (
+            rt.Client(api_key="").connect,
+            {"ping_intervall": 1},
+            "connect() has no option 'ping_intervall'; did you mean 'ping_interval'?",
+        ),
+        (rt.Client.azure, {"porxy": None}, "Client.azure() has no option 'porxy'; did you mean 'proxy'?"),
+    ],
+)
+def test_misspelt_options(call: Callable[..., object], options: dict[str, Any], text: str) -> None:
+    """An option that does not exist is a `TypeError` that names the nearest right one."""
+    with pytest.raises(TypeError, match=f"^{re.escape(text)}$"):
+        call(**options)
 
 
 def test_own_context(client_tls: ssl.SSLContext, server_tls: ssl.SSLContext | None) -> None:

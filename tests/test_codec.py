@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from msgspec import UNSET, Struct
 
 from realtime_sync import events
-from realtime_sync.codec import Deviation, decode, decode_client, encode
 from realtime_sync.events import (
     ClientEvent,
     ServerEvent,
     UnknownEvent,
     UnknownObject,
 )
+from realtime_sync.events.codec import Deviation, decode, decode_client, encode
 
 Event = ServerEvent | ClientEvent
 Decode = Callable[..., Any]

@@ -23,7 +23,7 @@ from realtime_sync import events as ev
 from realtime_sync.events import SERVER_EVENTS, ServerEvent
 from realtime_sync.local import CallFunction, CallMcpTool, Heard, LocalServer, Request, Say, ScriptedResponder
 from realtime_sync.local.faults import Duplicate, Fault, Reorder, SendMalformed, SendUnknown
-from realtime_sync.sound import bytes_of
+from realtime_sync.sound.formats import bytes_of
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice import Conversation, ConversationItem, ConversationPart, ToolRunner, Tools
 

@@ -21,7 +21,7 @@ from test_local_turns import silence, tone
 import realtime_sync as rt
 from realtime_sync import events as ev
 from realtime_sync.local import Say, ScriptedResponder
-from realtime_sync.sound import PCMA, PCMU, bytes_of, samples_of
+from realtime_sync.sound.formats import PCMA, PCMU, bytes_of, samples_of
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice.audio import level, write_wav
 from realtime_sync.voice.devices import Device, DeviceError, list_devices

@@ -26,7 +26,8 @@ from secrets_watch import PROXY_PASSWORD as PASSWORD
 from secrets_watch import PROXY_TOKEN as TOKEN
 
 import realtime_sync as rt
-from realtime_sync.dial import check_proxy, dial, find_proxy, is_loopback
+from realtime_sync.wire.dial import dial
+from realtime_sync.wire.proxy import check_proxy, find_proxy, is_loopback
 
 IN_URL = LOGIN.removeprefix("ann:")
 SECRETS = (PASSWORD, IN_URL, TOKEN, "s3cret")
@@ -423,7 +424,7 @@ def test_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_import_only_if_needed() -> None:
     """Without a proxy in the environment, what reads it is not imported: that takes long."""
     code = (
-        "import sys; from realtime_sync.dial import *; check_proxy('env'); check_proxy('http://p:1');"
+        "import sys; from realtime_sync.wire.proxy import *; check_proxy('env'); check_proxy('http://p:1');"
         "assert find_proxy(True, 'a.com', 443, 'env') is None; print(*sys.modules)"
     )
     loaded = subprocess.run(

@@ -10,8 +10,8 @@ import samples
 from msgspec import UNSET, inspect
 
 from realtime_sync import events
-from realtime_sync.codec import decode, decode_client
 from realtime_sync.events import client, objects, server
+from realtime_sync.events.codec import decode, decode_client
 
 SERVER_TAGS = [
     "error",

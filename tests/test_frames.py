@@ -12,8 +12,9 @@ from websockets.protocol import State
 from websockets.streams import StreamReader
 from websockets.uri import parse_uri
 
+from realtime_sync.events.codec import Binary
 from realtime_sync.exceptions import ProtocolError
-from realtime_sync.frames import BINARY, CLOSE, PING, PONG, TEXT, Binary, FrameReader, build, parse_close
+from realtime_sync.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, build, parse_close
 
 MAX = 100_000
 Frame = tuple[int, bytes]

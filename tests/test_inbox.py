@@ -8,7 +8,7 @@ import pytest
 from scripted import DEADLINE
 
 from realtime_sync.events import UnknownEvent
-from realtime_sync.inbox import Inbox
+from realtime_sync.session.inbox import Inbox
 
 A, B = UnknownEvent("a", b""), UnknownEvent("b", b"")
 

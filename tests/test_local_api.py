@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 import realtime_sync as rt
 from realtime_sync.events import SessionConfig
 from realtime_sync.local import LocalServer
-from realtime_sync.local.api import MOST_BODY_BYTES, Admission, Api
-from realtime_sync.local.calls import Calls
-from realtime_sync.local.credentials import Credentials
-from realtime_sync.local.http_answer import Declined, HttpAnswer
+from realtime_sync.local.http.answers import Declined, HttpAnswer
+from realtime_sync.local.http.api import MOST_BODY_BYTES, Admission, Api
+from realtime_sync.local.http.credentials import Credentials
+from realtime_sync.local.http.phone_calls import Calls
 
 NOW = 1_700_000_000.0
 KEY = "sk-right"

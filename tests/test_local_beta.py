@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from samples import ALL_SERVER, SERVER
 
-from realtime_sync import codec
 from realtime_sync import events as ev
-from realtime_sync.events import ServerEvent, SessionConfig
+from realtime_sync.events import ServerEvent, SessionConfig, codec
 from realtime_sync.local import Protocol
-from realtime_sync.local.beta import beta_param, beta_session, from_beta, ga_session, to_beta
-from realtime_sync.local.refusal import Refused
+from realtime_sync.local.protocol.beta import beta_param, beta_session, from_beta, ga_session, to_beta
+from realtime_sync.local.protocol.refusal import Refused
 
 PCM = {"type": "audio/pcm", "rate": 24000}
 

@@ -19,12 +19,11 @@ from hypothesis.stateful import (
 )
 from order import Order
 
-from realtime_sync import codec
 from realtime_sync import events as ev
-from realtime_sync.events import CLIENT_EVENTS, ServerEvent
+from realtime_sync.events import CLIENT_EVENTS, ServerEvent, codec
 from realtime_sync.local import CallFunction, Protocol, Request, Say
-from realtime_sync.local.responders import CallMcpTool, RequestMcpApproval
-from realtime_sync.local.transcribers import Segment
+from realtime_sync.local.protocol.responders import CallMcpTool, RequestMcpApproval
+from realtime_sync.local.protocol.transcribers import Segment
 
 KINDS = [
     ("realtime", "ga"),

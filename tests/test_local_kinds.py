@@ -7,9 +7,8 @@ import pytest
 from talk import Talk, item_id, kinds, wire
 from test_local_turns import append, one, silence, tone
 
-from realtime_sync import codec
 from realtime_sync import events as ev
-from realtime_sync.events import ServerEvent, SessionConfig
+from realtime_sync.events import ServerEvent, SessionConfig, codec
 from realtime_sync.local import (
     CallMcpTool,
     DefaultTranscriber,
@@ -20,7 +19,7 @@ from realtime_sync.local import (
     ScriptedResponder,
     Segment,
 )
-from realtime_sync.local.refusal import Refused
+from realtime_sync.local.protocol.refusal import Refused
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 WHISPER = {"model": "whisper-1"}

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from talk import Talk, item_id, kinds, wire
 
-from realtime_sync import codec
 from realtime_sync import events as ev
-from realtime_sync.events import CLIENT_EVENTS, ServerEvent
+from realtime_sync.events import CLIENT_EVENTS, ServerEvent, codec
 from realtime_sync.local import (
     CallFunction,
     DefaultResponder,
@@ -21,8 +20,8 @@ from realtime_sync.local import (
     Say,
     ScriptedResponder,
 )
-from realtime_sync.local.speech import speech
-from realtime_sync.sound import _to_a_law, _to_mu_law
+from realtime_sync.local.protocol.speech import speech
+from realtime_sync.sound.formats import _to_a_law, _to_mu_law
 
 E = TypeVar("E", bound=ServerEvent)
 

@@ -13,8 +13,8 @@ from talk import Talk, kinds
 from realtime_sync import events as ev
 from realtime_sync.events import ServerEvent
 from realtime_sync.local import Request, Say, ScriptedResponder
-from realtime_sync.local.vad import Detector, Started, Stopped
-from realtime_sync.sound import bytes_of, loudness, sample_rate, samples_of
+from realtime_sync.local.protocol.vad import Detector, Started, Stopped
+from realtime_sync.sound.formats import bytes_of, loudness, sample_rate, samples_of
 
 TURN = [
     "input_audio_buffer.speech_stopped",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from order import RULES, Order, OutOfOrder
 
-from realtime_sync import codec
+from realtime_sync.events import codec
 
 Step = tuple[str, dict[str, Any]]  # ">" sent by the client, "<" by the server, and the event
 Stream = list[Step]

@@ -21,8 +21,8 @@ from test_responses import Script
 import realtime_sync as rt
 from realtime_sync import events as ev
 from realtime_sync.local import CallFunction, Say, ScriptedResponder
-from realtime_sync.local.responders import Scripted
-from realtime_sync.sound import PCM, PCMA, PCMU, bytes_per_sample, sample_rate
+from realtime_sync.local.protocol.responders import Scripted
+from realtime_sync.sound.formats import PCM, PCMA, PCMU, bytes_per_sample, sample_rate
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice import playback as module
 from realtime_sync.voice.audio import read_wav

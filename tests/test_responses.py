@@ -15,7 +15,7 @@ from scripted import CREATED, DEADLINE, Caller, ScriptedServer
 import realtime_sync as rt
 from realtime_sync import events as ev
 from realtime_sync.local import LocalServer, Say, ScriptedResponder
-from realtime_sync.responses import Request, Responses
+from realtime_sync.session.responses import Request, Responses
 
 BUSY = "conversation_already_has_active_response"
 

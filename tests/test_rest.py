@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
@@ -34,7 +34,8 @@ from realtime_sync.events import (
     SessionConfig,
 )
 from realtime_sync.local import LocalServer
-from realtime_sync.rest import Call, ClientSecretCreated, Rest
+from realtime_sync.rest.requester import Requester
+from realtime_sync.rest.resources import Call, ClientSecretCreated, Rest
 
 URL = "https://api.openai.com/v1/realtime"
 SECRETS = f"{URL}/client_secrets"
@@ -68,17 +69,24 @@ class Tries:
 
     def __init__(self, random: float = 0.0) -> None:
         self.pauses: list[float] = []
+        self.interrupted = False
         self._random = random
 
     def rest(self, max_retries: int = 2, **options: Any) -> Rest:
         client = rt.Client(**{"api_key": API_KEY, **options})
         return Rest(
-            client._endpoint,
-            client._headers,
-            max_retries=max_retries,
-            sleep=self.pauses.append,
-            random=lambda: self._random,
+            Requester(
+                client._endpoint,
+                max_retries=max_retries,
+                sleep=self._pause,
+                random=lambda: self._random,
+            )
         )
+
+    def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        if self.interrupted:
+            raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -419,7 +427,7 @@ def test_deviations(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What fits of an answer is kept; what doesn't is logged, once."""
-    monkeypatch.setattr("realtime_sync.rest._reported", set())
+    monkeypatch.setattr("realtime_sync.rest.resources._reported", set())
     odd = {"value": CLIENT_SECRET, "expires_at": 1.5e9, "session": {"model": 7, "tools": [{"type": "new"}]}}
     api.post(SECRETS, body=json.dumps({**odd, "x": float("nan")}))
     for _ in range(2):
@@ -472,7 +480,7 @@ def test_no_sdp(api: responses.RequestsMock, rest: Rest) -> None:
 
 def test_too_long(api: responses.RequestsMock, tries: Tries, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that doesn't end is not read to its end, and not asked for again."""
-    monkeypatch.setattr("realtime_sync.rest._MOST_ANSWER", 100_000)
+    monkeypatch.setattr("realtime_sync.rest.requester._MOST_ANSWER", 100_000)
     api.post(SECRETS, body=b"x" * 1_000_000)
     error = failure(rt.APIError, tries.rest().client_secrets.create)
     assert error.message == "the answer has more than 100000 bytes"
@@ -774,19 +782,19 @@ def test_too_long_a_wait(headers: dict[str, str], api: responses.RequestsMock, t
     assert f"try again in {error.retry_after:g} s" in str(error)
 
 
+def interrupt(request: requests.PreparedRequest) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 def test_interrupted(api: responses.RequestsMock, tries: Tries) -> None:
     """Ctrl-C ends a pause, and a request."""
     api.post(SECRETS, status=500)
     rest = tries.rest()
-
-    def interrupt(seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    rest._sleep = interrupt
+    tries.interrupted = True
     with pytest.raises(KeyboardInterrupt):
         rest.client_secrets.create()
     api.remove("POST", SECRETS)
-    api.add_callback("POST", SECRETS, lambda request: interrupt(0))  # type: ignore[arg-type,return-value]
+    api.add_callback("POST", SECRETS, interrupt)
     with pytest.raises(KeyboardInterrupt):
         rest.client_secrets.create()
 
@@ -936,11 +944,11 @@ def test_another_process(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> 
     with ScriptedServer(http_server()) as server:
         client = open_client(base_url=server.url)
         client.client_secrets.create()
-        parents = client._rest._http
+        parents = client._rest._requester._http
         with monkeypatch.context() as patched:
             patched.setattr(os, "getpid", lambda: -1)
             client.client_secrets.create()
-            assert client._rest._http is not parents
+            assert client._rest._requester._http is not parents
             client.close()
         parents.close()
         assert len(server.callers) == 2
@@ -1131,8 +1139,8 @@ def test_a_client_certificate(authority: trustme.CA, open_client: Open, tmp_path
 def test_the_adapter_is_requests_own() -> None:
     """Other tests replace `HTTPAdapter.send`, so it must be the one that is used."""
     rest = Tries().rest()
-    assert isinstance(rest._http.adapters["https://"], HTTPAdapter)
-    assert "send" not in vars(type(rest._http.adapters["https://"]))
+    assert isinstance(rest._requester._http.adapters["https://"], HTTPAdapter)
+    assert "send" not in vars(type(rest._requester._http.adapters["https://"]))
 
 
 # --- Proxies ----------------------------------------------------------------------------------------

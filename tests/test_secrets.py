@@ -26,7 +26,7 @@ from secrets_watch import (
 import realtime_sync as rt
 from realtime_sync import webhooks
 from realtime_sync.events import McpTool
-from realtime_sync.local.http_answer import Declined, declined
+from realtime_sync.local.http.answers import Declined, declined
 
 Show = Callable[[str], None]
 MCP_TOKEN = "sk-test-bWNw"  # the token of a tool's server, which goes out in an event

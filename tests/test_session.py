@@ -17,7 +17,7 @@ from scripted import CREATED, DEADLINE, Caller, ScriptedServer, collect, delta, 
 
 import realtime_sync as rt
 from realtime_sync.events import ErrorEvent, ResponseOutputTextDelta, SessionCreated
-from realtime_sync.session import say_goodbye_at_exit
+from realtime_sync.session.session import say_goodbye_at_exit
 
 Tls = ssl.SSLContext | None
 
@@ -922,7 +922,7 @@ def test_a_failing_reader_is_not_silent(
     def fail(*_: object, **__: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr("realtime_sync.session.decode_messages", fail)
+    monkeypatch.setattr("realtime_sync.session.session.decode_messages", fail)
     with ScriptedServer(script) as server:
         session = open_session(server)
         with pytest.raises(rt.ConnectionClosed) as caught:

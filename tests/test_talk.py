@@ -20,7 +20,7 @@ from test_transcribe import Says, completed, feed, frame, turn, updated, wav
 import realtime_sync as rt
 from realtime_sync import events as ev
 from realtime_sync.__main__ import main
-from realtime_sync.commands import talk
+from realtime_sync.cli import talk
 from realtime_sync.local import Say, ScriptedResponder
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice.audio import read_wav

@@ -16,7 +16,7 @@ import pytest
 import realtime_sync as rt
 from realtime_sync import testing
 from realtime_sync.local import CallFunction, LocalServer, Request, Say
-from realtime_sync.testing import RealtimeServer
+from realtime_sync.testing import RealtimeServer, plugin
 from realtime_sync.testing.dialogue import Dialogue, Expectation
 from realtime_sync.testing.readable import compared, event_lines, readable
 from realtime_sync.testing.record import Recorder
@@ -24,7 +24,7 @@ from realtime_sync.testing.record import Recorder
 pytest_plugins = ["pytester"]
 
 DEADLINE = 20.0
-PLUGIN = Path(__file__).parent.parent / "pytest_realtime_sync.py"
+PLUGIN = Path(plugin.__file__)
 
 ev = rt.events
 SECOND = bytes(48_000)
@@ -606,7 +606,7 @@ def test_failure_at_teardown(pytester: pytest.Pytester) -> None:
             "  response.create(*",
         ]
     )
-    result.stdout.no_fnmatch_line("*pytest_realtime_sync.py*")
+    result.stdout.no_fnmatch_line("*plugin.py*")
 
 
 def test_failure_in_the_test(pytester: pytest.Pytester) -> None:
@@ -684,9 +684,11 @@ def test_costs_nothing(pytester: pytest.Pytester) -> None:
         import sys
 
         def test():
-            assert "pytest_realtime_sync" in sys.modules
+            ours = {name for name in sys.modules if name.partition(".")[0] == "realtime_sync"}
+            plugin = {"realtime_sync", "realtime_sync.testing", "realtime_sync.testing.plugin"}
+            assert ours == plugin | {"realtime_sync._version"}
             loaded = {name.partition(".")[0] for name in sys.modules}
-            heavy = {"realtime_sync", "msgspec", "websocket", "werkzeug", "wsproto", "requests"}
+            heavy = {"msgspec", "websocket", "werkzeug", "wsproto", "requests"}
             assert loaded.isdisjoint(heavy)
             assert 1 != 2
     """)
@@ -724,7 +726,7 @@ assert "_pytest" not in sys.modules
     ended = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
-        env={"PYTHONPATH": f"{tmp_path}:{PLUGIN.parent}"},
+        env={"PYTHONPATH": f"{tmp_path}:{PLUGIN.parents[2]}"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -16,9 +16,9 @@ from test_main import TIMEOUT, run, start
 
 from realtime_sync import events as ev
 from realtime_sync.__main__ import main
-from realtime_sync.commands import transcribe
-from realtime_sync.commands.cues import FORMATS, Cue, clock
-from realtime_sync.commands.turns import Turns
+from realtime_sync.cli import transcribe
+from realtime_sync.cli.cues import FORMATS, Cue, clock
+from realtime_sync.cli.turns import Turns
 from realtime_sync.local import Heard, Segment
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice.audio import write_wav

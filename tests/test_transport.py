@@ -19,8 +19,8 @@ from conftest import Open
 from scripted import DEADLINE, Caller, ScriptedServer, delta, idle, server_frame
 
 import realtime_sync as rt
-from realtime_sync.dial import is_loopback
 from realtime_sync.events import ResponseOutputTextDelta
+from realtime_sync.wire.proxy import is_loopback
 
 Tls = ssl.SSLContext | None
 

@@ -19,7 +19,7 @@ from werkzeug.serving import make_server
 
 from realtime_sync import events as ev
 from realtime_sync.local import Say
-from realtime_sync.sound import PCMU, bytes_of, input_format, output_format, samples_of
+from realtime_sync.sound.formats import PCMU, bytes_of, input_format, output_format, samples_of
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice.audio import read_wav
 

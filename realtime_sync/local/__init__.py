@@ -7,10 +7,10 @@ decides what is answered; `faults` are what may go wrong.
 from typing import TYPE_CHECKING, Any
 
 from . import faults
-from .calls import Call
+from .http.phone_calls import Call
 from .observer import Observer
-from .protocol import Protocol
-from .responders import (
+from .protocol.machine import Protocol
+from .protocol.responders import (
     CallFunction,
     CallMcpTool,
     DefaultResponder,
@@ -21,7 +21,7 @@ from .responders import (
     Say,
     ScriptedResponder,
 )
-from .transcribers import DefaultTranscriber, Heard, Segment, Transcriber
+from .protocol.transcribers import DefaultTranscriber, Heard, Segment, Transcriber
 
 if TYPE_CHECKING:
     from .server import LocalServer

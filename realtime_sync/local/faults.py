@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from .. import events as ev
-from ..codec import encode
 from ..events import ServerEvent
+from ..events.codec import encode
 
 __all__ = [
     "CloseAfter",

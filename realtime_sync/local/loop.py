@@ -12,7 +12,7 @@ from .. import events as ev
 from ..events import ServerEvent, SessionConfig
 from .faults import Action, Close, Cut, Send, SendHalf, Silence, Stage
 from .observer import Observer
-from .protocol import Protocol
+from .protocol.machine import Protocol
 from .websocket import WebSocket
 
 __all__ = ["Bell", "Loop", "Sunset"]

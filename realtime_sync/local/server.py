@@ -21,16 +21,16 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from ..dial import is_loopback
-from .api import MOST_BODY_BYTES, Admission, Api
-from .calls import Call
+from ..wire.proxy import is_loopback
 from .faults import Expire, Fault, Plan, RefuseHandshake, Stage, parse
-from .http_answer import Declined, HttpAnswer, declined, random_id
+from .http.answers import Declined, HttpAnswer, declined, random_id
+from .http.api import MOST_BODY_BYTES, Admission, Api
+from .http.phone_calls import Call
 from .observer import Observer
-from .protocol import Protocol
-from .refusal import Refused
-from .responders import Responder
-from .transcribers import Transcriber
+from .protocol.machine import Protocol
+from .protocol.refusal import Refused
+from .protocol.responders import Responder
+from .protocol.transcribers import Transcriber
 
 try:
     from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler

@@ -5,29 +5,29 @@ the installed package.  `RealtimeServer` is what the first of them gives; script
 in a ``with`` statement.  It needs the extra ``local``.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from .dialogue import Expectation
-from .record import Record
-
 if TYPE_CHECKING:
+    from .dialogue import Expectation
+    from .record import Record
     from .server import RealtimeServer
 
 __all__ = ["Expectation", "RealtimeServer", "Record"]
 
+# Loaded on demand: pytest imports this package at each start, for the plugin in it, whatever is tested.
+_HOMES = {"Expectation": ".dialogue", "RealtimeServer": ".server", "Record": ".record"}
+
 
 def __getattr__(name: str) -> Any:
-    """The server is imported when it is asked for, because it needs the extra ``local``."""
-    if name == "RealtimeServer":
-        from .server import RealtimeServer
-
-        return RealtimeServer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name], __name__), name)
 
 
 def pytest_configure(config: Any) -> None:
     """For ``-p realtime_sync.testing``, where pytest doesn't load the plugins that are installed."""
-    import pytest_realtime_sync
+    from . import plugin
 
-    if not config.pluginmanager.is_registered(pytest_realtime_sync):
-        config.pluginmanager.register(pytest_realtime_sync, "realtime_sync")
+    if not config.pluginmanager.is_registered(plugin):
+        config.pluginmanager.register(plugin, "realtime_sync")

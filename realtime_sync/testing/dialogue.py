@@ -16,7 +16,7 @@ from ..events import (
     McpApprovalResponse,
     Message,
 )
-from ..local.responders import CallFunction, DefaultResponder, Output, Request, Responder, Say
+from ..local.protocol.responders import CallFunction, DefaultResponder, Output, Request, Responder, Say
 from .readable import difference, name_of, readable
 from .record import Recorder
 

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..codec import decode, decode_client
 from ..events import (
     ClientEvent,
     InputAudioBufferAppend,
@@ -12,6 +11,7 @@ from ..events import (
     SessionInputAudioBufferAppend,
     UnknownEvent,
 )
+from ..events.codec import decode, decode_client
 
 __all__ = ["Received", "Record", "Recorder", "audio_of"]
 

@@ -13,8 +13,8 @@ from ..events import (
     SessionConfig,
 )
 from ..exceptions import RealtimeError
-from ..session import Session
-from ..sound import BETA_FORMATS, PCM, output_format
+from ..session.session import Session
+from ..sound.formats import BETA_FORMATS, PCM, output_format
 from ..visitor import Visitor, Visitors
 from .conversation import Conversation
 from .playback import Interruption, Playback

@@ -20,9 +20,9 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..sound import PCM, PCMA, PCMU, duration, input_format, sample_rate, samples_of, silence, size_of
-from .conversion import Pieces, Samples, chunks, converted, level, resample, to_format
-from .wav import (
+from ..sound.conversion import Pieces, Samples, chunks, converted, level, resample, to_format
+from ..sound.formats import PCM, PCMA, PCMU, duration, input_format, sample_rate, samples_of, silence, size_of
+from ..sound.wav import (
     READ_SIZE,
     FilePath,
     NotReadHere,
@@ -34,7 +34,7 @@ from .wav import (
 )
 
 if TYPE_CHECKING:
-    from ..session import Session
+    from ..session.session import Session
 
 __all__ = [
     "PCM",

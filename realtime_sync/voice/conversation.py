@@ -22,10 +22,10 @@ from msgspec import Struct, structs
 
 from .. import events as ev
 from ..events import ServerEvent, SessionConfig, UnknownEvent, UnknownObject
-from ..latest import Latest
-from ..responses import BUSY
-from ..session import Session
-from ..sound import bytes_per_second, format_name, input_format, output_format
+from ..session.latest import Latest
+from ..session.responses import BUSY
+from ..session.session import Session
+from ..sound.formats import bytes_per_second, format_name, input_format, output_format
 from ..visitor import Visitor, Visitors, check_visitor
 from .items import ConversationItem, ConversationPart, ConversationResponse, without_sound
 from .order import Order

@@ -4,7 +4,7 @@ from msgspec import structs
 
 from .. import events as ev
 from ..events import UnknownObject
-from ..sound import PCM
+from ..sound.formats import PCM
 
 __all__ = ["ConversationItem", "ConversationPart", "ConversationResponse", "without_sound"]
 

@@ -13,12 +13,12 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..exceptions import ConnectionClosed
-from ..session import Session
-from ..sound import bytes_of, bytes_per_second, input_format, loudness, sample_rate, silence
+from ..session.session import Session
+from ..sound.conversion import encoded
+from ..sound.formats import bytes_of, bytes_per_second, input_format, loudness, sample_rate, silence
+from ..sound.resampler import Resampler
 from .audio import append_to, chunks, decode, is_fast
-from .conversion import encoded
 from .devices import Line, check_above_0, check_not_below_0, chosen
-from .resampler import Resampler
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..sound import (
+from ..sound.conversion import decoded
+from ..sound.formats import (
     BETA_FORMATS,
     PCM,
     bytes_per_sample,
@@ -18,10 +19,9 @@ from ..sound import (
     silence,
     whole_samples,
 )
+from ..sound.resampler import Resampler
 from .audio import WavWriter
-from .conversion import decoded
 from .devices import SAMPLE_WIDTH, DeviceError, Line, check_above_0, check_not_below_0, chosen
-from .resampler import Resampler
 
 if TYPE_CHECKING:
     from typing_extensions import Self

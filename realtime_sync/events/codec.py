@@ -1,0 +1,211 @@
+"""Frames to events and back.  Pure and total: what a peer sends can't make `decode` raise.
+
+`decode` tries one typed decode of the whole frame, which is all that happens to a frame that follows
+the specification.  Only when that fails is the frame parsed into plain objects, and each value put
+where it fits by `mend`, so that one odd field costs that field and not the event.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar, Union
+
+import msgspec
+from msgspec import Struct
+
+from . import CLIENT_EVENTS, SERVER_EVENTS, ClientEvent, ServerEvent, UnknownEvent, UnknownObject
+from .mend import mend
+
+__all__ = ["Binary", "Deviation", "Message", "decode", "decode_client", "encode", "parse", "plain"]
+
+E = TypeVar("E", bound=ServerEvent | ClientEvent)
+
+
+class Binary:
+    """A binary message.  No bytes itself, so that none is taken for text."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+
+    def __len__(self) -> int:
+        return len(self.payload)
+
+
+Message = bytes | Binary
+"""One whole message: bytes for text, `Binary` for binary."""
+
+
+class Deviation(Struct, frozen=True):
+    """One place where a known event differed from the specification.
+
+    Attributes:
+        event: The event's ``type``.
+        path: Where, for example ``".error.message"`` or ``".item.content[].text"``; ``""`` is the frame.
+        problem: What, for example ``"missing"`` or ``"expected str, got null"``.
+        frame: The whole frame.
+    """
+
+    event: str
+    path: str
+    problem: str
+    frame: bytes
+
+
+Report = Callable[[Deviation], None]
+
+
+def decode(data: bytes | str, *, report: Report | None = None) -> ServerEvent:
+    """Decode one frame from a server.
+
+    Never raises for what the frame holds: a message that is no event becomes an `UnknownEvent` whose
+    ``problem`` says why, a new event an `UnknownEvent`, a part of a new kind an `UnknownObject`.  A
+    known event with wrong or missing fields keeps the fields that fit; the others read as their
+    default or zero, and ``report`` is called once for each.
+
+    Raises:
+        TypeError: ``data`` is neither bytes nor a string.
+    """
+    return _SERVER.decode(data, report)
+
+
+def decode_messages(messages: list[Message], report: Report) -> list[ServerEvent]:
+    """Decode the messages that came together, each as `decode` does."""
+    typed: Callable[[Any], ServerEvent] = _SERVER.typed
+    try:
+        return [typed(message) for message in messages]
+    except (ValueError, RecursionError, TypeError):  # one of them is not as specified, or is binary
+        return [_decode_message(message, report) for message in messages]
+
+
+def _decode_message(message: Message, report: Report) -> ServerEvent:
+    if isinstance(message, Binary):
+        return UnknownEvent("", message.payload, "binary message")
+    return _SERVER.decode(message, report)
+
+
+def decode_client(data: bytes | str, *, report: Report | None = None) -> ClientEvent | UnknownEvent:
+    """Decode one frame from a client, as a server does.  Otherwise like `decode`."""
+    return _CLIENT.decode(data, report)
+
+
+def encode(event: ServerEvent | ClientEvent | Mapping[str, Any]) -> bytes:
+    """Encode an event, or a plain dict with a ``type``, as JSON.
+
+    Bytes are written as base64.  An `UnknownEvent` is written as it came.
+
+    Raises:
+        TypeError: It is not an event, or holds something that JSON can't.
+        ValueError: It holds text with half a surrogate pair, which UTF-8 can't carry.
+        RecursionError: It holds itself, or is nested too deeply.
+    """
+    if isinstance(event, UnknownEvent):
+        return event.frame
+    if isinstance(event, ServerEvent | ClientEvent):
+        return _encoder.encode(event)
+    if isinstance(event, Mapping) and isinstance(event.get("type"), str):
+        return _encoder.encode(dict(event))
+    raise TypeError(f"not an event: expected an event or a dict with a 'type', got {_shown(event)}")
+
+
+def _shown(value: object) -> str:
+    """What a wrong argument was, without its content, which may be long or secret."""
+    return "a dict without one" if isinstance(value, Mapping) else type(value).__name__
+
+
+def plain(value: object) -> Any:
+    """What msgspec asks about a class that it doesn't know."""
+    if isinstance(value, UnknownObject):
+        return value.data
+    raise TypeError(f"can't send a {type(value).__name__} as JSON")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=plain)
+
+
+class _Family(Generic[E]):
+    """The events of one direction: the typed decoder, and what to do when it fails."""
+
+    def __init__(self, events: dict[str, type[E]]) -> None:
+        self._events = events
+        self.typed = msgspec.json.Decoder(Union[tuple(events.values())]).decode
+
+    def decode(self, data: bytes | str, report: Report | None) -> E | UnknownEvent:
+        try:
+            event: E = self.typed(data)
+            return event
+        except (ValueError, RecursionError, BufferError):  # all that msgspec raises for content
+            return self._decode_tolerantly(data, report)
+
+    def _decode_tolerantly(self, data: bytes | str, report: Report | None) -> E | UnknownEvent:
+        frame = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
+        try:
+            value, flaw = parse(frame)
+        except UnicodeDecodeError:
+            return UnknownEvent("", frame, "invalid UTF-8")
+        except RecursionError:
+            return UnknownEvent("", frame, "JSON nested too deeply")
+        except ValueError as error:
+            return UnknownEvent("", frame, f"not JSON: {error}")
+        if not isinstance(value, dict):
+            return UnknownEvent("", frame, "not a JSON object")
+        tag = value.get("type")
+        if not isinstance(tag, str) or not tag:
+            return UnknownEvent("", frame, "no type")
+        event_class: Any = self._events.get(tag)
+        if event_class is None:
+            event_id = value.get("event_id")
+            return UnknownEvent(tag, frame, event_id=event_id if isinstance(event_id, str) else "")
+
+        def note(path: str, problem: str) -> None:
+            if report is not None:
+                report(Deviation(tag, path, problem, frame))
+
+        if flaw is not None:
+            note("", flaw)
+        event: E = mend(event_class, value, note)
+        return event
+
+
+def parse(frame: bytes) -> tuple[Any, str | None]:
+    """The frame as plain objects, and what is odd about it.
+
+    Python's own parser is the second try, because it takes what some servers send and msgspec
+    refuses: NaN, numbers beyond the range, and half a surrogate pair (text cut inside an emoji).
+    """
+    text = frame.decode()
+    try:
+        return msgspec.json.decode(frame), None
+    except ValueError:
+        import json  # only here: most programs never need it
+
+        value = json.loads(text, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
+        return _without_surrogates(value), "not strict JSON"
+
+
+def _finite(text: str) -> float | None:
+    """A number for Python's parser; null for NaN and what is out of range, which JSON can't carry on."""
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _integer(text: str) -> int | float | None:
+    try:
+        return int(text)
+    except ValueError:  # more digits than Python converts
+        return _finite(text)
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Replace halves of surrogate pairs, which nothing can print or send on."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return value
+
+
+_SERVER = _Family(SERVER_EVENTS)
+_CLIENT = _Family(CLIENT_EVENTS)

@@ -1,0 +1,187 @@
+"""One response, from ``response.created`` to ``response.done``."""
+
+import logging
+import math
+from collections.abc import Generator, Sequence
+
+from ... import events as ev
+from ...events import ServerEvent, SessionConfig
+from .history import History, Kept, audio_length, without_audio
+from .ids import NEW, Ids
+from .meter import Meter, RateLimits
+from .refusal import described
+from .responders import CallFunction, CallMcpTool, Output, Request, RequestMcpApproval, Responder, Say
+from .settings import format_of, output_of, rate_of
+from .writers import AudioWriter, CallWriter, McpApprovalWriter, McpCallWriter, TextWriter, Writer
+
+__all__ = ["Answer"]
+
+_log = logging.getLogger("realtime_sync.local")
+
+
+class Answer:
+    """One running response.  `step` until `over`, or `cancel` at any moment.
+
+    Attributes:
+        id: ``resp_...``
+        history: Where its items go; ``None`` beside the conversation.
+        over: It has given its ``response.done``.
+        rate: Bytes per second of its sound.
+    """
+
+    def __init__(
+        self,
+        ids: Ids,
+        responder: Responder,
+        settings: SessionConfig,
+        given: list[Kept],
+        limits: RateLimits,
+        *,
+        history: History | None,
+        conversation_id: str | None,
+        metadata: dict[str, str] | None,
+    ) -> None:
+        self.id = ids("resp")
+        self.history = history
+        self.over = False
+        self._ids = ids
+        self._settings = settings
+        self._conversation_id = conversation_id
+        self._metadata = metadata
+        self._usage = Meter(settings, given)
+        self._limits = limits
+        self._made: list[ev.Item] = []
+        self._writer: Writer | None = None
+        self.rate = rate_of(output_of(settings))
+        self._pieces = self._run(responder, _request(settings, given))
+
+    def step(self) -> list[ServerEvent]:
+        """The next piece."""
+        try:
+            return next(self._pieces)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the responder's, and it may be anything: pytest.fail is no Exception
+            # A test's own assertion is told by the test; its traceback leads to the server's inside only.
+            _log.error("the responder failed: %s", error, exc_info=not isinstance(error, AssertionError))
+            message = described(error)
+            failure = ev.ResponseError(type="server_error", code="responder_failed", message=message)
+            return self._finish("failed", error=failure)
+
+    def writing(self, item_id: str) -> Writer | None:
+        """What is writing an item now, if this response is at it."""
+        return self._writer if self._writer is not None and self._writer.item_id == item_id else None
+
+    def cancel(self, reason: str) -> list[ServerEvent]:
+        """Break off: close what is open, and the response."""
+        self._pieces.close()
+        return self._finish("cancelled", reason)
+
+    def response(self, status: str, details: ev.ResponseStatusDetails | None = None) -> ev.Response:
+        """The response as it is now."""
+        output = output_of(self._settings)
+        return ev.Response(
+            object="realtime.response",
+            id=self.id,
+            status=status,
+            status_details=details,
+            output=list(self._made),
+            conversation_id=self._conversation_id,
+            output_modalities=self._settings.output_modalities or None,
+            max_output_tokens=self._settings.max_output_tokens or None,
+            audio=ev.AudioConfig(output=ev.AudioOutputConfig(format=output.format, voice=output.voice)),
+            usage=None if status == "in_progress" else self._usage.read(),
+            metadata=self._metadata,
+            temperature=self._settings.temperature or None,  # Beta's
+        )
+
+    def _run(self, responder: Responder, request: Request) -> Generator[list[ServerEvent], None, None]:
+        limit = self._settings.max_output_tokens
+        most = limit if isinstance(limit, int) else math.inf
+        for output in responder.respond(request):
+            writer = self._writer_of(output)
+            yield self._begin(writer)
+            for piece in writer.pieces():
+                self._usage.count(piece)
+                yield [piece]
+                if self._usage.output_tokens >= most:
+                    yield self._finish("incomplete", "max_output_tokens")
+                    return
+            yield self._end(writer, "completed")
+        yield self._finish("completed")
+
+    def _writer_of(self, output: Output) -> Writer:
+        item_id, index = self._ids("item"), len(self._made)
+        if isinstance(output, CallFunction):
+            return CallWriter(self.id, item_id, index, output, self._ids("call"))
+        if isinstance(output, CallMcpTool):
+            return McpCallWriter(self.id, self._ids("mcp"), index, output)
+        if isinstance(output, RequestMcpApproval):
+            return McpApprovalWriter(self.id, self._ids("mcpr"), index, output)
+        if not isinstance(output, Say):
+            raise TypeError(f"this is no output of a responder: {type(output).__name__}")
+        if self._settings.output_modalities == ["text"]:
+            return TextWriter(self.id, item_id, index, output)
+        return AudioWriter(self.id, item_id, index, output, format_of(output_of(self._settings)))
+
+    def _begin(self, writer: Writer) -> list[ServerEvent]:
+        self._writer = writer
+        item = writer.item("in_progress")
+        events: list[ServerEvent] = [
+            ev.ResponseOutputItemAdded(
+                event_id=NEW, response_id=self.id, output_index=writer.output_index, item=item
+            )
+        ]
+        if self.history is not None:
+            previous = self.history.add(Kept(writer.item_id, item, self.rate))
+            events.append(ev.ConversationItemAdded(event_id=NEW, previous_item_id=previous, item=item))
+        return events + writer.opening()
+
+    def _end(self, writer: Writer, status: str) -> list[ServerEvent]:
+        self._writer = None
+        whole = writer.item(status)
+        item = without_audio(whole)
+        self._made.append(item)
+        events = writer.closing(status)
+        events.append(
+            ev.ResponseOutputItemDone(
+                event_id=NEW, response_id=self.id, output_index=writer.output_index, item=item
+            )
+        )
+        # The client may have deleted the item meanwhile.
+        if self.history is not None and self.history.find(writer.item_id):
+            self.history.replace(writer.item_id, writer.kept(whole), writer.size)
+            previous = self.history.previous(writer.item_id)
+            events.append(ev.ConversationItemDone(event_id=NEW, previous_item_id=previous, item=item))
+        return events
+
+    def _finish(
+        self, status: str, reason: str | None = None, error: ev.ResponseError | None = None
+    ) -> list[ServerEvent]:
+        self.over = True
+        events = self._end(self._writer, "incomplete") if self._writer else []
+        details = None
+        if status != "completed":
+            details = ev.ResponseStatusDetails(type=status, reason=reason, error=error)
+        response = self.response(status, details)
+        assert response.usage
+        limits = self._limits.spend(response.usage.total_tokens)
+        return [*events, limits, ev.ResponseDone(event_id=NEW, response=response)]
+
+
+def _request(settings: SessionConfig, given: list[Kept]) -> Request:
+    return Request(
+        items=[kept.item for kept in given],
+        instructions=settings.instructions or "",
+        tools=settings.tools or [],
+        tool_choice=settings.tool_choice or "auto",
+        output_modalities=settings.output_modalities or [],
+        heard_seconds=_heard_seconds(given),
+    )
+
+
+def _heard_seconds(given: Sequence[Kept]) -> float:
+    for kept in reversed(given):
+        if isinstance(kept.item, ev.Message) and kept.item.role == "user":
+            return audio_length(kept.item) / kept.rate
+    return 0.0

@@ -1,0 +1,153 @@
+"""The conversation: its items, in order."""
+
+import copy
+from dataclasses import dataclass, replace
+
+from msgspec import structs
+
+from ... import events as ev
+from ...events import UnknownObject
+from ...events.objects import NULL
+from .refusal import Refused
+
+__all__ = ["History", "Kept", "audio_length", "completed", "id_of", "part_of", "without_audio"]
+
+_MOST_BYTES = 256 * 1024 * 1024  # of one conversation, most of it audio: 90 minutes of PCM
+_ITEM_BYTES = 1000  # of an item, besides what it carries
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An item of the conversation.
+
+    Attributes:
+        rate: What its audio takes, in bytes per second; anything if it has none.
+        size: About how many bytes it keeps in memory.
+    """
+
+    id: str
+    item: ev.Item
+    rate: int = 1
+    size: int = 0
+
+
+class HeardAudio(ev.InputAudio, tag="input_audio", kw_only=True):
+    """A user's audio as the server shows it: its transcript is ``null`` while there is none, not absent."""
+
+    transcript: str | None = NULL
+
+
+class History:
+    """The conversation's items, in order."""
+
+    def __init__(self) -> None:
+        self._order: list[str] = []
+        self._kept: dict[str, Kept] = {}
+        self._size = 0
+
+    @property
+    def last_id(self) -> str | None:
+        return self._order[-1] if self._order else None
+
+    def all(self) -> list[Kept]:
+        return [self._kept[item_id] for item_id in self._order]
+
+    def find(self, item_id: str) -> Kept | None:
+        return self._kept.get(item_id)
+
+    def item(self, item_id: str, verb: str) -> ev.Item:
+        """The item that the client wants to ``verb``."""
+        return self._known(item_id, verb).item
+
+    def rate(self, item_id: str) -> int:
+        return self._kept[item_id].rate
+
+    def previous(self, item_id: str) -> str | None:
+        place = self._order.index(item_id)
+        return self._order[place - 1] if place else None
+
+    @property
+    def full(self) -> bool:
+        """Whether it has grown too large for the client to add to it."""
+        return self._size > _MOST_BYTES
+
+    def check_room(self) -> None:
+        """Refuse if it is full."""
+        if self.full:
+            raise Refused("conversation_full", f"the conversation holds {self._size} bytes: delete items")
+
+    def add(self, kept: Kept, after: str | None = None) -> str | None:
+        """Put an item at the end, at the ``"root"``, or after another; return that other's id."""
+        if kept.id in self._kept:
+            raise Refused("item_create_duplicate_item_id", f"there is an item {kept.id!r} already", "item.id")
+        place = len(self._order)
+        if after == "root":
+            place = 0
+        elif after is not None and after != self.last_id:
+            place = self._order.index(self._known(after, "create", "previous_item_id").id) + 1
+        self._order.insert(place, kept.id)
+        self._kept[kept.id] = kept
+        self._size += kept.size + _ITEM_BYTES
+        return self._order[place - 1] if place else None
+
+    def replace(self, item_id: str, item: ev.Item, size: int | None = None) -> None:
+        old = self._kept[item_id]
+        new = replace(old, item=item, size=old.size if size is None else size)
+        self._size += new.size - old.size
+        self._kept[item_id] = new
+
+    def delete(self, item_id: str) -> None:
+        self._size -= self._known(item_id, "delete").size + _ITEM_BYTES
+        del self._kept[item_id]
+        self._order.remove(item_id)
+
+    def _known(self, item_id: str, verb: str, param: str = "item_id") -> Kept:
+        try:
+            return self._kept[item_id]
+        except KeyError:
+            raise Refused(f"item_{verb}_invalid_{param}", f"there is no item {item_id!r}", param) from None
+
+
+def id_of(item: ev.Item) -> str | None:
+    return None if isinstance(item, UnknownObject) else item.id
+
+
+def completed(item: ev.Item, item_id: str) -> ev.Item:
+    """An item as the server keeps it."""
+    assert not isinstance(item, UnknownObject | ev.ItemReference)
+    made = copy.copy(item)
+    made.id, made.object = item_id, "realtime.item"
+    if isinstance(made, ev.Message):
+        made.content = [
+            HeardAudio(audio=part.audio, transcript=part.transcript)
+            if isinstance(part, ev.InputAudio)
+            else part
+            for part in made.content
+        ]
+    if isinstance(made, ev.Message | ev.FunctionCall | ev.FunctionCallOutput):
+        made.status = made.status or "completed"
+    return made
+
+
+def without_audio(item: ev.Item) -> ev.Item:
+    """An item as events carry it, all but one."""
+    if not isinstance(item, ev.Message):
+        return item
+    content = [
+        structs.replace(part, audio=None) if isinstance(part, ev.InputAudio | ev.OutputAudio) else part
+        for part in item.content
+    ]
+    return structs.replace(item, content=content)
+
+
+def part_of(item: ev.Item, index: int) -> ev.ContentPart | None:
+    if isinstance(item, ev.Message) and 0 <= index < len(item.content):
+        return item.content[index]
+    return None
+
+
+def audio_length(item: ev.Message) -> int:
+    """The bytes of audio in a message."""
+    return sum(
+        len(part.audio or b"") for part in item.content if isinstance(part, ev.InputAudio | ev.OutputAudio)
+    )

@@ -1,0 +1,172 @@
+"""The input audio buffer: what the client has appended, and the speech that is found in it."""
+
+from collections.abc import Iterator
+
+from ... import events as ev
+from ...sound.formats import sample_rate
+from .refusal import Refused
+from .settings import format_of, rate_of
+from .vad import Detector, Started, Stopped
+
+__all__ = ["MOST_AT_ONCE", "InputAudioBuffer"]
+
+MOST_AT_ONCE = 15 * 1024 * 1024  # bytes of one append
+_MOST_BYTES = 64 * 1024 * 1024  # held, uncommitted: 23 minutes of PCM
+_LEAST_MS = 100  # that can be committed
+_SILENCE_KEPT_MS = 60_000  # of silence that nobody commits; more than a turn's padding or an idle timeout
+_SILENCE_MS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 500}
+"""Silence that ends a turn in ``semantic_vad``, by eagerness.  What is said is not understood here, so
+this is a quarter of the longest that OpenAI's documentation names."""
+
+
+class InputAudioBuffer:
+    """One session's.  Positions are in milliseconds of all audio appended in the session.
+
+    Attributes:
+        item_id: Of the message that will hold the speech going on; for the session's use.
+    """
+
+    def __init__(self, settings: ev.AudioInputConfig) -> None:
+        self._bytes = bytearray()
+        self._origin = 0.0  # the position, in ms, where the present format came into force
+        self._start = 0  # samples since then, of the first byte held
+        self._floor = 0  # samples since then, up to which audio was committed or cleared
+        self.item_id: str | None = None
+        self._settings = ev.AudioInputConfig()
+        self._detector: Detector | None = None
+        self.configure(settings)
+
+    def configure(self, settings: ev.AudioInputConfig) -> None:
+        """Take the session's settings.  A new format empties the buffer; a turn that goes on goes on."""
+        old, self._settings = self._settings, settings
+        if old.format != settings.format:
+            self._origin = self.end_ms if old.format else 0.0
+            self._bytes.clear()
+            self._start = self._floor = 0
+            self._rate = sample_rate(format_of(settings))
+            self._width = rate_of(settings) // self._rate
+            self._listen()
+        elif self._detector is not None and (wanted := self._wanted()):
+            self._detector.adjust(*wanted)
+        elif bool(old.turn_detection) != bool(settings.turn_detection):
+            item_id = self.item_id
+            self._listen()
+            self.item_id = item_id  # of speech that is now the client's to commit
+
+    def _wanted(self) -> tuple[float, int] | None:
+        """Threshold and silence in ms that turns are to be detected with."""
+        detection = self._settings.turn_detection
+        if isinstance(detection, ev.ServerVad):
+            return detection.threshold or 0.0, detection.silence_duration_ms or 0
+        if isinstance(detection, ev.SemanticVad):
+            return 0.5, _SILENCE_MS[detection.eagerness or "auto"]
+        return None
+
+    def _listen(self) -> None:
+        """Begin to look for speech, from here on."""
+        self.item_id = None
+        self._listening_from = self._end
+        wanted = self._wanted()
+        self._detector = Detector(format_of(self._settings), *wanted) if wanted else None
+
+    # --- Positions ---------------------------------------------------------------------------------
+
+    @property
+    def _end(self) -> int:
+        return self._start + len(self._bytes) // self._width
+
+    def ms(self, sample: int) -> int:
+        """The position of a sample that `append` found."""
+        return int(self._origin + sample * 1000 / self._rate)
+
+    @property
+    def end_ms(self) -> int:
+        """How much was appended in the session."""
+        return self.ms(self._end)
+
+    @property
+    def bytes_per_second(self) -> int:
+        return self._rate * self._width
+
+    # --- Audio in ----------------------------------------------------------------------------------
+
+    def append(self, audio: bytes) -> Iterator[Started | Stopped]:
+        """Take audio; gives what is found in it, each to be dealt with before the next is asked for.
+
+        Raises:
+            Refused: It is too much.  Nothing was taken.
+        """
+        if len(audio) > MOST_AT_ONCE:
+            message = f"{len(audio)} bytes of audio are more than {MOST_AT_ONCE}"
+            raise Refused("invalid_value", message, "audio")
+        if len(self._bytes) + len(audio) > _MOST_BYTES:
+            raise Refused("input_audio_buffer_full", f"the buffer holds no more than {_MOST_BYTES} bytes")
+        self._bytes += audio
+        return self._found(audio)
+
+    def _found(self, audio: bytes) -> Iterator[Started | Stopped]:
+        if self._detector is None:
+            return
+        base = self._listening_from
+        for found in self._detector.feed(audio):
+            yield type(found)(base + found.sample)
+        if not self._detector.speaking:
+            self._drop(self._end - _SILENCE_KEPT_MS * self._rate // 1000)
+
+    def _drop(self, sample: int) -> None:
+        """Forget what came before a sample."""
+        count = min(max(sample - self._start, 0), len(self._bytes) // self._width)
+        del self._bytes[: count * self._width]
+        self._start += count
+
+    @property
+    def padding_ms(self) -> int:
+        """How much from before the detected speech belongs to it."""
+        detection = self._settings.turn_detection
+        return (detection.prefix_padding_ms or 0) if isinstance(detection, ev.ServerVad) else 300
+
+    def begin_turn(self, sample: int, item_id: str) -> int:
+        """Speech begins with this sample; the position of the padding before it."""
+        self.item_id = item_id
+        self._drop(max(sample - self.padding_ms * self._rate // 1000, self._floor))
+        return self.ms(self._start)
+
+    # --- Audio out ---------------------------------------------------------------------------------
+
+    def end_turn(self, sample: int) -> bytes:
+        """The audio of the speech that stopped at this sample."""
+        return self._take((sample - self._start) * self._width)
+
+    def commit(self) -> bytes:
+        """Take all of it, at the client's wish.
+
+        Raises:
+            Refused: There is less than 100 ms.
+        """
+        length = len(self._bytes) * 1000 / self.bytes_per_second
+        if length < _LEAST_MS:
+            message = f"at least {_LEAST_MS} ms of audio are needed, the buffer holds {length:.2f} ms"
+            raise Refused("input_audio_buffer_commit_empty", message)
+        return self._take_all()
+
+    def clear(self) -> None:
+        """Throw all of it away, with the speech that goes on."""
+        self._take_all()
+
+    def since(self, position_ms: float) -> tuple[int, bytes]:
+        """Take what came from a position on; the position where it really begins."""
+        self._drop(int((position_ms - self._origin) * self._rate / 1000))
+        return self.ms(self._start), self._take_all()
+
+    def _take_all(self) -> bytes:
+        audio = self._take(len(self._bytes))
+        self._listen()
+        return audio
+
+    def _take(self, size: int) -> bytes:
+        audio = bytes(self._bytes[:size])
+        del self._bytes[:size]
+        self._start += len(audio) // self._width
+        self._floor = self._start
+        self.item_id = None
+        return audio

@@ -1,0 +1,82 @@
+"""What a session is busy with: responses, transcriptions, translations, each given piece by piece."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from ... import events as ev
+from ...events import ServerEvent
+from ...sound.formats import bytes_per_second
+from .answer import Answer
+
+__all__ = ["Job", "Jobs"]
+
+_SECONDS_PER_WORD = 0.04  # of text, at a live server's pace
+_FASTER_THAN_SOUND = 2  # how much a live server is ahead of what it says
+
+
+class Job(Protocol):
+    """One thing that is under way.  ``over`` once there is no further piece."""
+
+    @property
+    def over(self) -> bool: ...
+
+    def step(self) -> list[ServerEvent]:
+        """The next piece."""
+        ...
+
+
+class Jobs:
+    """All that is under way.  What is due at the same time takes turns.
+
+    Args:
+        delay: Seconds from each piece to the next of the same job.
+        realtime_pace: Whether to take as long as a live server would, besides.
+    """
+
+    def __init__(self, delay: float, realtime_pace: bool) -> None:
+        self._delay = delay
+        self._realtime_pace = realtime_pace
+        self._due: dict[Job, float] = {}  # in the order of their turns
+
+    @property
+    def due(self) -> float | None:
+        """When the next piece is to be given."""
+        return min(self._due.values(), default=None)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._due)
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, job: Job, now: float) -> None:
+        self._due[job] = now
+
+    def remove(self, job: Job) -> None:
+        self._due.pop(job, None)
+
+    def step(self, now: float) -> tuple[Job | None, list[ServerEvent]]:
+        """The next piece, and whose it is, of what is due by now."""
+        job = min(self._due, key=self._due.__getitem__, default=None)
+        if job is None or self._due[job] > now:
+            return None, []
+        due = self._due.pop(job)
+        events = job.step()
+        if not job.over:
+            # Counted from when it was due, so that being late does not add up.
+            wait = self._delay + self._seconds(job, events)
+            self._due[job] = max(due + wait, now - 1.0) if wait else now
+        return job, events
+
+    def _seconds(self, job: Job, events: Sequence[ServerEvent]) -> float:
+        """How long a live server takes over a piece."""
+        if not self._realtime_pace:
+            return 0.0
+        rate = job.rate if isinstance(job, Answer) else bytes_per_second("audio/pcm")
+        seconds = 0.0
+        for event in events:
+            if isinstance(event, ev.ResponseOutputAudioDelta | ev.SessionOutputAudioDelta):
+                seconds += len(event.delta) / rate / _FASTER_THAN_SOUND
+            elif isinstance(event, ev.ResponseOutputTextDelta | ev.ResponseFunctionCallArgumentsDelta):
+                seconds += _SECONDS_PER_WORD
+        return seconds

@@ -1,0 +1,220 @@
+"""One Realtime session from the server's side, as a pure state machine.
+
+No socket, no thread, no clock, no chance: the same frames at the same times give the same events.
+Three verbs:
+
+* `Protocol.start` once, first: the events that open the session.
+* `Protocol.receive` for every frame of the client: the events that answer it at once.
+* `Protocol.step` at the time `Protocol.due`: the next piece of what is under way.  What is received
+  between two steps takes effect between them, a cancel too.
+
+Time is passed in as ``now``: seconds of any clock that doesn't go back.  Once `Protocol.closing` is set,
+the session has ended and the caller closes the connection with that code and reason.
+
+Whatever a client sends, nothing is raised: a frame that can't be obeyed gives one ``error`` event,
+changes nothing, and the session goes on.  Send events in the order in which they are returned.
+
+Structs are never changed once they were put in an event or in the history, only replaced, so events
+can share them.
+"""
+
+from itertools import count
+
+from msgspec import structs
+
+from ... import events as ev
+from ...events import ServerEvent, SessionConfig
+from ...events.codec import Deviation, decode_client
+from .beta import beta_param, from_beta, to_beta
+from .checks import checked
+from .ids import NEW, Ids
+from .jobs import Jobs
+from .realtime import ConversationSession
+from .refusal import Refused, missing
+from .responders import DefaultResponder, Responder
+from .settings import fresh_session
+from .transcribers import DefaultTranscriber, Transcriber
+from .translation import TranslationSession
+
+__all__ = ["Protocol", "numbered"]
+
+_EXPIRED = 1001
+_NORMAL = 1000
+
+
+def numbered() -> Ids:
+    """Ids that count: ``item_000001``, ``event_000002``, ...  Unique within one session."""
+    numbers = count(1)
+    return lambda prefix: f"{prefix}_{next(numbers):06}"
+
+
+class Protocol:
+    """One session.
+
+    Args:
+        responder: Answers in place of a model.
+        transcriber: Hears in place of a model.
+        model: The model the client asked for; only announced.
+        session_type: ``"realtime"``, ``"transcription"`` or ``"translation"``.
+        dialect: ``"ga"`` or ``"beta"``.
+        settings: Laid over what a session begins with, for example those an ephemeral secret was made for.
+        expires_at: Announced, in Unix seconds.
+        lifetime: Seconds after which the session is ended with ``session_expired``.
+        delay: Seconds between two pieces of a response.
+        realtime_pace: Whether to take as long over a response as a live server would.
+        ids: Makes ids; counts by default.
+
+    Raises:
+        ValueError: There is no such kind of session, or no such dialect.
+        Refused: The settings are not what the specification says.
+
+    Attributes:
+        closing: Close code and reason, once the session has ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        responder: Responder | None = None,
+        transcriber: Transcriber | None = None,
+        model: str = "gpt-realtime",
+        session_type: str = "realtime",
+        dialect: str = "ga",
+        settings: SessionConfig | None = None,
+        expires_at: int | None = None,
+        lifetime: float | None = None,
+        delay: float = 0.0,
+        realtime_pace: bool = False,
+        ids: Ids | None = None,
+    ) -> None:
+        if session_type not in ("realtime", "transcription", "translation"):
+            raise ValueError(f"no such kind of session: {session_type!r}")
+        if dialect not in ("ga", "beta"):
+            raise ValueError(f"no such dialect: {dialect!r}")
+        self.closing: tuple[int, str] | None = None
+        self._dialect = dialect
+        self._ids = ids or numbered()
+        self._jobs = Jobs(delay, realtime_pace)
+        self._lifetime = lifetime
+        self._expires: float | None = None
+        fresh = fresh_session(session_type, self._ids("sess"), model, expires_at)
+        responder, transcriber = responder or DefaultResponder(), transcriber or DefaultTranscriber()
+        self._session: ConversationSession | TranslationSession
+        if session_type == "translation":
+            self._session = TranslationSession(fresh, responder, transcriber, self._jobs)
+        else:
+            self._session = ConversationSession(self._ids, fresh, responder, transcriber, self._jobs)
+        if settings is not None:
+            self._session.configure(settings, 0.0)
+
+    @property
+    def active(self) -> bool:
+        """Whether something is under way: `step` has something to give, now or later."""
+        return bool(self._jobs)
+
+    @property
+    def due(self) -> float | None:
+        """When `step` is to be called next; ``None``: not before the client has sent something."""
+        if self.closing:
+            return None
+        times = (self._jobs.due, self._session.due, self._expires)
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def session(self) -> SessionConfig:
+        """The session's settings, in the terms of GA."""
+        return self._session.config
+
+    def start(self, now: float = 0.0) -> list[ServerEvent]:
+        """Open the session."""
+        if self._lifetime is not None:
+            self._expires = now + self._lifetime
+        events: list[ServerEvent] = [ev.SessionCreated(event_id=NEW, session=self.session)]
+        if (
+            self._dialect == "beta"
+            and isinstance(self._session, ConversationSession)
+            and self.session.type == "realtime"
+        ):
+            conversation = ev.Conversation(id=self._session.conversation_id, object="realtime.conversation")
+            events.append(ev.ConversationCreated(event_id=NEW, conversation=conversation))
+        return self._stamped(events)
+
+    def receive(self, frame: bytes | str, now: float = 0.0) -> list[ServerEvent]:
+        """Take one frame of the client and give what answers it now."""
+        if self.closing:
+            return []
+        event_id = None
+        try:
+            deviations: list[Deviation] = []
+            event = decode_client(frame, report=deviations.append)
+            event_id = event.event_id or None
+            event = checked(event, deviations, frame, self._dialect)
+            if self._dialect == "beta":
+                event = from_beta(event)
+            if isinstance(event, ev.SessionUpdate):
+                self._check_update(event.session)
+            events = self._session.obey(event, now, len(frame))
+        except Refused as refusal:
+            events = [refusal.event(event_id)]
+        return self._stamped(events + self._farewell())
+
+    def _check_update(self, new: SessionConfig) -> None:
+        """Refuse to make a session another one than it is."""
+        kind = self.session.type
+        if not new.type and kind != "translation":
+            raise missing("session.type")
+        if new.type and new.type != kind:
+            raise Refused("invalid_value", f"this is a {kind} session", "session.type")
+        if new.model and new.model != self.session.model:
+            raise Refused("cannot_update_model", "a session keeps its model", "session.model")
+
+    def step(self, now: float = 0.0) -> list[ServerEvent]:
+        """Take what is under way one piece further; ``[]`` when nothing is due.
+
+        Several things (responses beside the conversation, transcriptions) take turns.
+        """
+        if self.closing:
+            return []
+        if self._expires is not None and now >= self._expires:
+            return self._stamped([self._expire()])
+        if self._session.due is not None and now >= self._session.due:
+            return self._stamped(self._session.wake(now))
+        job, events = self._jobs.step(now)
+        if job is not None:
+            self._session.stepped(job, events, now)
+        return self._stamped(events + self._farewell())
+
+    def _farewell(self) -> list[ServerEvent]:
+        """The end of a session that the client has closed, once all is said."""
+        if not isinstance(self._session, TranslationSession) or not self._session.finished:
+            return []
+        self.closing = (_NORMAL, "")
+        return [ev.SessionClosed(event_id=NEW)]
+
+    def _expire(self) -> ServerEvent:
+        self.closing = (_EXPIRED, "session expired")
+        error = ev.ErrorDetails(
+            type="invalid_request_error",
+            code="session_expired",
+            message=f"Your session hit the maximum duration of {self._lifetime or 0:g} seconds.",
+        )
+        return ev.ErrorEvent(event_id=NEW, error=error)
+
+    def _stamped(self, events: list[ServerEvent]) -> list[ServerEvent]:
+        """The events as they are sent: in the client's dialect, each with an id."""
+        if self._dialect == "beta":
+            events = [beta for event in events for beta in to_beta(_respelt(event))]
+        for event in events:
+            event.event_id = self._ids("event")
+        return events
+
+
+def _respelt(event: ServerEvent) -> ServerEvent:
+    """An error with the field at fault as a Beta client knows it; an unknown field is as it was written."""
+    if not isinstance(event, ev.ErrorEvent) or event.error.param is None:
+        return event
+    if event.error.code == "unknown_parameter":
+        return event
+    param = beta_param(event.error.param)
+    message = event.error.message.replace(event.error.param, param)
+    return structs.replace(event, error=structs.replace(event.error, param=param, message=message))

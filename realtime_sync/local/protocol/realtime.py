@@ -1,0 +1,365 @@
+"""A session of type ``realtime`` or ``transcription``: a conversation, an input buffer, and responses."""
+
+from collections.abc import Iterator
+
+from msgspec import UNSET, structs
+
+from ... import events as ev
+from ...events import ClientEvent, ServerEvent, SessionConfig
+from .answer import Answer
+from .checks import check_item
+from .history import History, Kept, completed, id_of, part_of, without_audio
+from .ids import NEW, Ids
+from .input_buffer import InputAudioBuffer
+from .jobs import Job, Jobs
+from .listing import Listing
+from .meter import RateLimits
+from .refusal import Refused
+from .responders import Responder
+from .setting_checks import check_settings
+from .settings import cleared, configured, format_of, input_of, output_of, rate_of
+from .transcribers import Transcriber
+from .transcription import Transcription, heard
+from .vad import Started
+from .writers import AudioWriter
+
+__all__ = ["ConversationSession"]
+
+_MOST_JOBS = 100  # at which no more responses beside the conversation begin
+
+
+class ConversationSession:
+    """What such a session says to each event of the client.
+
+    Attributes:
+        config: The settings.
+        due: When `wake` is to be called, because the user has been silent for too long.
+    """
+
+    def __init__(
+        self, ids: Ids, fresh: SessionConfig, responder: Responder, transcriber: Transcriber, jobs: Jobs
+    ) -> None:
+        self.config = fresh
+        self.due: float | None = None
+        self.conversation_id = ids("conv")
+        self._made_ids: set[str] = set()
+        self._ids = self._remembered(ids)
+        self._empty = cleared(fresh)
+        self._responder = responder
+        self._transcriber = transcriber
+        self._jobs = jobs
+        self._history = History()
+        self._limits = RateLimits()
+        self._buffer = InputAudioBuffer(input_of(fresh))
+        self._answer: Answer | None = None  # the one that is running in the conversation
+        self._spoken = False  # the model's voice has been heard
+        self._said = 0  # bytes of it, in the running response
+        self._silent_from = 0  # position in the input, in ms, at which the last response was over
+        self._listed: set[str] = set()  # MCP servers whose tools were listed
+
+    def _remembered(self, ids: Ids) -> Ids:
+        """The same ids, of which none will be the client's."""
+
+        def make(prefix: str) -> str:
+            made = ids(prefix)
+            self._made_ids.add(made)
+            return made
+
+        return make
+
+    def obey(self, event: ClientEvent, now: float, size: int) -> list[ServerEvent]:
+        """Answer an event that came in ``size`` bytes.
+
+        Raises:
+            Refused: It can't be obeyed.
+        """
+        match event:
+            case ev.SessionUpdate():
+                self.configure(event.session, now)
+                return [ev.SessionUpdated(event_id=NEW, session=self.config)]
+            case ev.ConversationItemRetrieve():
+                item = self._history.item(event.item_id, "retrieve")
+                writer = self._answer.writing(event.item_id) if self._answer else None
+                return [ev.ConversationItemRetrieved(event_id=NEW, item=writer.so_far() if writer else item)]
+            case ev.ConversationItemDelete():
+                self._history.delete(event.item_id)
+                for job in list(self._jobs):
+                    if isinstance(job, Transcription) and job.item_id == event.item_id:
+                        self._jobs.remove(job)  # now: it holds the audio
+                return [ev.ConversationItemDeleted(event_id=NEW, item_id=event.item_id)]
+            case ev.InputAudioBufferAppend():
+                return self._append(event.audio, now)
+            case ev.InputAudioBufferCommit():
+                self._history.check_room()
+                item_id = self._buffer.item_id
+                return self._commit(self._buffer.commit(), item_id, now)
+            case ev.InputAudioBufferClear():
+                self._buffer.clear()
+                return [ev.InputAudioBufferCleared(event_id=NEW)]
+        if self.config.type == "realtime":
+            match event:
+                case ev.ConversationItemCreate():
+                    return self._create_item(event.item, event.previous_item_id, size)
+                case ev.ConversationItemTruncate():
+                    return self._truncate(event)
+                case ev.ResponseCreate():
+                    return self._respond(event.response or ev.ResponseCreateParams(), now)
+                case ev.ResponseCancel():
+                    return self._cancel(event.response_id, now)
+        # Playback on the server's side (WebRTC, SIP), translation, Beta
+        raise Refused("invalid_value", f"{event.type!r} has no meaning in this kind of session", "type")
+
+    # --- Settings ----------------------------------------------------------------------------------
+
+    def configure(self, new: SessionConfig, now: float) -> None:
+        """Take new settings over the present ones.
+
+        Raises:
+            Refused: They are not what the specification says, or come too late.
+        """
+        self.config = self._configured(new, self._empty, "session")
+        self._buffer.configure(input_of(self.config))
+        if not self._idle_timeout:
+            self.due = None
+        for tool in self.config.tools or ():
+            if isinstance(tool, ev.McpTool) and tool.server_label not in self._listed:
+                self._listed.add(tool.server_label)
+                self._jobs.add(Listing(self._ids, tool, self._history), now)
+
+    def _configured(
+        self, new: SessionConfig | ev.ResponseCreateParams, empty: SessionConfig, at: str
+    ) -> SessionConfig:
+        """The settings with ``new`` over them, where null stands for the value in ``empty``."""
+        check_settings(new, at, self.config.type or "")
+        made = configured(self.config, new, empty)
+        if self._spoken and output_of(made).voice != output_of(self.config).voice:
+            message = "the voice can't change any more: the model has spoken"
+            raise Refused("cannot_update_voice", message, f"{at}.audio.output.voice")
+        return made
+
+    @property
+    def _detection(self) -> ev.ServerVad | ev.SemanticVad | None:
+        detection = input_of(self.config).turn_detection
+        return detection if isinstance(detection, ev.ServerVad | ev.SemanticVad) else None
+
+    @property
+    def _idle_timeout(self) -> int:
+        """Milliseconds; 0 without one."""
+        detection = self._detection
+        return (detection.idle_timeout_ms or 0) if isinstance(detection, ev.ServerVad) else 0
+
+    # --- Conversation ------------------------------------------------------------------------------
+
+    def _create_item(self, item: ev.Item, after: str | None, size: int) -> list[ServerEvent]:
+        check_item(item, "item")
+        self._history.check_room()
+        rate = rate_of(input_of(self.config))
+        if isinstance(item, ev.Message) and item.role == "assistant":
+            rate = rate_of(output_of(self.config))
+        own_id = id_of(item)
+        if own_id in self._made_ids:  # it may be deleted and still be written, or not be there yet
+            raise Refused("item_create_duplicate_item_id", f"the server has given {own_id!r} away", "item.id")
+        item_id = own_id or self._ids("item")
+        return self._add(Kept(item_id, completed(item, item_id), rate, size), after)
+
+    def _add(self, kept: Kept, after: str | None = None) -> list[ServerEvent]:
+        """Put a finished item into the conversation."""
+        previous = self._history.add(kept, after)
+        item = without_audio(kept.item)
+        return [
+            ev.ConversationItemAdded(event_id=NEW, previous_item_id=previous, item=item),
+            ev.ConversationItemDone(event_id=NEW, previous_item_id=previous, item=item),
+        ]
+
+    def _truncate(self, event: ev.ConversationItemTruncate) -> list[ServerEvent]:
+        item = self._history.item(event.item_id, "truncate")
+        rate = self._history.rate(event.item_id)
+        writer = self._answer.writing(event.item_id) if self._answer else None
+        if isinstance(writer, AudioWriter) and event.content_index == 0:
+            writer.truncate(_within(event.audio_end_ms, writer.said, rate))
+        else:
+            part = part_of(item, event.content_index)
+            if not (
+                isinstance(item, ev.Message) and item.role == "assistant" and isinstance(part, ev.OutputAudio)
+            ):
+                message = "only audio of an assistant message can be truncated"
+                raise Refused("invalid_value", message, "item_id")
+            audio = part.audio or b""
+            content = list(item.content)
+            kept = audio[: _within(event.audio_end_ms, len(audio), rate)]
+            content[event.content_index] = ev.OutputAudio(audio=kept)
+            self._history.replace(event.item_id, structs.replace(item, content=content))
+        return [
+            ev.ConversationItemTruncated(
+                event_id=NEW,
+                item_id=event.item_id,
+                content_index=event.content_index,
+                audio_end_ms=event.audio_end_ms,
+            )
+        ]
+
+    # --- Audio in ----------------------------------------------------------------------------------
+
+    def _append(self, audio: bytes, now: float) -> list[ServerEvent]:
+        events: list[ServerEvent] = []
+        for found in self._buffer.append(audio):
+            if isinstance(found, Started):
+                events += self._speech_started(found.sample, now)
+            else:
+                events += self._speech_stopped(found.sample, now)
+        return events
+
+    def _speech_started(self, sample: int, now: float) -> list[ServerEvent]:
+        item_id = self._ids("item")
+        start_ms = self._buffer.begin_turn(sample, item_id)
+        events: list[ServerEvent] = [
+            ev.InputAudioBufferSpeechStarted(event_id=NEW, audio_start_ms=start_ms, item_id=item_id)
+        ]
+        if self._answer and self._detection and self._detection.interrupt_response:
+            events += self._break_off(self._answer, "turn_detected", now)
+        self.due = None  # the user is no longer silent
+        return events
+
+    def _speech_stopped(self, sample: int, now: float) -> list[ServerEvent]:
+        item_id = self._buffer.item_id or self._ids("item")
+        stopped = ev.InputAudioBufferSpeechStopped(
+            event_id=NEW, audio_end_ms=self._buffer.ms(sample), item_id=item_id
+        )
+        events = self._commit(self._buffer.end_turn(sample), item_id, now)
+        return [stopped, *events, *self._respond_by_itself(now)]
+
+    def _commit(self, audio: bytes, item_id: str | None, now: float) -> list[ServerEvent]:
+        """Make audio a user message."""
+        item_id = item_id or self._ids("item")
+        side = input_of(self.config)
+        if self._history.full:  # a turn by voice can't be refused; it is kept without its sound
+            audio = b""
+        item = completed(ev.Message(role="user", content=[ev.InputAudio(audio=audio)]), item_id)
+        committed = ev.InputAudioBufferCommitted(
+            event_id=NEW, previous_item_id=self._history.last_id, item_id=item_id
+        )
+        events = self._add(Kept(item_id, item, rate_of(side), len(audio)))
+        if side.transcription:
+            what = heard(audio, format_of(side), rate_of(side), side.transcription)
+            wanted = "item.input_audio_transcription.logprobs" in (self.config.include or ())
+            job = Transcription(
+                self._ids, self._transcriber, what, item_id, self._history, with_logprobs=wanted
+            )
+            self._jobs.add(job, now)
+        return [committed, *events]
+
+    def _respond_by_itself(self, now: float) -> list[ServerEvent]:
+        """The turn is over: answer it, if that is wanted."""
+        if self.config.type != "realtime" or not (self._detection and self._detection.create_response):
+            return []
+        try:
+            return self._respond(ev.ResponseCreateParams(), now)
+        except Refused as refusal:  # the one before is still running, and was not to be interrupted
+            return [refusal.event(None)]
+
+    def wake(self, now: float) -> list[ServerEvent]:
+        """The user has said nothing for the idle timeout: go on without."""
+        self.due = None
+        if self._answer or self._buffer.item_id:
+            return []
+        item_id, end_ms = self._ids("item"), self._buffer.end_ms
+        silence_ms = min(end_ms - self._silent_from, self._idle_timeout)
+        start_ms, audio = self._buffer.since(end_ms - silence_ms)
+        triggered = ev.InputAudioBufferTimeoutTriggered(
+            event_id=NEW, audio_start_ms=start_ms, audio_end_ms=end_ms, item_id=item_id
+        )
+        return [triggered, *self._commit(audio, item_id, now), *self._respond(ev.ResponseCreateParams(), now)]
+
+    # --- Responses ---------------------------------------------------------------------------------
+
+    def _respond(self, params: ev.ResponseCreateParams, now: float) -> list[ServerEvent]:
+        beside = params.conversation == "none"
+        if not beside and params.conversation not in (UNSET, None, "auto"):
+            raise Refused("invalid_value", "one of 'auto' and 'none' is expected", "response.conversation")
+        if self._answer and not beside:
+            message = f"response {self._answer.id!r} is still running in the conversation"
+            raise Refused("conversation_already_has_active_response", message)
+        if beside and len(self._jobs) >= _MOST_JOBS:
+            raise Refused("too_many_responses", f"{_MOST_JOBS} things are under way already")
+        settings = self._configured(params, self.config, "response")
+        answer = Answer(
+            self._ids,
+            self._responder,
+            settings,
+            self._given(params),
+            self._limits,
+            history=None if beside else self._history,
+            conversation_id=None if beside else self.conversation_id,
+            metadata=params.metadata or None,
+        )
+        if not beside:
+            self._answer, self._said, self.due = answer, 0, None
+        self._jobs.add(answer, now)
+        return [ev.ResponseCreated(event_id=NEW, response=answer.response("in_progress"))]
+
+    def _given(self, params: ev.ResponseCreateParams) -> list[Kept]:
+        """What there is to answer: the conversation, or what the client gives in its place."""
+        if params.input is UNSET or params.input is None:
+            return self._history.all()
+        return list(self._referred(params.input))
+
+    def _referred(self, items: list[ev.Item]) -> Iterator[Kept]:
+        rate = rate_of(input_of(self.config))
+        for index, item in enumerate(items):
+            at = f"response.input[{index}]"
+            if isinstance(item, ev.ItemReference):
+                found = self._history.find(item.id)
+                if found is None:
+                    raise Refused("invalid_value", f"there is no item {item.id!r}", f"{at}.id")
+                yield found
+            else:
+                check_item(item, at)
+                yield Kept(id_of(item) or "", item, rate)
+
+    def _cancel(self, response_id: str | None, now: float) -> list[ServerEvent]:
+        for answer in self._jobs:
+            if isinstance(answer, Answer) and (
+                answer.id == response_id or (response_id is None and answer is self._answer)
+            ):
+                return self._break_off(answer, "client_cancelled", now)
+        raise Refused("response_cancel_not_active", "there is no such response running", "response_id")
+
+    def _break_off(self, answer: Answer, reason: str, now: float) -> list[ServerEvent]:
+        self._jobs.remove(answer)
+        events = answer.cancel(reason)
+        self._over(answer, now)
+        return events
+
+    def stepped(self, job: Job, events: list[ServerEvent], now: float) -> None:
+        """A job has given these events: remember what follows from them."""
+        if not isinstance(job, Answer):
+            return
+        said = sum(len(event.delta) for event in events if isinstance(event, ev.ResponseOutputAudioDelta))
+        self._spoken = self._spoken or said > 0
+        if job is self._answer:
+            self._said += said
+        if job.over:
+            self._over(job, now)
+
+    def _over(self, answer: Answer, now: float) -> None:
+        """A response has ended.  Once it has been played, the user has the idle timeout to speak."""
+        if answer is not self._answer:
+            return
+        self._answer = None
+        if self._idle_timeout:
+            playing = self._said / answer.rate
+            self._silent_from = self._buffer.end_ms + int(playing * 1000)
+            self.due = now + playing + self._idle_timeout / 1000
+
+
+def _within(end_ms: int, size: int, rate: int) -> int:
+    """The bytes of ``end_ms``, which must be within the audio.
+
+    Raises:
+        Refused: They are not.
+    """
+    length = size * 1000 // rate
+    if not 0 < end_ms <= length:
+        message = f"this is not within the audio, which is {length} ms long"
+        raise Refused("invalid_value", message, "audio_end_ms")
+    return end_ms * rate // 1000

@@ -1,0 +1,229 @@
+"""What answers in place of a model: a `Responder` reads a `Request` and gives `Say` and `CallFunction`.
+
+A responder decides *what* is answered; whether it is written or spoken, and in which pieces it is
+streamed, is the protocol's affair.  Write one by giving any class a ``respond`` method::
+
+    class Shout:
+        def respond(self, request: Request) -> Iterable[Output]:
+            yield Say(request.last_user_text.upper())
+"""
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ...events import (
+    FunctionCallOutput,
+    FunctionTool,
+    InputText,
+    Item,
+    Message,
+    Tool,
+    ToolChoice,
+    ToolChoiceFunction,
+)
+
+__all__ = [
+    "CallFunction",
+    "CallMcpTool",
+    "DefaultResponder",
+    "Output",
+    "Request",
+    "RequestMcpApproval",
+    "Responder",
+    "Say",
+    "ScriptedResponder",
+]
+
+
+@dataclass(frozen=True)
+class Say:
+    """An assistant message: written, or spoken with ``text`` as its transcript.
+
+    ``audio`` takes the place of the made-up speech: raw bytes in the response's output format.
+    """
+
+    text: str
+    audio: bytes | None = None
+
+
+class _Call:
+    """What has arguments, a mapping or JSON text."""
+
+    arguments: Mapping[str, Any] | str
+
+    @property
+    def json(self) -> str:
+        """The arguments as they go over the wire."""
+        return self.arguments if isinstance(self.arguments, str) else json.dumps(dict(self.arguments))
+
+
+@dataclass(frozen=True)
+class CallFunction(_Call):
+    """A function call.  ``arguments`` is a mapping, or JSON text sent as it is (even if it is wrong)."""
+
+    name: str
+    arguments: Mapping[str, Any] | str = "{}"
+
+
+@dataclass(frozen=True)
+class CallMcpTool(_Call):
+    """A call of a tool on an MCP server, which the Realtime server makes itself.
+
+    ``output`` is what the tool gave; ``error`` is why it failed, and then there is no output.
+    """
+
+    server_label: str
+    name: str
+    arguments: Mapping[str, Any] | str = "{}"
+    output: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class RequestMcpApproval(_Call):
+    """A question to the client: may this tool of an MCP server be called?
+
+    The client answers with an item ``mcp_approval_response``, and asks for the next response.
+    """
+
+    server_label: str
+    name: str
+    arguments: Mapping[str, Any] | str = "{}"
+
+
+Output = Say | CallFunction | CallMcpTool | RequestMcpApproval
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a model would be given to answer.
+
+    Attributes:
+        items: The conversation, oldest first, or the ``input`` of ``response.create``.
+        instructions, tools, tool_choice: In force for this response.
+        output_modalities: ``["audio"]`` or ``["text"]``.
+        heard_seconds: The length of the audio in the last user message, 0.0 if it has none.
+        language: What to translate into, in a translation session; there the one item holds what was
+            heard, as text.
+    """
+
+    items: Sequence[Item] = ()
+    instructions: str = ""
+    tools: Sequence[Tool] = ()
+    tool_choice: ToolChoice = "auto"
+    output_modalities: Sequence[str] = ("audio",)
+    heard_seconds: float = 0.0
+    language: str = ""
+
+    @property
+    def last_user_text(self) -> str:
+        """The text of the last user message; ``""`` if there is none, or it has only sound."""
+        for item in reversed(self.items):
+            if isinstance(item, Message) and item.role == "user":
+                return " ".join(part.text for part in item.content if isinstance(part, InputText))
+        return ""
+
+    @property
+    def forced_function(self) -> str | None:
+        """The function that ``tool_choice`` asks for; of several, the first."""
+        choice = self.tool_choice
+        if isinstance(choice, ToolChoiceFunction):
+            return choice.name
+        names = [tool.name for tool in self.tools if isinstance(tool, FunctionTool)]
+        return names[0] if choice == "required" and names else None
+
+    def declares(self, name: str) -> bool:
+        """Whether a function of this name is among the tools."""
+        return any(isinstance(tool, FunctionTool) and tool.name == name for tool in self.tools)
+
+
+_LONGEST_QUOTE = 2000  # characters, which take two minutes to say
+
+
+class Responder(Protocol):
+    """Answers in place of a model."""
+
+    def respond(self, request: Request) -> Iterable[Output]:
+        """Give the items of one response, in order; a generator is asked for each when it is due.
+
+        One responder serves all sessions of a server, each from a thread of its own.  An exception
+        makes the response fail (``response.done`` with status ``"failed"``) and nothing else.
+        """
+        ...
+
+
+class DefaultResponder:
+    """Answers every question about itself, the same way each time.
+
+    * Text gets two sentences that quote it; sound gets its length in words.
+    * The result of a function gets a sentence that quotes it.
+    * ``call NAME {"some": "arguments"}`` makes it call the function, if that is among the tools.
+    * If it has to call a function (``tool_choice``), it does, without arguments.
+    * In a translation session it repeats what was heard, with the name of the language.
+    """
+
+    def respond(self, request: Request) -> Iterable[Output]:
+        if request.items and isinstance(request.items[-1], FunctionCallOutput):
+            return [Say(f"The function answered: {_quoted(request.items[-1].output)}")]
+        if request.language:
+            return [Say(f"({request.language}) {request.last_user_text}")]
+        text = request.last_user_text.strip()
+        call = re.fullmatch(r"call\s+(\S+)\s*(.*)", text, re.DOTALL)
+        if call and request.declares(call[1]) and request.tool_choice != "none":
+            return [CallFunction(call[1], call[2] or "{}")]
+        if forced := request.forced_function:
+            return [CallFunction(forced)]
+        return [Say(self._answer(text, request.heard_seconds))]
+
+    def _answer(self, text: str, heard_seconds: float) -> str:
+        if text:
+            quote = _quoted(text)
+            return (
+                f'You said "{quote}" to a local server. It knows nothing, but it can count: {_count(text)}.'
+            )
+        if heard_seconds:
+            return f"I heard {heard_seconds:.1f} seconds of audio."
+        return "Hello! You have not said anything yet."
+
+
+def _quoted(text: str) -> str:
+    """The text, or the beginning of a long one: a word takes half a second to say."""
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
+
+
+def _count(text: str) -> str:
+    words = len(text.split())
+    return f"{words} word" if words == 1 else f"{words} words"
+
+
+Scripted = Output | str | Exception | Sequence[Output]
+
+
+class ScriptedResponder:
+    """Gives answers prepared beforehand, one per response, in order.
+
+    Each answer is an output, a list of outputs, a string (short for ``Say``), or an exception to raise.
+
+    Attributes:
+        requests: Every `Request` it was asked, for a test to look at.
+    """
+
+    def __init__(self, answers: Iterable[Scripted]) -> None:
+        self._answers = deque(answers)
+        self.requests: list[Request] = []
+
+    def respond(self, request: Request) -> Iterable[Output]:
+        self.requests.append(request)
+        try:
+            answer = self._answers.popleft()
+        except IndexError:
+            raise RuntimeError("the script has no answer left for this response") from None
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, str):
+            return [Say(answer)]
+        return [answer] if isinstance(answer, Output) else answer

@@ -1,0 +1,159 @@
+"""The transcription of one user message, from its first delta to ``completed`` or ``failed``."""
+
+import logging
+import math
+from collections.abc import Iterator
+
+from msgspec import structs
+
+from ... import events as ev
+from ...events import ServerEvent
+from .history import History
+from .ids import NEW, Ids
+from .refusal import described
+from .transcribers import Heard, Segment, Transcriber
+
+__all__ = ["Transcription", "heard", "text_of"]
+
+_log = logging.getLogger("realtime_sync.local")
+
+_TOKENS_PER_SECOND = 10
+_BILLED_BY_TIME = "whisper"  # models with this in their name
+
+
+def heard(audio: bytes, audio_format: str, rate: int, config: ev.AudioTranscription) -> Heard:
+    """What a transcriber is given."""
+    return Heard(
+        audio=audio,
+        audio_format=audio_format,
+        seconds=len(audio) / rate,
+        model=config.model or None,
+        language=config.language or None,
+        prompt=config.prompt or None,
+    )
+
+
+def text_of(piece: str | Segment) -> str:
+    """The text of what a transcriber gave.
+
+    Raises:
+        TypeError: It is no text.
+        UnicodeEncodeError: It holds half a surrogate pair, which can't be sent.
+    """
+    text = piece.text if isinstance(piece, Segment) else piece
+    if not isinstance(text, str):
+        raise TypeError(f"a transcriber gives text or Segment, not {type(piece).__name__}")
+    text.encode()
+    return text
+
+
+class Transcription:
+    """One that is under way.  Its owner drops it if its item is deleted.
+
+    Attributes:
+        item_id: The message's.
+        over: It has given all it had.
+    """
+
+    def __init__(
+        self,
+        ids: Ids,
+        transcriber: Transcriber,
+        what: Heard,
+        item_id: str,
+        history: History,
+        *,
+        with_logprobs: bool,
+    ) -> None:
+        self.over = False
+        self._ids = ids
+        self._heard = what
+        self.item_id = item_id
+        self._history = history
+        self._with_logprobs = with_logprobs
+        self._text: list[str] = []
+        self._pieces = self._run(transcriber)
+
+    def step(self) -> list[ServerEvent]:
+        try:
+            return [next(self._pieces)]
+        except StopIteration:
+            self.over = True
+            return [self._completed()]
+        except Exception as error:  # the transcriber's, and it may be anything
+            _log.exception("the transcriber failed")
+            self.over = True
+            return [self._failed(error)]
+
+    def _run(self, transcriber: Transcriber) -> Iterator[ServerEvent]:
+        for piece in transcriber.transcribe(self._heard):
+            text = text_of(piece)
+            self._text.append(text)
+            yield self._segment(piece) if isinstance(piece, Segment) else self._delta(text)
+
+    def _delta(self, text: str) -> ServerEvent:
+        return ev.ConversationItemInputAudioTranscriptionDelta(
+            event_id=NEW,
+            item_id=self.item_id,
+            content_index=0,
+            delta=text,
+            logprobs=[_certain(text)] if self._with_logprobs else None,
+        )
+
+    def _segment(self, piece: Segment) -> ServerEvent:
+        return ev.ConversationItemInputAudioTranscriptionSegment(
+            event_id=NEW,
+            item_id=self.item_id,
+            content_index=0,
+            text=piece.text,
+            id=self._ids("seg"),
+            speaker=piece.speaker,
+            start=piece.start,
+            end=piece.end,
+        )
+
+    def _completed(self) -> ServerEvent:
+        transcript = "".join(self._text)
+        self._keep(transcript)
+        return ev.ConversationItemInputAudioTranscriptionCompleted(
+            event_id=NEW,
+            item_id=self.item_id,
+            content_index=0,
+            transcript=transcript,
+            logprobs=[_certain(text) for text in self._text] if self._with_logprobs else None,
+            usage=self._usage(transcript),
+        )
+
+    def _keep(self, transcript: str) -> None:
+        """Put the transcript into the conversation."""
+        item = self._history.item(self.item_id, "retrieve")
+        if isinstance(item, ev.Message) and isinstance(item.content[0], ev.InputAudio):
+            part = structs.replace(item.content[0], transcript=transcript)
+            self._history.replace(self.item_id, structs.replace(item, content=[part]))
+
+    def _usage(self, transcript: str) -> ev.TranscriptionUsage:
+        if _BILLED_BY_TIME in (self._heard.model or ""):
+            return ev.TranscriptionUsageDuration(seconds=round(self._heard.seconds, 1))
+        given = math.ceil(self._heard.seconds * _TOKENS_PER_SECOND)
+        made = math.ceil(len(transcript) / 4)
+        return ev.TranscriptionUsageTokens(
+            input_tokens=given,
+            input_token_details=ev.TranscriptionTokenDetails(text_tokens=0, audio_tokens=given),
+            output_tokens=made,
+            total_tokens=given + made,
+        )
+
+    def _failed(self, error: Exception) -> ServerEvent:
+        message = described(error)
+        return ev.ConversationItemInputAudioTranscriptionFailed(
+            event_id=NEW,
+            item_id=self.item_id,
+            content_index=0,
+            error=ev.TranscriptionError(
+                type="transcription_error", code="transcriber_failed", message=message
+            ),
+        )
+
+
+def _certain(text: str) -> ev.LogProb:
+    return ev.LogProb(token=text, logprob=0.0, bytes=list(text.encode()))

@@ -1,0 +1,296 @@
+"""How one item of a response is streamed: in writing, in sound, or as a function call."""
+
+import re
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any, TypeVar
+
+from msgspec import structs
+
+from ... import events as ev
+from ...events import ServerEvent
+from ...sound.formats import bytes_per_second
+from .ids import NEW
+from .responders import CallFunction, CallMcpTool, RequestMcpApproval, Say
+from .speech import speech
+
+__all__ = [
+    "AudioWriter",
+    "CallWriter",
+    "McpApprovalWriter",
+    "McpCallWriter",
+    "TextWriter",
+    "Writer",
+    "slices",
+    "words",
+]
+
+
+class Writer:
+    """Streams one item: `opening`, each of `pieces`, `closing`, which may come before the pieces end.
+
+    Attributes:
+        size: About how many bytes the item keeps in memory.
+    """
+
+    def __init__(self, response_id: str, item_id: str, output_index: int) -> None:
+        self.item_id = item_id
+        self.output_index = output_index
+        self.size = 0
+        self._at: dict[str, Any] = {
+            "event_id": NEW,
+            "response_id": response_id,
+            "item_id": item_id,
+            "output_index": output_index,
+        }
+
+    def item(self, status: str) -> ev.Item:
+        """The item so far; empty while it is in progress."""
+        raise NotImplementedError
+
+    def so_far(self) -> ev.Item:
+        """The item with what it has already, for a client that asks in the middle."""
+        return self.item("in_progress")
+
+    def kept(self, item: ev.Item) -> ev.Item:
+        """What the conversation keeps of the item."""
+        return item
+
+    def opening(self) -> list[ServerEvent]:
+        return []
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        raise NotImplementedError
+
+    def closing(self, status: str) -> list[ServerEvent]:
+        raise NotImplementedError
+
+
+class TextWriter(Writer):
+    """A message in writing, a word at a time."""
+
+    def __init__(self, response_id: str, item_id: str, output_index: int, say: Say) -> None:
+        super().__init__(response_id, item_id, output_index)
+        self._at["content_index"] = 0
+        self._whole = _sendable(say.text)
+        self._written = 0  # characters of it that were sent
+
+    def item(self, status: str) -> ev.Item:
+        return self._message(status, [] if status == "in_progress" else self._content())
+
+    def so_far(self) -> ev.Item:
+        return self._message("in_progress", self._content())
+
+    @property
+    def _text(self) -> str:
+        return self._whole[: self._written]
+
+    def _message(self, status: str, content: list[ev.ContentPart]) -> ev.Message:
+        return ev.Message(
+            id=self.item_id, object="realtime.item", status=status, role="assistant", content=content
+        )
+
+    def _content(self) -> list[ev.ContentPart]:
+        return [ev.OutputText(text=self._text)]
+
+    def opening(self) -> list[ServerEvent]:
+        return [ev.ResponseContentPartAdded(**self._at, part=ev.Text())]
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        for word in words(self._whole):
+            self._written += len(word)
+            yield ev.ResponseOutputTextDelta(**self._at, delta=word)
+
+    def closing(self, status: str) -> list[ServerEvent]:
+        return [
+            ev.ResponseOutputTextDone(**self._at, text=self._text),
+            ev.ResponseContentPartDone(**self._at, part=ev.Text(text=self._text)),
+        ]
+
+
+class AudioWriter(TextWriter):
+    """A message in sound, with its words a little ahead."""
+
+    def __init__(
+        self, response_id: str, item_id: str, output_index: int, say: Say, audio_format: str
+    ) -> None:
+        super().__init__(response_id, item_id, output_index, say)
+        self._format = audio_format
+        self._own_audio = say.audio
+        self._audio = bytearray()
+        self._cut: int | None = None  # bytes of it that the conversation keeps
+
+    def truncate(self, size: int) -> None:
+        """Keep no more than these bytes in the conversation, whatever else is said."""
+        self._cut = size if self._cut is None else min(size, self._cut)
+
+    @property
+    def said(self) -> int:
+        """Bytes of sound that were sent, and not cut off by the client."""
+        return len(self._audio) if self._cut is None else self._cut
+
+    def so_far(self) -> ev.Item:
+        return self.kept(super().so_far())
+
+    def kept(self, item: ev.Item) -> ev.Item:
+        if self._cut is None or not isinstance(item, ev.Message):
+            return item
+        return structs.replace(item, content=[ev.OutputAudio(audio=bytes(self._audio[: self._cut]))])
+
+    def _content(self) -> list[ev.ContentPart]:
+        return [ev.OutputAudio(audio=bytes(self._audio), transcript=self._text)]
+
+    def opening(self) -> list[ServerEvent]:
+        return [ev.ResponseContentPartAdded(**self._at, part=ev.Audio(transcript=""))]
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        sound = speech(self._whole, self._format) if self._own_audio is None else self._own_audio
+        chunks = slices(sound, bytes_per_second(self._format) // 10)
+        for word, chunk in zip_longest(words(self._whole), chunks):
+            if word is not None:
+                self._written += len(word)
+                yield ev.ResponseOutputAudioTranscriptDelta(**self._at, delta=word)
+            if chunk is not None:
+                self._audio += chunk
+                self.size += len(chunk)
+                yield ev.ResponseOutputAudioDelta(**self._at, delta=chunk)
+
+    def closing(self, status: str) -> list[ServerEvent]:
+        return [
+            ev.ResponseOutputAudioDone(**self._at),
+            ev.ResponseOutputAudioTranscriptDone(**self._at, transcript=self._text),
+            ev.ResponseContentPartDone(**self._at, part=ev.Audio(transcript=self._text)),
+        ]
+
+
+class CallWriter(Writer):
+    """A function call; its arguments come in pieces, as text."""
+
+    def __init__(
+        self, response_id: str, item_id: str, output_index: int, call: CallFunction, call_id: str
+    ) -> None:
+        super().__init__(response_id, item_id, output_index)
+        self._name = _sendable(call.name)
+        self._json = _sendable(call.json)
+        self._call_id = call_id
+        self._arguments = ""
+
+    def item(self, status: str) -> ev.Item:
+        return ev.FunctionCall(
+            id=self.item_id,
+            object="realtime.item",
+            status=status,
+            call_id=self._call_id,
+            name=self._name,
+            arguments=self._arguments,
+        )
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        for piece in slices(self._json, 8):
+            self._arguments += piece
+            yield ev.ResponseFunctionCallArgumentsDelta(**self._at, call_id=self._call_id, delta=piece)
+
+    def closing(self, status: str) -> list[ServerEvent]:
+        return [
+            ev.ResponseFunctionCallArgumentsDone(
+                **self._at, call_id=self._call_id, name=self._name, arguments=self._arguments
+            )
+        ]
+
+
+class McpCallWriter(Writer):
+    """A call of an MCP server's tool, whose result is known beforehand."""
+
+    def __init__(self, response_id: str, item_id: str, output_index: int, call: CallMcpTool) -> None:
+        super().__init__(response_id, item_id, output_index)
+        self._label, self._name = _sendable(call.server_label), _sendable(call.name)
+        self._json = _sendable(call.json)
+        self._output = None if call.output is None else _sendable(call.output)
+        self._error = None if call.error is None else _sendable(call.error)
+        self._arguments = ""
+        self._asked = False  # the arguments are whole
+        self._called = False
+
+    def item(self, status: str) -> ev.Item:
+        error = self._error if status == "completed" else "the response was broken off"
+        return ev.McpCall(
+            id=self.item_id,
+            object="realtime.item",
+            server_label=self._label,
+            name=self._name,
+            arguments=self._arguments,
+            output=self._output if status == "completed" and error is None else None,
+            error=ev.McpToolExecutionError(message=error) if error and status != "in_progress" else None,
+        )
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        for piece in slices(self._json, 8):
+            self._arguments += piece
+            yield ev.ResponseMcpCallArgumentsDelta(**self._at, delta=piece)
+        self._asked = True
+        yield self._arguments_done()
+        self._called = True
+        yield ev.ResponseMcpCallInProgress(**self._state())
+
+    def closing(self, status: str) -> list[ServerEvent]:
+        if not self._asked:
+            return [self._arguments_done()]
+        if not self._called:
+            return []
+        if self._error is not None or status != "completed":
+            return [ev.ResponseMcpCallFailed(**self._state())]
+        return [ev.ResponseMcpCallCompleted(**self._state())]
+
+    def _arguments_done(self) -> ServerEvent:
+        return ev.ResponseMcpCallArgumentsDone(**self._at, arguments=self._arguments)
+
+    def _state(self) -> dict[str, Any]:
+        return {"event_id": NEW, "item_id": self.item_id, "output_index": self.output_index}
+
+
+class McpApprovalWriter(Writer):
+    """A question whether a tool of an MCP server may be called; it comes in one piece."""
+
+    def __init__(
+        self, response_id: str, item_id: str, output_index: int, request: RequestMcpApproval
+    ) -> None:
+        super().__init__(response_id, item_id, output_index)
+        self._label, self._name = _sendable(request.server_label), _sendable(request.name)
+        self._json = _sendable(request.json)
+
+    def item(self, status: str) -> ev.Item:
+        return ev.McpApprovalRequest(
+            id=self.item_id,
+            object="realtime.item",
+            server_label=self._label,
+            name=self._name,
+            arguments=self._json,
+        )
+
+    def pieces(self) -> Iterator[ServerEvent]:
+        return iter(())
+
+    def closing(self, status: str) -> list[ServerEvent]:
+        return []
+
+
+def _sendable(text: str) -> str:
+    """The text, looked at before anything of it is sent: half a surrogate pair can't be.
+
+    Raises:
+        UnicodeEncodeError: There is one in it.
+    """
+    text.encode()
+    return text
+
+
+_Cut = TypeVar("_Cut", str, bytes)
+
+
+def slices(whole: _Cut, size: int) -> list[_Cut]:
+    return [whole[start : start + size] for start in range(0, len(whole), size)]
+
+
+def words(text: str) -> list[str]:
+    """Words with the space that goes before them; together they are the text."""
+    return re.findall(r"\s*\S+|\s+", text)

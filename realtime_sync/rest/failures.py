@@ -1,0 +1,210 @@
+"""What an HTTP request may come to besides a success: refusals, lost answers, and which to try again."""
+
+import html
+import math
+import re
+import ssl
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from msgspec import Struct
+from urllib3.util import Retry
+
+from ..events.codec import parse
+from ..exceptions import APIConnectionError, APIError, APITimeoutError, error_of_status
+from ..redaction import Redact
+
+__all__ = ["Answer", "Failure", "excerpt", "lost", "refusal"]
+
+_MOST_KEPT = 65536  # bytes of an answer that an error keeps
+_MOST_SHOWN = 200  # characters of an answer that an error shows
+_TAGS = re.compile(r"<(?:script|style)\b[^<]*|<[^<>]*>", re.IGNORECASE)
+_REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: 4\d\d")
+_REQUEST_IDS = ("x-request-id", "apim-request-id", "x-ms-request-id")  # the latter two are Azure's
+_retry = Retry()
+
+
+class Answer(Struct, frozen=True):
+    """What came back, read to its end; secrets are still in it."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    redact: Redact
+
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    @property
+    def request_id(self) -> str | None:
+        found = (self.headers.get(name) for name in _REQUEST_IDS)
+        return next((self.redact(name) for name in found if name), None)
+
+    def error(self, kind: type[APIError], message: str, **details: Any) -> APIError:
+        """An error with this answer in it."""
+        return kind(
+            self.redact(message),
+            status=self.status,
+            request_id=self.request_id,
+            headers={name: self.redact(value) for name, value in self.headers.items()},
+            body=self.redact(self.text()).encode()[:_MOST_KEPT],
+            **details,
+        )
+
+
+class Failure(Struct, frozen=True):
+    """A try that came to nothing.
+
+    ``again`` is ``"always"`` if nothing was done, ``"maybe"`` if that is not known, and ``"never"`` if
+    trying again is of no use.
+    """
+
+    error: APIError
+    again: Literal["always", "maybe", "never"]
+    cause: BaseException | None = None
+
+
+def _behind(error: BaseException) -> list[BaseException]:
+    """The error and all that are behind it, nearest first: libraries keep them in various places."""
+    found: list[BaseException] = []
+    pending: list[Any] = [error]
+    while pending:
+        one = pending.pop(0)
+        if isinstance(one, BaseException) and one not in found:
+            found.append(one)
+            pending += [one.__cause__, getattr(one, "reason", None), *one.args, one.__context__]
+    return found
+
+
+def _is_any(errors: list[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(error, kinds) for error in errors)
+
+
+def _root(errors: list[BaseException]) -> BaseException:
+    """The system's own error, if there is one: what is told about it on the way up is long-winded."""
+    libraries = ("requests", "urllib3")
+    own = (error for error in errors if type(error).__module__.partition(".")[0] not in libraries)
+    return next(own, errors[0])
+
+
+def _clean(cause: BaseException, redact: Redact) -> BaseException:
+    """The error, or one that says the same without the secrets that it holds."""
+    chain = _behind(cause)
+    for one in chain:
+        if isinstance(one, requests.RequestException):
+            one.request = one.response = None  # these hold the key
+    texts = [text for one in chain for text in (str(one), repr(one))]
+    if all(redact(text) == text for text in texts):
+        return cause
+    return OSError(redact(str(cause)))
+
+
+def lost(error: BaseException, host: str, place: str, timeout: float, redact: Redact) -> Failure:
+    """Tell what an error of requests means, whose own text may hold anything.
+
+    Args:
+        error: It.
+        host, place: The server: its name, and the address with the proxy on the way there.
+        timeout: Seconds that the request had.
+        redact: Takes the request's secrets out of a text.
+    """
+    errors = _behind(error)
+    cause = _clean(_root(errors), redact)
+    refused = next((one for one in errors if isinstance(one, ssl.SSLCertVerificationError)), None)
+    if refused is not None:
+        text = f"the certificate of {host} was refused: {redact(refused.verify_message)}"
+        return Failure(APIConnectionError(text), "never", cause)
+    late = _is_any(errors, requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)
+    kind = APITimeoutError if late else APIConnectionError
+    reason = str(cause) or type(cause).__name__
+    if _is_any(
+        errors,
+        requests.ConnectTimeout,
+        urllib3.exceptions.NewConnectionError,
+        urllib3.exceptions.ConnectTimeoutError,
+        urllib3.exceptions.ProxyError,
+    ):
+        reason = f"no answer in {timeout:g} s" if late else reason
+        refused_by_proxy = any(_REFUSED_BY_PROXY.search(str(one)) for one in errors)
+        again: Literal["always", "never"] = "never" if refused_by_proxy else "always"
+        return Failure(kind(f"could not connect to {place}: {reason}"), again, cause)
+    text = f"no answer in {timeout:g} s from {place}" if late else f"no answer from {place}: {reason}"
+    return Failure(kind(f"{text}; the request may have been carried out"), "maybe", cause)
+
+
+def refusal(answer: Answer) -> Failure:
+    """What to make of an answer that is no success."""
+    status = answer.status
+    message, details = _described(answer)
+    error = answer.error(
+        error_of_status(status), message, retry_after=_retry_after(answer.headers), **details
+    )
+    if error.fatal:
+        return Failure(error, "never")
+    if status == 429:
+        return Failure(error, "always")
+    return Failure(error, "maybe" if status in (408, 409) or status >= 500 else "never")
+
+
+def _described(answer: Answer) -> tuple[str, dict[str, str | None]]:
+    """The server's own words, and what it names beside them."""
+    if 300 <= answer.status < 400:
+        target = _host_of(answer.redact(answer.headers.get("location", "")))
+        return f"the server redirects to {target}, which is not followed", {}
+    try:
+        body = parse(answer.body)[0]
+    except (ValueError, RecursionError):
+        return excerpt(answer) or "no explanation", {}
+    outer = body if isinstance(body, dict) else {}
+    error = outer.get("error", outer)
+    if isinstance(error, str):
+        error = {**outer, "message": error}
+    fields = error if isinstance(error, dict) else {}
+    said = fields.get("message") or fields.get("detail")
+    details = {name: _text(fields.get(name), answer.redact) for name in ("code", "type", "param")}
+    message = said if isinstance(said, str) else None
+    return message or details["code"] or details["type"] or excerpt(answer) or "no explanation", details
+
+
+def _host_of(location: str) -> str:
+    try:
+        return urlsplit(location).hostname or "another path"
+    except ValueError:
+        return "an address that is none"
+
+
+def _text(value: Any, redact: Redact) -> str | None:
+    """A name that should be text, and is a number with some servers."""
+    return redact(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def excerpt(answer: Answer) -> str:
+    """The beginning of an answer that is something else than expected, readable also if it is HTML."""
+    text = answer.redact(answer.text())
+    if "html" in answer.headers.get("content-type", "") or text.lstrip()[:1] == "<":
+        text = html.unescape(_TAGS.sub(" ", text[: 20 * _MOST_SHOWN]))
+    return " ".join(answer.redact(text)[: 20 * _MOST_SHOWN].split())[:_MOST_SHOWN]
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait; ``None`` if it doesn't, or not understandably."""
+    seconds = _number(headers.get("retry-after-ms"), 0.001)
+    if seconds is None:
+        seconds = _number(headers.get("retry-after"))
+    if seconds is None and (date := headers.get("retry-after")):
+        try:
+            seconds = _retry.parse_retry_after(date)
+        except (urllib3.exceptions.HTTPError, ValueError, OverflowError):
+            return None
+    return seconds
+
+
+def _number(text: str | None, unit: float = 1.0) -> float | None:
+    try:
+        number = float(text or "") * unit
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None

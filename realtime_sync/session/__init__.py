@@ -1,0 +1,5 @@
+"""An open session: the thread that reads it, the queue of its events, and what users call."""
+
+from .session import Session, Stats
+
+__all__ = ["Session", "Stats"]

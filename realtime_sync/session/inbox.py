@@ -1,0 +1,150 @@
+"""The queue between the reader thread and the user's threads."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections import deque
+from queue import Empty, SimpleQueue
+
+from ..events import ServerEvent
+
+__all__ = ["Inbox"]
+
+# Ctrl-C does not end a wait for a lock on Windows, so there a wait is made of short ones.
+_LONGEST_WAIT = 0.2 if sys.platform == "win32" else None
+
+
+class Inbox:
+    """Events in the order they came, bounded in bytes, with an end that every waiter sees.
+
+    The reader puts in what one read of the socket gave, and pays for a lock and a wake-up once for all of
+    it.  Users take single events; while there are any, that is one `deque.popleft`, which is atomic.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        # Events, and before those of each `put` the number of bytes they came in.
+        self._events: deque[ServerEvent | int] = deque()
+        self._finished = False
+        # Guards the count of bytes held, and who waits.
+        self._lock = threading.Lock()
+        self.held = 0
+        self.most_held = 0
+        # What wakes the threads that wait: each has its own, so that none takes another's.
+        self._patient: set[SimpleQueue[None]] = set()
+        self._nudgeable: set[SimpleQueue[None]] = set()
+        self.nudged = object()  # another one after each nudge
+        self._closing = False
+        self._room = threading.Event()  # what a paused reader waits for
+        self._room.set()
+
+    # --- The reader ----------------------------------------------------------------------------------
+
+    def put(self, events: list[ServerEvent], size: int) -> None:
+        """Add events that came in ``size`` bytes.  Does not wait."""
+        with self._lock:
+            if self._closing and self.held >= self._limit:
+                return  # the user has closed the session and left this much unread
+            self.held += size
+            self.most_held = max(self.most_held, self.held)
+            if self.held >= self._limit and not self._closing:
+                self._room.clear()
+        self._events.extend((size, *events))
+        self._wake()
+
+    def finish(self) -> None:
+        """Nothing follows."""
+        self._finished = True
+        self._wake()
+
+    def _wake(self) -> None:
+        # A user is among those that wait before it looks at the events a last time, and we add events
+        # before we look who waits: so either it sees the events or we see it.
+        if self._patient or self._nudgeable:
+            with self._lock:
+                for wake_up in (*self._patient, *self._nudgeable):
+                    wake_up.put(None)
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit is reached, and the reader is to wait for room."""
+        return not self._room.is_set()
+
+    def wait_for_room(self) -> None:
+        """Wait until no more than half of the limit is held, or the user closes."""
+        self._room.wait()
+
+    # --- Users ---------------------------------------------------------------------------------------
+
+    def get(self, timeout: float | None, nudged: object = None) -> ServerEvent | None:
+        """Take the next event; ``None`` is the end, as often as it is asked for.
+
+        Args:
+            nudged: What this attribute was: wait until the next `nudge` since then.  ``None`` = wait on.
+
+        Raises:
+            queue.Empty: There was none in time.
+        """
+        try:
+            event = self._events.popleft()
+        except IndexError:
+            event = None
+        if event is None:  # not in the `except`: a Ctrl-C while it waits would show that error as well
+            return self._wait_and_get(timeout, nudged)
+        if type(event) is int:
+            self._give_room(event)
+            return self.get(timeout, nudged)
+        return event  # type: ignore[return-value]  # what is no int is an event
+
+    def _wait_and_get(self, timeout: float | None, nudged: object) -> ServerEvent | None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._events:
+            if self._finished and not self._events:
+                return None
+            if nudged not in (None, self.nudged):
+                raise Empty
+            self._wait(deadline, nudged)
+        return self.get(None if deadline is None else max(0.0, deadline - time.monotonic()), nudged)
+
+    def nudge(self) -> None:
+        """End the waits that are to end then."""
+        self.nudged = object()
+        with self._lock:
+            for wake_up in self._nudgeable:
+                wake_up.put(None)
+
+    def _wait(self, deadline: float | None, nudged: object) -> None:
+        """Wait until there may be something to take."""
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        waiters = self._patient if nudged is None else self._nudgeable
+        wake_up: SimpleQueue[None] = SimpleQueue()
+        try:
+            with self._lock:
+                waiters.add(wake_up)
+            if not self._events and not self._finished and nudged in (None, self.nudged):
+                _wait_for(wake_up, left)
+        finally:
+            with self._lock:
+                waiters.discard(wake_up)
+
+    def _give_room(self, size: int) -> None:
+        """Count what was taken, and let a paused reader go on."""
+        with self._lock:
+            self.held -= size
+            if self.held <= self._limit // 2:
+                self._room.set()
+
+    def stop_waiting(self) -> None:
+        """Let the reader go on without room: it looks for the server's goodbye."""
+        with self._lock:
+            self._closing = True
+            self._room.set()
+
+
+def _wait_for(wake_up: "SimpleQueue[None]", left: float | None) -> None:
+    if _LONGEST_WAIT is None or (left is not None and left <= _LONGEST_WAIT):
+        wake_up.get(timeout=left)
+        return
+    with contextlib.suppress(Empty):  # the caller looks again
+        wake_up.get(timeout=_LONGEST_WAIT)

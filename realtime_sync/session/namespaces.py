@@ -1,0 +1,301 @@
+"""The client-event calls of a session: ``session.response.create(...)`` and its like.
+
+The wire name is the name: ``conversation.item.create`` is ``session.conversation.item.create``.
+All return the ``event_id`` that was sent, and raise what `Session.send` raises.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+from msgspec import Struct
+
+from .. import events
+from ..events import ClientEvent, Item, UnknownObject
+from ..spelling import nearest
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = [
+    "ConversationCalls",
+    "InputAudioBufferCalls",
+    "OutputAudioBufferCalls",
+    "ResponseCalls",
+    "ResponseFields",
+    "SessionFields",
+    "TranscriptionSessionCalls",
+    "TranslationCalls",
+    "session_config",
+]
+
+_Send = Callable[[ClientEvent], str]
+_SendWhenIdle = Callable[[events.ResponseCreate], str]
+_CancelIfActive = Callable[[events.ResponseCancel], str]
+_Json = Mapping[str, Any]
+_S = TypeVar("_S", bound=Struct)
+
+
+class SessionFields(TypedDict, total=False):
+    """The keyword arguments of ``session.update``; see `events.SessionConfig`.
+
+    Objects may be given as structs or as plain dicts.  ``None`` clears a setting.
+    """
+
+    type: str | None
+    model: str | None
+    output_modalities: list[str] | None
+    instructions: str | None
+    audio: events.AudioConfig | _Json | None
+    include: list[str] | None
+    tracing: str | events.Tracing | _Json | None
+    tools: Sequence[events.Tool | _Json] | None
+    tool_choice: events.ToolChoice | _Json | None
+    parallel_tool_calls: bool | None
+    reasoning: events.Reasoning | _Json | None
+    max_output_tokens: int | str | None
+    truncation: events.Truncation | _Json | None
+    prompt: events.Prompt | _Json | None
+    # Beta
+    modalities: list[str] | None
+    voice: str | events.CustomVoice | _Json | None
+    input_audio_format: str | None
+    output_audio_format: str | None
+    input_audio_transcription: events.AudioTranscription | _Json | None
+    turn_detection: events.TurnDetection | _Json | None
+    input_audio_noise_reduction: events.NoiseReduction | _Json | None
+    speed: float | None
+    temperature: float | None
+    max_response_output_tokens: int | str | None
+
+
+class ResponseFields(TypedDict, total=False):
+    """The keyword arguments of ``session.response.create``; see `events.ResponseCreateParams`."""
+
+    output_modalities: list[str] | None
+    instructions: str | None
+    audio: events.AudioConfig | _Json | None
+    tools: Sequence[events.Tool | _Json] | None
+    tool_choice: events.ToolChoice | _Json | None
+    parallel_tool_calls: bool | None
+    reasoning: events.Reasoning | _Json | None
+    max_output_tokens: int | str | None
+    conversation: str | None
+    metadata: Mapping[str, str] | None
+    prompt: events.Prompt | _Json | None
+    input: Sequence[Item | _Json] | None
+    # Beta
+    modalities: list[str] | None
+    voice: str | events.CustomVoice | _Json | None
+    output_audio_format: str | None
+    temperature: float | None
+
+
+def session_config(fields: Mapping[str, Any]) -> events.SessionConfig:
+    """The settings that these keyword arguments name; `TypeError` for one that there is not."""
+    return _build(events.SessionConfig, fields, SessionFields.__annotations__)
+
+
+def _build(struct: type[_S], fields: Mapping[str, Any], known: Mapping[str, Any]) -> _S:
+    for name in fields:
+        if name not in known:
+            raise TypeError(f"unexpected keyword argument {name!r}; did you mean {nearest(name, known)!r}?")
+    return struct(**fields)
+
+
+class _Calls:
+    """A name space of calls."""
+
+    __slots__ = ("_send",)
+
+    def __init__(self, send: _Send) -> None:
+        self._send = send
+
+
+class ConversationCalls(_Calls):
+    """``session.conversation``"""
+
+    __slots__ = ()
+
+    @property
+    def item(self) -> "ItemCalls":
+        """``session.conversation.item``"""
+        return ItemCalls(self._send)
+
+
+class ItemCalls(_Calls):
+    """``session.conversation.item``"""
+
+    __slots__ = ()
+
+    def create(
+        self,
+        item: "str | Item | _Json",
+        *,
+        previous_item_id: str | None = None,
+        event_id: str | None = None,
+    ) -> str:
+        """Add an item to the conversation.
+
+        Args:
+            item: A text, which becomes a user message; or an item as a struct or a dict.
+            previous_item_id: The item to put it after; ``None`` = at the end, ``"root"`` = at the start.
+            event_id: Your own name for this event; one is made if missing.
+
+        Raises:
+            TypeError: ``item`` is none of these.
+        """
+        if isinstance(item, str):
+            item = events.Message(role="user", content=[events.InputText(text=item)])
+        elif isinstance(item, Mapping):
+            item = UnknownObject(dict(item))  # written as it is
+        elif not isinstance(item, _ITEMS):
+            raise TypeError(f"expected a text, an item or a dict, got {type(item).__name__}")
+        event = events.ConversationItemCreate(item=item, previous_item_id=previous_item_id, event_id=event_id)
+        return self._send(event)
+
+    def retrieve(self, item_id: str, *, event_id: str | None = None) -> str:
+        """Ask for a whole item, audio included; it comes in ``conversation.item.retrieved``."""
+        return self._send(events.ConversationItemRetrieve(item_id=item_id, event_id=event_id))
+
+    def truncate(
+        self, item_id: str, *, audio_end_ms: int, content_index: int = 0, event_id: str | None = None
+    ) -> str:
+        """Tell the server how many milliseconds of the assistant's audio were heard."""
+        event = events.ConversationItemTruncate(
+            item_id=item_id, content_index=content_index, audio_end_ms=audio_end_ms, event_id=event_id
+        )
+        return self._send(event)
+
+    def delete(self, item_id: str, *, event_id: str | None = None) -> str:
+        """Remove an item from the conversation."""
+        return self._send(events.ConversationItemDelete(item_id=item_id, event_id=event_id))
+
+
+_ITEMS = (
+    events.Message,
+    events.FunctionCall,
+    events.FunctionCallOutput,
+    events.McpApprovalRequest,
+    events.McpApprovalResponse,
+    events.McpListTools,
+    events.McpCall,
+    events.ItemReference,
+    UnknownObject,
+)
+
+
+class InputAudioBufferCalls(_Calls):
+    """``session.input_audio_buffer``"""
+
+    __slots__ = ()
+
+    def append(self, audio: "bytes | bytearray | memoryview", *, event_id: str | None = None) -> str:
+        """Send audio, 15 MiB at most.  The server does not answer.
+
+        Args:
+            audio: Raw bytes in the session's input format (default: 24 kHz mono 16-bit PCM), or
+                anything with a buffer, such as a NumPy array of ``int16``.  Never base64.
+            event_id: Your own name for this event; one is made if missing.
+
+        Raises:
+            TypeError: ``audio`` is not bytes, for example text.
+        """
+        return self._send(events.InputAudioBufferAppend(audio=_raw(audio), event_id=event_id))
+
+    def commit(self, *, event_id: str | None = None) -> str:
+        """Make the buffered audio, at least 100 ms of it, a user message."""
+        return self._send(events.InputAudioBufferCommit(event_id=event_id))
+
+    def clear(self, *, event_id: str | None = None) -> str:
+        """Throw the buffered audio away."""
+        return self._send(events.InputAudioBufferClear(event_id=event_id))
+
+
+def _raw(audio: "bytes | bytearray | memoryview") -> bytes:
+    return audio if isinstance(audio, bytes) else memoryview(audio).tobytes()
+
+
+class OutputAudioBufferCalls(_Calls):
+    """``session.output_audio_buffer`` (WebRTC and SIP calls)"""
+
+    __slots__ = ()
+
+    def clear(self, *, event_id: str | None = None) -> str:
+        """Stop the server's own playback; send ``response.cancel`` before it."""
+        return self._send(events.OutputAudioBufferClear(event_id=event_id))
+
+
+class ResponseCalls:
+    """``session.response``"""
+
+    __slots__ = ("_cancel_if_active", "_send", "_send_when_idle")
+
+    def __init__(self, send: _Send, send_when_idle: _SendWhenIdle, cancel_if_active: _CancelIfActive) -> None:
+        self._send = send
+        self._send_when_idle = send_when_idle
+        self._cancel_if_active = cancel_if_active
+
+    def create(
+        self, *, when_idle: bool = False, event_id: str | None = None, **fields: "Unpack[ResponseFields]"
+    ) -> str:
+        """Ask for a response.
+
+        Args:
+            when_idle: Wait until no response runs in the conversation.  The call returns at once; the
+                event is sent when its turn has come, also if none of your threads is looking, and sent
+                again if the server has begun a response in the meantime.  Not for responses beside the
+                conversation, which need not wait.
+            event_id: Your own name for this event; one is made if missing.
+            fields: What is different for this response only; see `events.ResponseCreateParams`.
+
+        Raises:
+            TypeError: There is no such field.
+            ValueError: ``when_idle`` with ``conversation="none"``.
+        """
+        params = _build(events.ResponseCreateParams, fields, ResponseFields.__annotations__)
+        event = events.ResponseCreate(response=params if fields else None, event_id=event_id)
+        if not when_idle:
+            return self._send(event)
+        if params.conversation == "none":
+            raise ValueError("a response beside the conversation need not wait: leave when_idle out")
+        return self._send_when_idle(event)
+
+    def cancel(
+        self, response_id: str | None = None, *, if_active: bool = False, event_id: str | None = None
+    ) -> str:
+        """Stop a response; without an id, the one that is running in the conversation.
+
+        Args:
+            response_id: Which; ``None`` = the one in the conversation.
+            if_active: Send nothing if there is none, and let the server's refusal
+                (``response_cancel_not_active``) be no error event if it ends in this moment.
+            event_id: Your own name for this event; one is made if missing.
+        """
+        event = events.ResponseCancel(response_id=response_id, event_id=event_id)
+        return self._cancel_if_active(event) if if_active else self._send(event)
+
+
+class TranscriptionSessionCalls(_Calls):
+    """``session.transcription_session`` (Beta)"""
+
+    __slots__ = ()
+
+    def update(self, *, event_id: str | None = None, **fields: "Unpack[SessionFields]") -> str:
+        """Change the settings of a Beta transcription session; ``None`` clears one."""
+        return self._send(
+            events.TranscriptionSessionUpdate(session=session_config(fields), event_id=event_id)
+        )
+
+
+class TranslationCalls(_Calls):
+    """``session.translation``: the events whose own names begin with ``session.``"""
+
+    __slots__ = ()
+
+    def append(self, audio: "bytes | bytearray | memoryview", *, event_id: str | None = None) -> str:
+        """Send audio to be translated (``session.input_audio_buffer.append``): 24 kHz mono 16-bit PCM."""
+        return self._send(events.SessionInputAudioBufferAppend(audio=_raw(audio), event_id=event_id))
+
+    def close(self, *, event_id: str | None = None) -> str:
+        """Let the server finish what it has (``session.close``); ``session.closed`` follows."""
+        return self._send(events.SessionClose(event_id=event_id))

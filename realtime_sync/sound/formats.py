@@ -1,0 +1,209 @@
+"""Sound as the wire carries it: the three formats, their sizes, their samples, and how loud they are.
+
+All formats are mono: `PCM` (16-bit little-endian at 24000 Hz), and G.711's `PCMU` (mu-law) and `PCMA` (A-law)
+with one byte a sample at 8000 Hz.
+"""
+# What the wire calls `format` is called so here.
+# ruff: noqa: A002
+
+import array
+import functools
+import math
+import operator
+import sys
+from collections.abc import Iterable
+
+from ..events import AudioConfig, AudioFormat, AudioInputConfig, AudioOutputConfig, SessionConfig
+
+__all__ = [
+    "BETA_FORMATS",
+    "GA_FORMATS",
+    "PCM",
+    "PCMA",
+    "PCMU",
+    "bytes_of",
+    "bytes_per_sample",
+    "bytes_per_second",
+    "duration",
+    "format_name",
+    "input_format",
+    "input_settings",
+    "known_format",
+    "loudness",
+    "output_format",
+    "sample_rate",
+    "samples_of",
+    "silence",
+    "size_of",
+    "whole_samples",
+]
+
+Audio = bytes | bytearray | memoryview
+
+PCM, PCMU, PCMA = "audio/pcm", "audio/pcmu", "audio/pcma"
+
+_BYTES_PER_SECOND = {PCM: 48_000, PCMU: 8_000, PCMA: 8_000}
+BETA_FORMATS = {PCM: "pcm16", PCMU: "g711_ulaw", PCMA: "g711_alaw"}
+"""What Beta calls the three."""
+GA_FORMATS = {beta: ga for ga, beta in BETA_FORMATS.items()}
+"""The way back."""
+_FULL_SCALE = 32_768
+
+
+def bytes_per_second(format: str) -> int:
+    """How many bytes one second of sound takes.
+
+    Raises:
+        ValueError: It is not one of the three formats.
+    """
+    return _BYTES_PER_SECOND[known_format(format)]
+
+
+def known_format(format: str) -> str:
+    """The same, if it is one of the three.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(format, str) or format not in _BYTES_PER_SECOND:
+        raise ValueError(f"{format!r:.80} is none of {', '.join(_BYTES_PER_SECOND)}")
+    return format
+
+
+def bytes_per_sample(format: str) -> int:
+    """2 of PCM, 1 of G.711."""
+    return bytes_per_second(format) // sample_rate(format)
+
+
+def sample_rate(format: str) -> int:
+    """Samples per second."""
+    return 24_000 if format == PCM else bytes_per_second(format)
+
+
+def duration(audio: Audio | int, format: str = PCM) -> float:
+    """Seconds that audio lasts, or so many bytes of it."""
+    size = audio if isinstance(audio, int) else memoryview(audio).nbytes
+    return size / bytes_per_second(format)
+
+
+def size_of(seconds: float, format: str = PCM) -> int:
+    """How many bytes so many seconds take; whole samples, the nearest."""
+    return round(seconds * sample_rate(format)) * bytes_per_sample(format)
+
+
+def samples_of(audio: Audio, format: str = PCM) -> "array.array[int]":
+    """The samples, 16 bits each.  Of PCM, an even number of bytes."""
+    data = memoryview(audio).tobytes()  # its items may be larger than a byte
+    if format != PCM:
+        return array.array("h", map(_decoded(format).__getitem__, data))
+    samples = array.array("h")
+    samples.frombytes(data)
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples
+
+
+def bytes_of(samples: Iterable[int], format: str = PCM) -> bytes:
+    """16-bit samples in a format of the wire; the way back from `samples_of`."""
+    if format != PCM:
+        # A negative index counts from the end, where the table has the negative samples.
+        return bytes(map(_encoded(format).__getitem__, samples))
+    packed = array.array("h", samples)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def whole_samples(data: bytes, format: str) -> tuple[bytes, bytes]:
+    """The whole samples in it, and the rest, to be put before what comes next."""
+    whole = len(data) - len(data) % bytes_per_sample(format)
+    return data[:whole], data[whole:]
+
+
+def silence(seconds: float, format: str = PCM) -> bytes:
+    """So many seconds of nothing; whole samples, the nearest."""
+    return bytes_of([0], format) * round(seconds * sample_rate(format))
+
+
+def loudness(samples: "array.array[int]") -> float:
+    """The mean level in dBFS: 0 is the loudest square wave there can be, silence is minus infinity."""
+    power = sum(map(operator.mul, samples, samples)) / len(samples) if samples else 0
+    return 10 * math.log10(power / _FULL_SCALE**2) if power else -math.inf
+
+
+# --- What a session uses -----------------------------------------------------------------------------
+
+
+def input_settings(config: SessionConfig | None) -> AudioInputConfig | None:
+    """What the settings of a session say of its input, in GA."""
+    audio = config.audio if config else None
+    side = audio.input if isinstance(audio, AudioConfig) else None
+    return side if isinstance(side, AudioInputConfig) else None
+
+
+def input_format(config: SessionConfig | None) -> str:
+    """The format of the audio that a session with these settings takes, in either dialect."""
+    ga = input_settings(config)
+    return format_name((ga and ga.format) or (config and config.input_audio_format))
+
+
+def output_format(config: SessionConfig | None) -> str:
+    """The format of the audio that a session with these settings gives, in either dialect."""
+    audio = config.audio if config else None
+    side = audio.output if isinstance(audio, AudioConfig) else None
+    ga = side.format if isinstance(side, AudioOutputConfig) else None
+    return format_name(ga or (config.output_audio_format if config else None))
+
+
+def format_name(named: object) -> str:
+    """One of the three formats, whichever way a server names it; PCM for what is none of them."""
+    name = named.type if isinstance(named, AudioFormat) else named
+    name = GA_FORMATS.get(name, name) if isinstance(name, str) else name
+    return name if isinstance(name, str) and name in _BYTES_PER_SECOND else PCM
+
+
+# --- G.711 -------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _encoded(format: str) -> bytes:
+    """The byte for each sample: of 0 to 32767, then of -32768 to -1."""
+    encode = {PCMU: _to_mu_law, PCMA: _to_a_law}[known_format(format)]
+    return bytes(map(encode, [*range(_FULL_SCALE), *range(-_FULL_SCALE, 0)]))
+
+
+def _to_mu_law(sample: int) -> int:
+    """A 16-bit sample as G.711 mu-law: sign, three bits of exponent, four of mantissa, all inverted."""
+    magnitude = min(abs(sample), 32_635) + 132  # the bias makes every exponent's range start at a power of 2
+    exponent = magnitude.bit_length() - 8
+    mantissa = (magnitude >> (exponent + 3)) & 0x0F
+    return ~((0x80 if sample < 0 else 0) | exponent << 4 | mantissa) & 0xFF
+
+
+def _to_a_law(sample: int) -> int:
+    """A 16-bit sample as G.711 A-law: like mu-law without the bias, every second bit inverted."""
+    magnitude = ~sample if sample < 0 else sample
+    exponent = max(magnitude.bit_length() - 8, 0)
+    mantissa = (magnitude >> max(exponent + 3, 4)) & 0x0F
+    return ((0 if sample < 0 else 0x80) | exponent << 4 | mantissa) ^ 0x55
+
+
+@functools.cache
+def _decoded(format: str) -> list[int]:
+    """The sample that each byte of G.711 stands for: the middle of those that are encoded so."""
+    decode = {PCMU: _from_mu_law, PCMA: _from_a_law}[known_format(format)]
+    return [decode(byte) for byte in range(256)]
+
+
+def _from_mu_law(byte: int) -> int:
+    byte = ~byte & 0xFF
+    magnitude = (((byte & 0x0F) << 3) + 132 << (byte >> 4 & 7)) - 132
+    return -magnitude if byte & 0x80 else magnitude
+
+
+def _from_a_law(byte: int) -> int:
+    byte ^= 0x55
+    exponent, magnitude = byte >> 4 & 7, ((byte & 0x0F) << 4) + 8
+    if exponent:
+        magnitude = magnitude + 256 << exponent - 1
+    return magnitude if byte & 0x80 else -magnitude

@@ -1,0 +1,219 @@
+"""Opening a connection: TCP, TLS, and the WebSocket handshake.
+
+The only file that knows websocket-client, which makes the opening handshake.  What it does beyond that
+(following redirects with the key, one cookie jar for the whole process, reading without limits) is kept
+from it by `_HandshakeSocket`.
+"""
+
+import contextlib
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import websocket
+from msgspec import Struct
+
+from ..exceptions import ConnectionFailed
+from ..redaction import Redact
+from .dial import dial
+from .link import Link, Outgoing
+from .tls import default_context
+from .transport import Transport
+
+__all__ = ["open_transport"]
+
+_MAX_HEAD = 65536  # bytes of the handshake's answer up to its blank line
+_MAX_BODY = 65536  # bytes kept of a refusal's body
+_LONGEST_SECRET = 4096  # bytes
+
+
+def open_transport(
+    url: str,
+    *,
+    headers: Sequence[tuple[str, str]],
+    ssl_context: ssl.SSLContext | None,
+    proxy: str | None,
+    connect_timeout: float,
+    redact: Redact,
+    **options: Any,
+) -> Transport:
+    """Connect to a ``ws://`` or ``wss://`` address and make the opening handshake.
+
+    ``headers`` must be clean of line breaks.  ``redact`` removes secrets from what the server says.
+    ``options`` are those of `Transport`.
+
+    Raises:
+        ConnectionFailed: The server can't be reached, or refuses.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
+    deadline = time.monotonic() + connect_timeout
+    secure = parts.scheme == "wss"
+    link = Link(
+        dial(host, port, secure=secure, deadline=deadline, proxy=proxy, send_timeout=options["send_timeout"])
+    )
+    try:
+        if secure:
+            link.start_tls(ssl_context or default_context(), host, deadline)
+        facade = _HandshakeSocket(link, deadline, redact)
+        _handshake(url, facade, headers)
+        return Transport(link, facade.rest, **options)
+    except ssl.SSLCertVerificationError as error:
+        link.close()
+        raise ConnectionFailed(f"the certificate of {host} was refused: {error.verify_message}") from error
+    except OSError as error:
+        link.close()
+        raise ConnectionFailed(f"could not connect to {host}:{port}: {error}") from error
+    except BaseException:
+        link.close()
+        raise
+
+
+def _handshake(url: str, facade: "_HandshakeSocket", headers: Sequence[tuple[str, str]]) -> None:
+    client: Any = websocket.WebSocket(skip_utf8_validation=True)
+    try:
+        client.connect(
+            url,
+            socket=facade,
+            # A cookie of the caller's is written small, to tell it from those of the shared jar.
+            header=[f"{'cookie' if name.lower() == 'cookie' else name}: {value}" for name, value in headers],
+            suppress_origin=True,
+            redirect_limit=0,
+        )
+    except (ConnectionFailed, OSError):
+        raise
+    except Exception as error:  # it raises what it likes for what it can't read
+        raise facade.not_a_websocket() from error
+    finally:
+        client.sock = None  # the link is ours: nothing of the client may touch it from here on
+
+
+class _HandshakeSocket:
+    """What websocket-client sees of the connection: a socket that carries one request and its answer.
+
+    The whole answer is read here, under the deadline and a size limit.  A refusal is raised from here
+    with its status and body; websocket-client only ever sees an acceptance, without its cookies.
+    """
+
+    def __init__(self, link: Link, deadline: float, redact: Redact) -> None:
+        self._link = link
+        self._deadline = deadline
+        self._redact = redact
+        self._head: bytes | None = None  # the answer up to its blank line, for websocket-client
+        self._answer = b""  # the answer as it came
+        self.rest = b""  # what came behind the blank line
+
+    def send(self, request: bytes) -> int:
+        """Send the request, without the cookies that other connections of this process were given."""
+        lines = [line for line in request.split(b"\r\n") if not line.startswith(b"Cookie: ")]
+        self._link.send(Outgoing([b"\r\n".join(lines)]), self._deadline)
+        return len(request)
+
+    def recv(self, size: int) -> bytes:
+        if self._head is None:
+            self._head = self._read_answer()
+        data, self._head = self._head[:size], self._head[size:]
+        return data
+
+    def gettimeout(self) -> None:
+        """There is a deadline, not a timeout."""
+
+    def close(self) -> None:
+        """The link is closed by whoever opened it."""
+
+    def _read_answer(self) -> bytes:
+        while b"\r\n\r\n" not in self._answer:
+            if len(self._answer) > _MAX_HEAD:
+                raise ConnectionFailed(f"the server's answer has more than {_MAX_HEAD} bytes of headers")
+            data = self._link.read(self._deadline)
+            if data is None:
+                raise ConnectionFailed("no answer in time from the server")
+            if not data:
+                raise self.not_a_websocket()
+            self._answer += data
+        head, self.rest = self._answer.split(b"\r\n\r\n", 1)
+        status_line, *lines = head.split(b"\r\n")
+        if status_line.split()[1:2] != [b"101"]:
+            raise self._refusal(status_line, lines)
+        kept = [line for line in lines if not line.lower().startswith(b"set-cookie:")]
+        if any(line.lower().startswith(b"sec-websocket-extensions:") for line in kept):
+            raise ConnectionFailed("the server insists on a WebSocket extension that was not offered")
+        return b"\r\n".join([status_line, *kept, b"", b""])
+
+    def _refusal(self, status_line: bytes, lines: list[bytes]) -> ConnectionFailed:
+        """The error for an answer that is HTTP, but not 101."""
+        words = self._redact(status_line.decode("latin-1")).split(None, 2)
+        if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdecimal():
+            return self.not_a_websocket()
+        status = int(words[1])
+        headers = {}
+        for line in lines:
+            name, _, value = self._redact(line.decode("latin-1")).partition(":")
+            headers[name.strip().lower()] = value.strip()
+        body = self._redact(self._read_body(headers).decode("utf-8", "replace"))
+        text = f"the server refused the connection: HTTP {' '.join(words[1:])}"
+        if 300 <= status < 400:
+            target = urlsplit(headers.get("location", "")).hostname or "another path"
+            text += f"; it redirects to {target}, which is not followed"
+        elif detail := _error_message(body):
+            text += f": {detail}"
+        elif status < 300:
+            text += "; this address is not a WebSocket server"
+        return ConnectionFailed(text, status=status, headers=headers, body=body.encode()[:_MAX_BODY])
+
+    def _read_body(self, headers: dict[str, str]) -> bytes:
+        """The body, as far as it comes in time, up to its length or our limit."""
+        length = headers.get("content-length", "")
+        most = _MAX_BODY + _LONGEST_SECRET  # so that a secret at the end is whole, and known
+        wanted = min(int(length), most) if length.isdecimal() else most
+        body = self.rest
+        chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+        with contextlib.suppress(OSError):
+            while len(body) < wanted and not (chunked and body.endswith(b"0\r\n\r\n")):
+                data = self._link.read(self._deadline)
+                if not data:
+                    break
+                body += data
+        return (_unchunk(body) if chunked else body)[:wanted]
+
+    def not_a_websocket(self) -> ConnectionFailed:
+        """The error for an answer that is not HTTP, or is no proper WebSocket handshake."""
+        if not self._answer:
+            return ConnectionFailed("the server hung up without an answer; is it a WebSocket server?")
+        start = self._redact(self._answer.decode("latin-1"))[:80]  # in this order: half a key is a secret too
+        return ConnectionFailed(f"this is not a WebSocket server: it answered {start!r}")
+
+
+def _unchunk(body: bytes) -> bytes:
+    """Join the chunks of a chunked body, as far as they go."""
+    joined = b""
+    while True:
+        size, separator, body = body.partition(b"\r\n")
+        try:
+            length = int(size.split(b";")[0], 16)
+        except ValueError:
+            return joined
+        if not separator or length <= 0:
+            return joined
+        joined += body[:length]
+        body = body[length + 2 :]
+
+
+class _ErrorMessage(Struct):
+    message: str
+
+
+class _ErrorBody(Struct):
+    error: _ErrorMessage
+
+
+def _error_message(body: str) -> str | None:
+    """The message in OpenAI's JSON for errors; ``None`` if it is something else."""
+    try:
+        return msgspec.json.decode(body, type=_ErrorBody).error.message[:500]
+    except (ValueError, RecursionError):
+        return None

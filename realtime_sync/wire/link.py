@@ -1,0 +1,340 @@
+"""A TCP or TLS connection that one thread reads and any number of threads write.  Bytes in, bytes out.
+
+OpenSSL's objects break when two threads use them at once, and Python's `ssl.SSLSocket` lets them.  So
+TLS runs here in memory (`ssl.SSLObject` over two `ssl.MemoryBIO`): its calls are short, never wait for
+the network, and happen under one lock.  The socket itself is non-blocking and is only touched outside
+that lock.
+"""
+
+import contextlib
+import select
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+__all__ = ["Link", "Outgoing"]
+
+_READ_SIZE = 262144  # bytes of one read; fewer cost more, as measured in tests/benchmarks/receive.py
+_SMALL_READ = 4096  # a read of less has most likely taken all there was
+_TLS_RECORD = 16384  # bytes of plaintext that TLS gives at a time, at most
+_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # SO_LINGER: on, for 0 seconds
+_TLS_PIECE = 65536  # plaintext given to TLS at a time, so that a large frame doesn't keep the reader out
+
+
+class Outgoing:
+    """A message on its way out: the frames that are still to be written, and the event it is.
+
+    Control frames may go between its frames, so a long message does not hold up the answer to a ping.
+    """
+
+    __slots__ = ("event", "frames")
+
+    def __init__(self, frames: Iterable[bytes], event: Any = None) -> None:
+        self.frames = deque(frames)
+        self.event = event
+
+
+class Link:
+    """One connection.
+
+    `read` belongs to one thread, the reader.  `send`, `kill` and `post` may be called by any; `close`
+    once, by the reader when it is done.  A failure in the middle of a write can't be repaired, so it
+    ends the connection: further sends raise, and the reader gets what had arrived, then the end.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._wait_readable = _reading_waiter(sock)
+        self._emptied = False  # whether the last read of the socket has most likely taken all
+        self._tls: ssl.SSLObject | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        # Guards the TLS object and the output below it; held for moments, never while waiting.
+        self._state = threading.Lock()
+        # Held by the one thread that writes to the socket, which keeps frames whole and in order.
+        self._writing = threading.Lock()
+        self._queue: deque[Outgoing] = deque()  # messages that are not written to their end
+        self._urgent: dict[str, bytes] = {}  # control frames that go first, the latest of each kind
+        self._rest = memoryview(b"")  # what TLS has not taken yet of the frame being written
+        self._chunk = memoryview(b"")  # what the socket has not taken yet
+        self._fault: ssl.SSLError | None = None  # what TLS found wrong
+        self._last = False  # no message may follow those in the queue
+        self.failure: BaseException | None = None
+        self.messages_out = self.bytes_out = 0  # of events; under the state lock
+
+    # --- Reading: the reader thread only ---------------------------------------------------------
+
+    def read(self, deadline: float | None) -> bytes | None:
+        """Wait for bytes.  ``b""`` is the end; ``None`` means that the deadline passed.
+
+        Raises:
+            OSError: The connection is lost, or TLS found it tampered with.
+        """
+        while True:
+            if self._tls is not None:
+                data = self._decrypt()
+                self.flush()  # reading may have made TLS answer, for example a KeyUpdate
+                if data is not None:
+                    return data
+            raw = self._receive(deadline)
+            if raw is None or self._tls is None:
+                return raw
+            with self._state:
+                if raw:
+                    self._incoming.write(raw)
+                else:
+                    self._incoming.write_eof()
+
+    def _receive(self, deadline: float | None) -> bytes | None:
+        while True:
+            if not self._emptied:
+                try:
+                    data = self._sock.recv(_READ_SIZE)
+                except BlockingIOError:
+                    pass
+                else:
+                    self._emptied = 0 < len(data) < _SMALL_READ
+                    return data
+            self._emptied = False
+            # What `flush` could not write is the reader's to finish, unless a sender is at it.
+            if self._chunk and not self._writing.locked():
+                if not _wait(self._sock, read=True, write=True, deadline=deadline):
+                    return None
+                self.flush()
+            elif not self._wait_readable(deadline):
+                return None
+
+    def _decrypt(self) -> bytes | None:
+        """All plaintext at hand; ``None`` if TLS needs more bytes, ``b""`` at its end."""
+        assert self._tls is not None
+        if self._fault is not None:
+            raise self._fault
+        pieces = []
+        with self._state:
+            try:
+                while piece := self._tls.read(_TLS_RECORD):
+                    pieces.append(piece)
+            except ssl.SSLWantReadError:
+                if not pieces:
+                    return None
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                pass
+            except ssl.SSLError as error:
+                if not pieces:
+                    raise
+                self._fault = error  # once what came before it was taken
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    # --- Writing: any thread ---------------------------------------------------------------------
+
+    def send(self, message: Outgoing, deadline: float, *, last: bool = False) -> None:
+        """Write a whole message; after one with ``last`` nothing more may be sent.
+
+        Raises:
+            TimeoutError: It could not be written by the deadline.  The connection is dead.
+            OSError: The connection is dead, or `send` was called after the last message.
+        """
+        self._enqueue(message, last)
+        if not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            self.kill(TimeoutError("another message could not be sent in time"))
+            raise TimeoutError("the message could not be sent in time")
+        self._drain_and_release(deadline)
+        # The reader may have posted something in the moment before the lock was free.
+        while self._has_output() and self._writing.acquire(blocking=False):
+            self._drain_and_release(deadline)
+
+    def offer(self, message: Outgoing) -> None:
+        """Send a whole message without waiting: what can't be written now, the reader writes.
+
+        Raises:
+            OSError: The connection is dead, or the last message was sent.
+        """
+        self._enqueue(message)
+        self.flush()
+
+    def _enqueue(self, message: Outgoing, last: bool = False) -> None:
+        with self._state:
+            if self.failure is not None or self._last:
+                raise ConnectionError("the connection is closed") from self.failure
+            self._queue.append(message)
+            self._last = last
+            if message.event is not None:
+                self.messages_out += 1
+                self.bytes_out += sum(map(len, message.frames))
+
+    def post(self, kind: str, frame: bytes) -> None:
+        """Send a control frame before all other frames, without waiting; the latest of a kind wins."""
+        with self._state:
+            if not self._last:
+                self._urgent[kind] = frame
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what can be written without waiting."""
+        while self._has_output() and self._writing.acquire(blocking=False):
+            try:
+                if not self._drain(None):
+                    return  # the socket is full: the reader waits for room
+            except OSError as error:
+                self.kill(error)
+                return
+            finally:
+                self._writing.release()
+
+    def _drain_and_release(self, deadline: float) -> None:
+        try:
+            self._drain(deadline)
+        except BaseException as error:  # Ctrl-C too: it leaves half a frame on the wire
+            self.kill(error)
+            raise
+        finally:
+            self._writing.release()
+
+    def _drain(self, deadline: float | None) -> bool:
+        """Write all output, holding the writing lock; without a deadline, only what fits now."""
+        while True:
+            if self.failure is not None:
+                raise ConnectionError("the connection is closed") from self.failure
+            if not self._chunk:
+                self._chunk = memoryview(self._next_chunk())
+                if not self._chunk:
+                    return True
+            try:
+                self._chunk = self._chunk[self._sock.send(self._chunk) :]
+            except BlockingIOError:
+                if deadline is None:
+                    return False
+                if not _wait(self._sock, read=False, write=True, deadline=deadline):
+                    raise TimeoutError("the message could not be sent in time") from None
+
+    def _next_chunk(self) -> bytes | memoryview:
+        """The next bytes for the socket, ``b""`` if there are none."""
+        with self._state:
+            if self._tls is None:
+                return self._next_frame()
+            if not self._outgoing.pending:
+                if not self._rest:
+                    self._rest = memoryview(self._next_frame())
+                piece, self._rest = self._rest[:_TLS_PIECE], self._rest[_TLS_PIECE:]
+                if piece:
+                    self._tls.write(piece)
+            return self._outgoing.read()
+
+    def _next_frame(self) -> bytes:
+        """The next frame; called when the one before it was written to its end."""
+        while self._queue and not self._queue[0].frames:
+            self._queue.popleft()
+        if self._urgent:
+            return self._urgent.pop(next(iter(self._urgent)))
+        return self._queue[0].frames.popleft() if self._queue else b""
+
+    def unsent(self) -> list[Any]:
+        """The events that were surely not sent: at least their last byte was not written."""
+        with self._state:
+            return [message.event for message in self._queue if message.event is not None]
+
+    def _has_output(self) -> bool:
+        return bool(
+            self.failure is None
+            and (self._chunk or self._rest or self._urgent or self._queue or self._outgoing.pending)
+        )
+
+    # --- The beginning and the end ---------------------------------------------------------------
+
+    def start_tls(self, context: ssl.SSLContext, hostname: str, deadline: float) -> None:
+        """Make the connection a TLS one.  Before any other thread knows it.
+
+        Raises:
+            TimeoutError: The deadline passed.
+            OSError: The certificate was refused (`ssl.SSLError`), or the connection lost.
+        """
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=hostname)
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._drain(deadline)
+                raw = self._receive(deadline)
+                if raw is None:
+                    raise TimeoutError("no answer in time") from None
+                if not raw:
+                    raise ConnectionResetError("the server hung up") from None
+                self._incoming.write(raw)
+            except ssl.SSLError:
+                self.flush()  # the alert that tells the server why
+                raise
+            else:
+                self._drain(deadline)
+                return
+
+    def kill(self, why: BaseException | None = None) -> None:
+        """End the connection at once, in both directions.  Wakes the reader and blocked senders."""
+        with contextlib.suppress(OSError):
+            # A peer that does not take part gets a reset: after a mere end it could be left waiting for
+            # us to make room for what it is sending, a minute long.
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._stop(why or ConnectionAbortedError("closed on this side"))
+
+    def _stop(self, why: BaseException) -> None:
+        with self._state:
+            if self.failure is None:
+                self.failure = why
+        with contextlib.suppress(OSError):  # it may be gone already
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
+        """Close this process's copy of the socket and nothing else, whatever the locks say.
+
+        For the child of a fork: the connection is the parent's, and a lock that another thread held at
+        the fork is never released here.
+        """
+        self._state, self._writing = threading.Lock(), threading.Lock()
+        self.failure = ConnectionError("the connection belongs to the process that was forked")
+        self._sock.close()
+
+    def close(self) -> None:
+        """Give the socket back.  Waits for senders to leave, which they do now."""
+        self._stop(ConnectionAbortedError("closed on this side"))
+        with self._writing, self._state:
+            self._sock.close()
+
+
+def _ready(sock: socket.socket, read: bool, write: bool, timeout: float | None) -> bool:
+    if not hasattr(select, "poll"):  # pragma: no cover  # Windows
+        sockets = [sock]
+        return any(select.select(sockets if read else [], sockets if write else [], sockets, timeout))
+    poller = select.poll()
+    poller.register(sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+    return bool(poller.poll(None if timeout is None else timeout * 1000))
+
+
+def _reading_waiter(sock: socket.socket) -> Callable[[float | None], bool]:
+    """A function that waits until the socket can be read; false at the deadline.
+
+    Made once per connection, since a fresh poll object for each event would cost as much as the wait.
+    """
+    if not hasattr(select, "poll"):  # pragma: no cover  # Windows
+        return lambda deadline: _wait(sock, read=True, write=False, deadline=deadline)
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+
+    def wait(deadline: float | None) -> bool:
+        if deadline is None:
+            return bool(poller.poll())
+        return bool(poller.poll(max(0.0, deadline - time.monotonic()) * 1000))
+
+    return wait
+
+
+def _wait(sock: socket.socket, *, read: bool, write: bool, deadline: float | None) -> bool:
+    """Wait until the socket can be read or written, or has failed; false at the deadline."""
+    if deadline is None:
+        return _ready(sock, read, write, None)
+    return _ready(sock, read, write, max(0.0, deadline - time.monotonic()))

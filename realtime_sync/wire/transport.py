@@ -1,0 +1,247 @@
+"""One open WebSocket connection: answers its pings, and carries messages both ways."""
+
+import contextlib
+import os
+import struct
+import time
+from typing import Any
+
+from msgspec import Struct
+
+from ..events.codec import Message
+from ..exceptions import ProtocolError
+from .frames import CLOSE, PING, PONG, TEXT, FrameReader, build, parse_close
+from .link import Link, Outgoing
+
+__all__ = ["Closure", "Transport"]
+
+_GOODBYE = 1.0  # seconds to answer the server's close frame
+_FRAGMENT = 256 * 1024  # bytes of a message per frame, so that answers to pings can go between
+
+
+class Closure(Struct, frozen=True):
+    """How a connection ended.
+
+    Attributes:
+        code, reason: Of the close frame; 1005 without a code, 1006 if the connection was lost.
+        by: Who ended it: ``"client"``, ``"server"`` or ``"network"``.
+        clean: Whether both sides sent a close frame.
+        asked: Whether the user asked for it, by `Transport.send_close`.
+        cause: The error behind it, if there was one.
+    """
+
+    code: int
+    reason: str
+    by: str
+    clean: bool = False
+    asked: bool = False
+    cause: BaseException | None = None
+
+
+class Transport:
+    """An open WebSocket connection.
+
+    One thread calls `receive`; any may call `send`, `send_close` and `kill`.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        received: bytes,
+        *,
+        max_message_size: int,
+        ping_interval: float | None,
+        ping_timeout: float | None,
+        send_timeout: float,
+    ) -> None:
+        self._link = link
+        self._received = received  # what came behind the handshake's answer
+        self._frames = FrameReader(max_message_size)
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
+        self._send_timeout = send_timeout
+        self._ping_sent = False
+        self._ping_at = 0.0
+        self._ping_payload = b""
+        self.round_trip: float | None = None  # seconds from our last ping to its answer
+        self._close_sent: tuple[int, str] | None = None
+        self._killed = False
+        self._deadline: float | None = None
+        self.closure: Closure | None = None
+        self.bytes_in = 0  # of WebSocket frames
+        self.heard()
+
+    # --- Receiving: the reader thread only ---------------------------------------------------------
+
+    def receive(self) -> list[Message]:
+        """Wait for messages from the server: see `frames.Message`.
+
+        An empty list is the end, and then `closure` says how it came.
+        """
+        while self.closure is None:
+            if self._killed:  # what is left of a server that poured is not worth a wait to whoever closed
+                self._lost(self._link.failure)
+                break
+            messages = self._frames.feed(self._read())
+            if self._frames.controls:
+                self._answer_controls()
+            if self._frames.violation is not None and self.closure is None:
+                self._refuse(self._frames.violation)
+            if messages:
+                return messages
+        return []
+
+    def _read(self) -> bytes:
+        """Bytes from the server, pinging it when it is silent; ``b""`` once it is gone."""
+        data: bytes | None = self._received
+        self._received = b""
+        try:
+            while not data:
+                data = self._link.read(self._deadline)
+                if data == b"":
+                    self._lost(self._link.failure)
+                    return b""
+                if data is None and not self._check_alive():
+                    return b""
+        except OSError as error:
+            self._lost(error)
+            return b""
+        self.heard()
+        self.bytes_in += len(data)
+        return data
+
+    def heard(self) -> None:
+        """Start the wait for a sign of life anew: something came, or nothing was looked for."""
+        self._ping_sent = False
+        self._wait_for(self._ping_interval)
+
+    def _wait_for(self, seconds: float | None) -> None:
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    def _check_alive(self) -> bool:
+        """The server was silent up to the deadline: ping it, or give it up after a ping."""
+        if self._ping_sent and self._ping_timeout is not None:
+            self._lost(TimeoutError(f"the server was silent for {self._ping_timeout:g} s after a ping"))
+            return False
+        self._ping_at = time.monotonic()
+        self._ping_payload = struct.pack("!d", self._ping_at)
+        self._link.post("ping", _frame(PING, self._ping_payload))
+        self._ping_sent = True
+        self._wait_for(self._ping_interval if self._ping_timeout is None else self._ping_timeout)
+        return True
+
+    def _answer_controls(self) -> None:
+        for opcode, payload in self._frames.controls:
+            if opcode == PING:
+                self._link.post("pong", _frame(PONG, payload))
+            elif opcode == PONG and payload == self._ping_payload:
+                self.round_trip = time.monotonic() - self._ping_at
+            elif opcode == CLOSE:
+                self._answer_close(payload)
+        self._frames.controls.clear()
+
+    def _answer_close(self, payload: bytes) -> None:
+        try:
+            code, reason = parse_close(payload)
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        if self._close_sent is not None:
+            self.closure = Closure(*self._close_sent, by="client", clean=True, asked=True)
+        else:
+            self._say_goodbye(payload[:2], time.monotonic() + _GOODBYE)
+            self.closure = Closure(code, reason, by="server", clean=True)
+
+    def _refuse(self, violation: ProtocolError) -> None:
+        """End the connection because the server broke the protocol, and tell it why."""
+        self.give_up(violation.code, str(violation), violation)
+
+    def give_up(self, code: int, reason: str, cause: BaseException | None = None) -> None:
+        """End the connection without waiting for an answer.  For the reader."""
+        self._say_goodbye(_close_payload(code, reason), time.monotonic() + _GOODBYE)
+        self.closure = Closure(code, reason, by="client", cause=cause)
+
+    def _say_goodbye(self, payload: bytes, deadline: float) -> None:
+        with contextlib.suppress(OSError):
+            self._link.send(Outgoing([_frame(CLOSE, payload)]), deadline, last=True)
+
+    def _lost(self, cause: BaseException | None) -> None:
+        if self._close_sent is not None:
+            self.closure = Closure(*self._close_sent, by="client", asked=True, cause=cause)
+        else:
+            self.closure = Closure(1006, "", by="network", cause=cause)
+
+    # --- Sending and closing: any thread -----------------------------------------------------------
+
+    def send(self, payload: bytes, event: Any) -> None:
+        """Send a text message; ``event`` is what `unsent` lists if that fails.
+
+        Raises:
+            OSError: It could not be sent (`TimeoutError`: not in time), and the connection is over.
+        """
+        self._link.send(Outgoing(_text_frames(payload), event), time.monotonic() + self._send_timeout)
+
+    def offer(self, payload: bytes, event: Any) -> None:
+        """Send a text message without waiting, as the reader must.
+
+        Raises:
+            OSError: The connection is over.
+        """
+        self._link.offer(Outgoing(_text_frames(payload), event))
+
+    def unsent(self) -> list[Any]:
+        """The events that `send` took and that were surely not sent."""
+        return self._link.unsent()
+
+    def send_close(self, code: int, reason: str, deadline: float) -> None:
+        """Send a close frame, after which nothing can be sent.  Does nothing on a dead connection."""
+        self._close_sent = (code, reason)
+        self._say_goodbye(_close_payload(code, reason), deadline)
+
+    @property
+    def messages_out(self) -> int:
+        """Messages given to `send`."""
+        return self._link.messages_out
+
+    @property
+    def bytes_out(self) -> int:
+        """The bytes of their frames."""
+        return self._link.bytes_out
+
+    def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
+        """Let go of the connection without a word: after a fork, it belongs to the parent."""
+        self._link.abandon()
+
+    def kill(self) -> None:
+        """End the connection at once, with what was not received yet.  Wakes everyone who waits on it."""
+        self._killed = True
+        self._link.kill()
+
+    def free(self) -> None:
+        """Give the socket back; for the reader, when `receive` is at its end."""
+        self._link.close()
+
+
+def _frame(opcode: int, payload: bytes) -> bytes:
+    return build(opcode, payload, os.urandom(4))
+
+
+def _close_payload(code: int, reason: str) -> bytes:
+    return code.to_bytes(2, "big") + reason.encode()
+
+
+def _text_frames(payload: bytes) -> list[bytes]:
+    """A text message in one frame, or in several if it is long."""
+    size = len(payload)
+    if size <= _FRAGMENT:
+        return [_frame(TEXT, payload)]
+    return [
+        build(
+            TEXT,
+            payload[start : start + _FRAGMENT],
+            os.urandom(4),
+            first=start == 0,
+            last=start + _FRAGMENT >= size,
+        )
+        for start in range(0, size, _FRAGMENT)
+    ]
