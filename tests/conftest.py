@@ -4,18 +4,16 @@ import gc
 import os
 import signal
 import ssl
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import hypothesis
 import pytest
 import trustme
-from scripted import ScriptedServer
-from secrets_watch import watch
+from scripted import Open, ScriptedServer
+from secrets_watch import complain_of_leaks, watch
 
 import realtime_sync as rt
-
-Open = Callable[..., rt.Session]
 
 # The same examples in every run: a change is judged by itself, not by luck.  The slow tests look further.
 hypothesis.settings.register_profile("suite", derandomize=True, database=None)
@@ -56,12 +54,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
     ]
     return report
-
-
-def complain_of_leaks() -> None:
-    """Fail if a secret was shown since the last time."""
-    if leaks := watch.take():
-        pytest.fail("secrets were shown:\n" + "\n".join(leaks), pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 import trustme
-from conftest import Open
-from scripted import CREATED, DEADLINE, Caller, Script, ScriptedServer, collect, idle
+from scripted import CREATED, DEADLINE, Caller, Open, Script, ScriptedServer, collect, idle
 
 import realtime_sync as rt
 from realtime_sync.local import LocalServer

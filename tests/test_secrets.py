@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import responses
-from conftest import complain_of_leaks
 from scripted import CREATED, DEADLINE, Caller, Script, ScriptedServer, error
 from secrets_watch import (
     API_KEY,
@@ -18,6 +17,7 @@ from secrets_watch import (
     PROXY_PASSWORD,
     PROXY_TOKEN,
     WEBHOOK_SECRET,
+    complain_of_leaks,
     secrets_in,
     shown,
     watch,

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from talk import Talk, kinds
+from tones import append, one, silence, tone
 
 from realtime_sync import events as ev
 from realtime_sync.events import ServerEvent
 from realtime_sync.local import Request, Say, ScriptedResponder
 from realtime_sync.local.protocol.vad import Detector, Started, Stopped
-from realtime_sync.sound.formats import bytes_of, loudness, sample_rate, samples_of
+from realtime_sync.sound.formats import loudness, sample_rate, samples_of
 
 TURN = [
     "input_audio_buffer.speech_stopped",
@@ -25,27 +26,8 @@ TURN = [
 ]
 
 
-def tone(ms: int, level: float = -20.0, audio_format: str = "audio/pcm") -> bytes:
-    """A tone of 200 Hz, ``level`` dBFS loud; it begins and ends with a sample that is heard."""
-    rate = sample_rate(audio_format)
-    peak = 32_768 * 10 ** (level / 20) * math.sqrt(2)
-    samples = array.array(
-        "h", (round(peak * math.cos(2 * math.pi * 200 * n / rate)) for n in range(rate * ms // 1000))
-    )
-    return bytes_of(samples, audio_format)
-
-
-def silence(ms: int, audio_format: str = "audio/pcm") -> bytes:
-    return bytes_of([0] * (sample_rate(audio_format) * ms // 1000), audio_format)
-
-
 def vad(**fields: Any) -> dict[str, Any]:
     return {"input": {"turn_detection": {"type": "server_vad", **fields}}}
-
-
-def one(events: list[ServerEvent], kind: type[Any]) -> Any:
-    [event] = [event for event in events if isinstance(event, kind)]
-    return event
 
 
 def times(events: list[ServerEvent]) -> list[tuple[str, int]]:
@@ -253,12 +235,6 @@ def test_speech_interrupts_a_response(steps: int, modality: str) -> None:
     assert done.response.status_details == ev.ResponseStatusDetails(type="cancelled", reason="turn_detected")
     assert not talk.protocol.active
     assert one(talk.hear(silence(600)), ev.ResponseDone).response.status == "completed"
-
-
-def append(audio: bytes) -> bytes:
-    from realtime_sync import encode
-
-    return encode(ev.InputAudioBufferAppend(audio=audio))
 
 
 def test_speech_leaves_other_responses_alone() -> None:

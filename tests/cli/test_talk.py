@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import TIMEOUT, run, start
+from fake_devices import Fake, Stream
 from scripted import CREATED, Caller, ScriptedServer, error
-from test_devices import Fake, Stream
-from test_local_turns import silence, tone
-from test_main import TIMEOUT, run, start
-from test_transcribe import Says, completed, feed, frame, turn, updated, wav
+from tones import silence, tone
+from transcripts import Says, completed, event_frame, feed, turn, updated, wav
 
 import realtime_sync as rt
 from realtime_sync import events as ev
@@ -54,12 +54,12 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 
 def words(text: str, **others: Any) -> str:
-    return frame("response.output_audio_transcript.delta", delta=text, **{**RESPONSE, **others})
+    return event_frame("response.output_audio_transcript.delta", delta=text, **{**RESPONSE, **others})
 
 
 def response(kind: str, response_id: str = "r", **fields: Any) -> str:
     fields = {"id": response_id, "status": "in_progress" if kind == "created" else "completed", **fields}
-    return frame(f"response.{kind}", response=fields)
+    return event_frame(f"response.{kind}", response=fields)
 
 
 def says(*frames: str, then: Callable[[Caller], object] = Caller.serve_until_closed) -> ScriptedServer:
@@ -133,7 +133,9 @@ def test_interruption(tmp_path: Path, output: str, capsys: Printed) -> None:
 def test_the_users_words_come_first(question: str, output: str, capsys: Printed) -> None:
     """The model's words wait for the transcript of what they answer."""
     answer = [response("created"), words(" Well,"), words(" no.")]
-    heard = frame("conversation.item.input_audio_transcription.failed", item_id="b", error={"code": "noise"})
+    heard = event_frame(
+        "conversation.item.input_audio_transcription.failed", item_id="b", error={"code": "noise"}
+    )
     with says(
         completed("a", "Is\nit?"),
         *turn("a", 0, 900),
@@ -158,7 +160,7 @@ def test_words_do_not_wait_for_ever(
 ) -> None:
     """Words are shown after a while when there is no transcript, and at the latest at the end."""
     monkeypatch.setattr(talk, "_HOLD", 0.0)
-    text = frame("response.output_text.delta", delta="Hm.", **RESPONSE)
+    text = event_frame("response.output_text.delta", delta="Hm.", **RESPONSE)
     late = [text, completed("a", "Late."), response("done")]
     with says(*turn("a", 0, 900), response("created"), *late) as server:
         assert talks(server.url, question, output) == 0
@@ -181,7 +183,7 @@ def test_words_do_not_wait_for_ever(
             [
                 response("created"),
                 words("Well"),
-                frame("response.output_audio.delta", delta="AAAA" * 64_000, **RESPONSE),
+                event_frame("response.output_audio.delta", delta="AAAA" * 64_000, **RESPONSE),
                 response("done"),
                 response("created", "s"),
                 words("Next", response_id="s", item_id="n"),
@@ -291,7 +293,7 @@ def test_a_response_without_end(
 def test_the_server_leaves(code: int, status: int, question: str, output: str, capsys: Printed) -> None:
     """When the server ends the session, that is said in one line, and what was heard is in the output."""
     frames = [*turn("a", 0, 900), completed("a", "Hi."), response("created"), words("Er")]
-    audio = frame("response.output_audio.delta", delta="AAAA" * 1600, **RESPONSE)
+    audio = event_frame("response.output_audio.delta", delta="AAAA" * 1600, **RESPONSE)
     with says(*frames, audio, then=lambda caller: caller.close(code, "so long")) as server:
         assert talks(server.url, question, output) == status
     out, err = capsys.readouterr()

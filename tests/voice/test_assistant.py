@@ -25,7 +25,7 @@ from realtime_sync.voice import (
 )
 from realtime_sync.voice.audio import read_wav
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 SILENCE = bytes(48_000)  # a second: the turn is over
 FORECAST = "In Oslo it is seven degrees and it rains, as it did yesterday and as it will tomorrow. " * 3
 

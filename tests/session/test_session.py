@@ -12,8 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Open
-from scripted import CREATED, DEADLINE, Caller, ScriptedServer, collect, delta, error, idle, server_frame
+from scripted import (
+    CREATED,
+    DEADLINE,
+    Caller,
+    Open,
+    ScriptedServer,
+    collect,
+    delta,
+    error,
+    idle,
+    server_frame,
+)
 
 import realtime_sync as rt
 from realtime_sync.events import ErrorEvent, ResponseOutputTextDelta, SessionCreated

@@ -4,80 +4,26 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from conftest import Open
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import CREATED, DEADLINE, Caller, ScriptedServer
+from response_script import BUSY, ResponseScript, created, done, refusal
+from scripted import CREATED, DEADLINE, Open, ScriptedServer
 
 import realtime_sync as rt
 from realtime_sync import events as ev
 from realtime_sync.local import LocalServer, Say, ScriptedResponder
 from realtime_sync.session.responses import Request, Responses
 
-BUSY = "conversation_already_has_active_response"
 
-
-def created(response_id: str | None, conversation: str | None = "conv_1") -> str:
-    response: Any = {"id": response_id, "status": "in_progress", "conversation_id": conversation}
-    return json.dumps({"type": "response.created", "event_id": "e", "response": response})
-
-
-def done(response_id: str | None, conversation: str | None = "conv_1", status: str = "completed") -> str:
-    response: Any = {"id": response_id, "status": status, "output": [], "conversation_id": conversation}
-    return json.dumps({"type": "response.done", "event_id": "e", "response": response})
-
-
-def refusal(event_id: str | None, code: str = BUSY) -> str:
-    details = {"type": "invalid_request_error", "code": code, "message": "no", "event_id": event_id}
-    return json.dumps({"type": "error", "event_id": "e", "error": details})
-
-
-class Script:
-    """Frames sent one batch at a time, when the test says so; what the client sends is kept."""
-
-    def __init__(self) -> None:
-        self.received: list[Any] = []
-        self._caller: Caller | None = None
-        self._changed = threading.Condition()  # something was received, or the client is here
-
-    def __call__(self, caller: Caller) -> None:
-        caller.accept()
-        caller.text(CREATED)
-        with self._changed:
-            self._caller = caller
-            self._changed.notify_all()
-        while True:
-            opcode, payload = caller.read_message()
-            if opcode != 1:
-                caller.frame(8, payload)
-                return
-            with self._changed:
-                self.received.append(json.loads(payload))
-                self._changed.notify_all()
-
-    def send(self, *frames: str) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: self._caller, DEADLINE)
-        assert self._caller
-        self._caller.text(*frames)
-
-    def wait_for(self, count: int) -> list[Any]:
-        """What was received, once it is this much."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.received) >= count, DEADLINE), self.received
-        return self.received
+@pytest.fixture
+def script() -> ResponseScript:
+    return ResponseScript()
 
 
 @pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture
-def session(script: Script, open_session: Open) -> Iterator[rt.Session]:
+def session(script: ResponseScript, open_session: Open) -> Iterator[rt.Session]:
     with ScriptedServer(script) as server:
         session = open_session(server)
         yield session
@@ -91,7 +37,7 @@ def types(session: rt.Session, count: int) -> list[str]:
 # --- when_idle ---------------------------------------------------------------------------------------
 
 
-def test_idle_is_sent_at_once(script: Script, session: rt.Session) -> None:
+def test_idle_is_sent_at_once(script: ResponseScript, session: rt.Session) -> None:
     """Without a response running, when_idle changes nothing."""
     event_id = session.response.create(when_idle=True, instructions="Be brief.")
     [event] = script.wait_for(1)
@@ -102,7 +48,7 @@ def test_idle_is_sent_at_once(script: Script, session: rt.Session) -> None:
     }
 
 
-def test_waits_for_its_turn(script: Script, session: rt.Session) -> None:
+def test_waits_for_its_turn(script: ResponseScript, session: rt.Session) -> None:
     """What is asked for while a response runs is sent when it is done, in order, one at a time."""
     first = session.response.create()
     second = session.response.create(when_idle=True)
@@ -120,7 +66,7 @@ def test_waits_for_its_turn(script: Script, session: rt.Session) -> None:
     assert session.request_of("r3") is None
 
 
-def test_nobody_need_look(script: Script, session: rt.Session) -> None:
+def test_nobody_need_look(script: ResponseScript, session: rt.Session) -> None:
     """The turn comes also if no thread of the user's takes events."""
     session.response.create()
     session.response.create(when_idle=True)
@@ -129,7 +75,7 @@ def test_nobody_need_look(script: Script, session: rt.Session) -> None:
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_refused_is_tried_again(script: Script, session: rt.Session, told: bool) -> None:
+def test_refused_is_tried_again(script: ResponseScript, session: rt.Session, told: bool) -> None:
     """Refused because the server had begun a response, it is sent again after it, and that is no error."""
     event_id = session.response.create(when_idle=True)
     script.wait_for(1)
@@ -144,7 +90,7 @@ def test_refused_is_tried_again(script: Script, session: rt.Session, told: bool)
     assert session.request_of("mine") == Request(event_id)
 
 
-def test_other_errors_surface(script: Script, session: rt.Session) -> None:
+def test_other_errors_surface(script: ResponseScript, session: rt.Session) -> None:
     """An error for another reason is an event like any other, and what waits behind it has its turn."""
     refused = session.response.create(when_idle=True)
     waiting = session.response.create(when_idle=True)
@@ -154,7 +100,7 @@ def test_other_errors_surface(script: Script, session: rt.Session) -> None:
     assert types(session, 2) == ["session.created", "error"]
 
 
-def test_raw_refusals_surface(script: Script, session: rt.Session) -> None:
+def test_raw_refusals_surface(script: ResponseScript, session: rt.Session) -> None:
     """Without when_idle, a refusal is an error event, and nothing is sent again."""
     event_id = session.response.create()
     script.send(refusal(event_id), done("vad"))
@@ -162,7 +108,7 @@ def test_raw_refusals_surface(script: Script, session: rt.Session) -> None:
     assert len(script.wait_for(1)) == 1
 
 
-def test_refusal_without_event_id(script: Script, session: rt.Session) -> None:
+def test_refusal_without_event_id(script: ResponseScript, session: rt.Session) -> None:
     """A server that doesn't say which event it refuses means the one that waits for an answer."""
     session.response.create(when_idle=True)
     script.wait_for(1)
@@ -170,7 +116,7 @@ def test_refusal_without_event_id(script: Script, session: rt.Session) -> None:
     assert len(script.wait_for(2)) == 2
 
 
-def test_what_names_nothing_takes_nothing(script: Script, session: rt.Session) -> None:
+def test_what_names_nothing_takes_nothing(script: ResponseScript, session: rt.Session) -> None:
     """An end and an error that name nothing don't take a request from the response that answers it."""
     event_id = session.response.create()
     script.send(done(None), refusal(None, "wrong"), created("r1"))
@@ -178,7 +124,7 @@ def test_what_names_nothing_takes_nothing(script: Script, session: rt.Session) -
     assert session.request_of("r1") == Request(event_id)
 
 
-def test_doubted_without_reason(script: Script, session: rt.Session) -> None:
+def test_doubted_without_reason(script: ResponseScript, session: rt.Session) -> None:
     """After such an error others have their turn; their refusal shows that the first was obeyed."""
     first = session.response.create()
     second = session.response.create(when_idle=True)
@@ -204,7 +150,7 @@ def test_doubted_without_reason(script: Script, session: rt.Session) -> None:
         [created("r1"), created("r1"), done("r1"), done("r1")],
     ],
 )
-def test_every_end_is_an_end(script: Script, session: rt.Session, end: list[str]) -> None:
+def test_every_end_is_an_end(script: ResponseScript, session: rt.Session, end: list[str]) -> None:
     """However a response ends, and whatever the server leaves out, the next one has its turn."""
     session.response.create()
     session.response.create(when_idle=True)
@@ -212,7 +158,7 @@ def test_every_end_is_an_end(script: Script, session: rt.Session, end: list[str]
     assert len(script.wait_for(2)) == 2
 
 
-def test_beside_the_conversation(script: Script, session: rt.Session) -> None:
+def test_beside_the_conversation(script: ResponseScript, session: rt.Session) -> None:
     """Responses beside the conversation make nobody wait, and are told from those in it."""
     beside = session.response.create(conversation="none")
     inside = session.response.create(when_idle=True)
@@ -228,7 +174,7 @@ def test_beside_the_conversation(script: Script, session: rt.Session) -> None:
         session.response.create(when_idle=True, conversation="none")
 
 
-def test_closed_while_waiting(script: Script, session: rt.Session) -> None:
+def test_closed_while_waiting(script: ResponseScript, session: rt.Session) -> None:
     """What never had its turn is among what was not sent; afterwards one is told at once."""
     session.response.create()
     event_id = session.response.create(when_idle=True)
@@ -240,7 +186,9 @@ def test_closed_while_waiting(script: Script, session: rt.Session) -> None:
 
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("when_idle", [True, False])
-def test_what_can_not_be_encoded(script: Script, session: rt.Session, running: bool, when_idle: bool) -> None:
+def test_what_can_not_be_encoded(
+    script: ResponseScript, session: rt.Session, running: bool, when_idle: bool
+) -> None:
     """A request that is no JSON is an error where it is made, and has no other effect."""
     if running:
         script.send(created("r1"))
@@ -256,7 +204,7 @@ def test_what_can_not_be_encoded(script: Script, session: rt.Session, running: b
     assert event["event_id"] == event_id
 
 
-def test_what_waits_is_sent_as_it_was(script: Script, session: rt.Session) -> None:
+def test_what_waits_is_sent_as_it_was(script: ResponseScript, session: rt.Session) -> None:
     """What the caller does to its objects meanwhile changes nothing."""
     script.send(created("r1"))
     types(session, 2)
@@ -269,7 +217,7 @@ def test_what_waits_is_sent_as_it_was(script: Script, session: rt.Session) -> No
 
 
 @pytest.mark.parametrize("code", [BUSY, "wrong"])
-def test_refused_without_a_word_of_which(script: Script, session: rt.Session, code: str) -> None:
+def test_refused_without_a_word_of_which(script: ResponseScript, session: rt.Session, code: str) -> None:
     """If a server doesn't name what it refuses while it answers, others have their turn afterwards."""
     script.send(created("vad"))
     types(session, 2)
@@ -283,7 +231,9 @@ def test_refused_without_a_word_of_which(script: Script, session: rt.Session, co
     assert session.request_of("r1") == Request(waiting)
 
 
-def test_refused_after_the_response_that_we_took_for_its_own(script: Script, session: rt.Session) -> None:
+def test_refused_after_the_response_that_we_took_for_its_own(
+    script: ResponseScript, session: rt.Session
+) -> None:
     """A request is asked again also if the server's own response, which we took for its answer, is over."""
     event_id = session.response.create(when_idle=True)
     script.wait_for(1)
@@ -294,7 +244,7 @@ def test_refused_after_the_response_that_we_took_for_its_own(script: Script, ses
     assert [session.request_of(name) for name in "abc"] == [None, None, Request(event_id)]
 
 
-def test_what_is_on_its_way_is_not_doubted(script: Script, session: rt.Session) -> None:
+def test_what_is_on_its_way_is_not_doubted(script: ResponseScript, session: rt.Session) -> None:
     """A server that names what it refuses need not be asked twice: what it hasn't refused, it will answer."""
     script.send(created("a"), refusal(session.response.cancel(), "response_cancel_not_active"))
     types(session, 3)
@@ -310,7 +260,7 @@ def test_what_is_on_its_way_is_not_doubted(script: Script, session: rt.Session) 
     assert session.request_of("c") == Request(waiting)
 
 
-def test_a_server_that_names_no_conversation(script: Script, session: rt.Session) -> None:
+def test_a_server_that_names_no_conversation(script: ResponseScript, session: rt.Session) -> None:
     """Its responses answer what was asked for, in order, in the conversation or beside it."""
     inside = session.response.create()
     beside = session.response.create(conversation="none")
@@ -321,7 +271,9 @@ def test_a_server_that_names_no_conversation(script: Script, session: rt.Session
 
 
 @pytest.mark.parametrize("frames", [[created("r"), done("r")], [created(None), done(None)], [done(None)]])
-def test_a_server_without_ids_of_its_own(script: Script, session: rt.Session, frames: list[str]) -> None:
+def test_a_server_without_ids_of_its_own(
+    script: ResponseScript, session: rt.Session, frames: list[str]
+) -> None:
     """If its responses all have the same id, or none, each request still has its turn."""
     asked = [session.response.create(when_idle=True) for _ in range(3)]
     for count in range(1, 4):
@@ -334,7 +286,7 @@ def test_a_server_without_ids_of_its_own(script: Script, session: rt.Session, fr
 # --- cancel(if_active=True) --------------------------------------------------------------------------
 
 
-def test_cancel_if_active(script: Script, session: rt.Session) -> None:
+def test_cancel_if_active(script: ResponseScript, session: rt.Session) -> None:
     """Nothing is sent when nothing runs; when it ends in that moment, the refusal is no error."""
     assert session.response.cancel(if_active=True)
     session.response.create()
@@ -349,7 +301,7 @@ def test_cancel_if_active(script: Script, session: rt.Session) -> None:
     assert script.wait_for(4)[3]["response_id"] == "r9"
 
 
-def test_other_refusals_of_a_cancel(script: Script, session: rt.Session) -> None:
+def test_other_refusals_of_a_cancel(script: ResponseScript, session: rt.Session) -> None:
     """An error for another reason is an event."""
     session.response.create()
     script.send(refusal(session.response.cancel(if_active=True), "server_error"))
@@ -495,7 +447,7 @@ class Keep(rt.Visitor[None]):
         self.seen.append(event.type)
 
 
-def test_wait_until(script: Script, session: rt.Session) -> None:
+def test_wait_until(script: ResponseScript, session: rt.Session) -> None:
     """Events are dispatched until it is true, and not one more; what is true already needs none."""
     visitor = Keep()
     script.send(created("r1"), done("r1"), created("r2"))
@@ -508,7 +460,7 @@ def test_wait_until(script: Script, session: rt.Session) -> None:
         session.wait_until(lambda: True, Keep)  # type: ignore[arg-type]  # the class
 
 
-def test_wait_until_ends_with_the_session(script: Script, session: rt.Session) -> None:
+def test_wait_until_ends_with_the_session(script: ResponseScript, session: rt.Session) -> None:
     """Nobody waits for what can't come any more; what had come is dispatched first."""
     visitor = Keep()
     session.close()
@@ -517,7 +469,7 @@ def test_wait_until_ends_with_the_session(script: Script, session: rt.Session) -
     assert visitor.seen in (["session.created"], [])
 
 
-def test_wait_inside_a_handler(script: Script, session: rt.Session) -> None:
+def test_wait_inside_a_handler(script: ResponseScript, session: rt.Session) -> None:
     """A handler that waits lets its own run go on: the events go to the visitor of that run."""
 
     class Waits(Keep):
@@ -536,7 +488,7 @@ def created_session_updated() -> str:
     return CREATED.replace("session.created", "session.updated")
 
 
-def test_wait_beside_a_run(script: Script, session: rt.Session) -> None:
+def test_wait_beside_a_run(script: ResponseScript, session: rt.Session) -> None:
     """While another thread runs the session, a wait takes nothing from it, and ends when it is true."""
     running, other = Keep(), Keep()
     begun = threading.Event()
@@ -576,7 +528,7 @@ def test_wait_beside_a_run(script: Script, session: rt.Session) -> None:
     assert other.seen == ["response.created"]
 
 
-def test_wait_beside_a_run_in_vain(script: Script, session: rt.Session) -> None:
+def test_wait_beside_a_run_in_vain(script: ResponseScript, session: rt.Session) -> None:
     """The time of a wait is up also while another thread runs the session."""
     begun = threading.Event()
 
@@ -594,7 +546,7 @@ def test_wait_beside_a_run_in_vain(script: Script, session: rt.Session) -> None:
     assert not thread.is_alive()
 
 
-def test_a_run_that_begins_beside_a_wait(script: Script, session: rt.Session) -> None:
+def test_a_run_that_begins_beside_a_wait(script: ResponseScript, session: rt.Session) -> None:
     """From then on the wait takes nothing from it, and ends when what it waits for is dispatched there."""
     waiting, running = Keep(), Keep()
     begun = threading.Event()
@@ -621,7 +573,7 @@ def test_a_run_that_begins_beside_a_wait(script: Script, session: rt.Session) ->
     assert running.seen.count("response.created") >= 19
 
 
-def test_wait_after_runs_that_overlapped(script: Script, session: rt.Session) -> None:
+def test_wait_after_runs_that_overlapped(script: ResponseScript, session: rt.Session) -> None:
     """Runs of several threads leave nothing behind that a later wait would wait for."""
     first_ended = threading.Event()
 
@@ -647,7 +599,7 @@ def test_wait_after_runs_that_overlapped(script: Script, session: rt.Session) ->
     session.wait_until(lambda: "response.done" in visitor.seen, visitor, DEADLINE)
 
 
-def test_waits_inside_two_runs(script: Script, session: rt.Session) -> None:
+def test_waits_inside_two_runs(script: ResponseScript, session: rt.Session) -> None:
     """Handlers of two runs that wait at the same time don't wait for each other."""
     both = threading.Barrier(2)
     seen: list[str] = []
@@ -673,7 +625,7 @@ def test_waits_inside_two_runs(script: Script, session: rt.Session) -> None:
         assert not thread.is_alive()
 
 
-def test_two_waits(script: Script, session: rt.Session) -> None:
+def test_two_waits(script: ResponseScript, session: rt.Session) -> None:
     """Each of two threads that wait has what it waits for, whichever of them takes it."""
     visitor = Keep()
     kinds = ["response.created", "response.done", "session.updated"] * 20
@@ -702,7 +654,7 @@ def test_two_waits(script: Script, session: rt.Session) -> None:
 # --- Several visitors --------------------------------------------------------------------------------
 
 
-def test_visitors(script: Script, session: rt.Session) -> None:
+def test_visitors(script: ResponseScript, session: rt.Session) -> None:
     """Each event goes to all of them, in order; an error comes out when all have seen it."""
 
     class Fails(Keep):
@@ -724,7 +676,7 @@ def test_visitors(script: Script, session: rt.Session) -> None:
 @pytest.mark.parametrize("waits", [True, False])
 @pytest.mark.parametrize("sees", [True, False])
 def test_visitors_and_errors(
-    script: Script, session: rt.Session, sees: bool, waits: bool, caplog: pytest.LogCaptureFixture
+    script: ResponseScript, session: rt.Session, sees: bool, waits: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An error is logged only if none of the visitors looks at it, but for those that keep track."""
 

@@ -5,27 +5,25 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import TIMEOUT, run, start
 from scripted import CREATED, Caller, ScriptedServer, error
-from test_local_turns import silence, tone
-from test_main import TIMEOUT, run, start
+from tones import silence, tone
+from transcripts import BUFFER, INPUT, Says, completed, event_frame, feed, turn, updated, wav
 
 from realtime_sync import events as ev
 from realtime_sync.__main__ import main
 from realtime_sync.cli import transcribe
 from realtime_sync.cli.cues import FORMATS, Cue, clock
 from realtime_sync.cli.turns import Turns
-from realtime_sync.local import Heard, Segment
+from realtime_sync.local import Segment
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice.audio import write_wav
 
 Printed = pytest.CaptureFixture[str]
-INPUT = "conversation.item.input_audio_transcription."
-BUFFER = "input_audio_buffer."
 
 
 @pytest.fixture
@@ -38,47 +36,6 @@ def calm(monkeypatch: pytest.MonkeyPatch) -> None:
 def two_turns(tmp_path: Path) -> str:
     """A file in which somebody speaks twice: from 0.1 to 0.4 s, and from 1.2 to 1.4 s."""
     return wav(tmp_path / "two.wav", silence(100) + tone(300) + silence(800) + tone(200))
-
-
-def wav(path: Path, audio: bytes) -> str:
-    write_wav(path, audio)
-    return str(path)
-
-
-class Says:
-    """A transcriber that gives these, one for each turn."""
-
-    def __init__(self, *transcripts: str | Exception | list[Segment]) -> None:
-        self._transcripts = iter(transcripts)
-        self.heard: list[Heard] = []
-
-    def transcribe(self, heard: Heard) -> Iterable[str | Segment]:
-        self.heard.append(heard)
-        transcript = next(self._transcripts)
-        if isinstance(transcript, Exception):
-            raise transcript
-        return transcript if isinstance(transcript, list) else [transcript]
-
-
-def frame(kind: str, **fields: Any) -> str:
-    return json.dumps({"type": kind, "event_id": "e", "content_index": 0, **fields})
-
-
-def turn(item_id: str, start_ms: int, end_ms: int) -> list[str]:
-    return [
-        frame(BUFFER + "speech_started", item_id=item_id, audio_start_ms=start_ms),
-        frame(BUFFER + "speech_stopped", item_id=item_id, audio_end_ms=end_ms),
-        frame(BUFFER + "committed", item_id=item_id),
-    ]
-
-
-def completed(item_id: str, transcript: str) -> str:
-    usage = {"type": "duration", "seconds": 1.0}
-    return frame(INPUT + "completed", item_id=item_id, transcript=transcript, usage=usage)
-
-
-def updated(**settings: Any) -> str:
-    return frame("session.updated", session={"type": "realtime", **settings})
 
 
 class Transcriber:
@@ -297,7 +254,7 @@ def test_transcription_session(calm: None, two_turns: str, capsys: Printed) -> N
 
 
 NO_DETECTION = updated(audio={"input": {"turn_detection": None}})
-COMMITTED = [frame(BUFFER + "committed", item_id="a"), completed("a", "All of it.")]
+COMMITTED = [event_frame(BUFFER + "committed", item_id="a"), completed("a", "All of it.")]
 
 
 def test_no_turn_detection(two_turns: str, capsys: Printed) -> None:
@@ -316,7 +273,9 @@ def test_turn_detection_is_refused(two_turns: str, capsys: Printed) -> None:
         caller.accept()
         caller.text(CREATED)
         settings.append(caller.read_event()["session"]["audio"]["input"]["turn_detection"])
-        caller.text(frame("error", error={"message": "no", "param": "session.audio.input.turn_detection"}))
+        caller.text(
+            event_frame("error", error={"message": "no", "param": "session.audio.input.turn_detection"})
+        )
         settings.append(caller.read_event()["session"]["audio"]["input"]["turn_detection"])
         caller.text(NO_DETECTION)
         while caller.read_event()["type"] != "input_audio_buffer.commit":
@@ -360,7 +319,7 @@ def test_the_question_is_refused(calm: None, two_turns: str, capsys: Printed) ->
         caller.text(
             *turn("a", 100, 900),
             completed("a", "Hello."),
-            frame("error", error={"message": "not now", "event_id": event_id}),
+            event_frame("error", error={"message": "not now", "event_id": event_id}),
         )
         caller.serve_until_closed()
 
@@ -375,10 +334,10 @@ def test_an_open_end(monkeypatch: pytest.MonkeyPatch, two_turns: str, capsys: Pr
 
     def wait(caller: Caller) -> None:
         server.until(caller, "input_audio_buffer.commit")
-        caller.text(frame(BUFFER + "committed", item_id="a"), completed("a", "At last."))
+        caller.text(event_frame(BUFFER + "committed", item_id="a"), completed("a", "At last."))
         caller.serve_until_closed()
 
-    begun = frame(BUFFER + "speech_started", item_id="a", audio_start_ms=100)
+    begun = event_frame(BUFFER + "speech_started", item_id="a", audio_start_ms=100)
     with Transcriber(begun, updated(), then=wait) as server:
         assert server.transcribes(two_turns) == 0
     assert capsys.readouterr() == ("At last.\n", "")
@@ -399,7 +358,7 @@ def test_a_failed_transcription(calm: None, two_turns: str, capsys: Printed) -> 
 
 def test_an_error(calm: None, two_turns: str, capsys: Printed) -> None:
     """An error of the server is said once on stderr, and what it hears is printed all the same."""
-    problem = frame("error", error={"message": "too loud", "event_id": "mine"})
+    problem = event_frame("error", error={"message": "too loud", "event_id": "mine"})
     with Transcriber(problem, problem, *turn("a", 0, 900), completed("a", "Hi."), updated()) as server:
         assert server.transcribes(two_turns) == 1
     assert capsys.readouterr() == ("Hi.\n", f"realtime-sync: {two_turns}: too loud\n")
@@ -408,9 +367,9 @@ def test_an_error(calm: None, two_turns: str, capsys: Printed) -> None:
 @pytest.mark.parametrize("wanted", ["text", "json"])
 def test_the_connection_is_lost(wanted: str, two_turns: str, capsys: Printed) -> None:
     """When the session ends too early, what there is of the transcript is printed, and its end is named."""
-    pieces = frame(INPUT + "delta", item_id="b", delta="And th")
+    pieces = event_frame(INPUT + "delta", item_id="b", delta="And th")
     frames = [*turn("a", 100, 900), completed("a", "Hello."), *turn("b", 1000, 1300), pieces]
-    expired = frame("error", error={"code": "session_expired", "message": "An hour is over."})
+    expired = event_frame("error", error={"code": "session_expired", "message": "An hour is over."})
     with Transcriber(*frames, expired, then=lambda caller: caller.close(1001)) as server:
         assert server.transcribes("--format", wanted, two_turns) == 1
     out, err = capsys.readouterr()
@@ -433,7 +392,7 @@ def test_it_is_lost_before_a_transcript(two_turns: str, capsys: Printed) -> None
 
 def test_it_is_lost_in_the_middle_of_the_first_turn(two_turns: str, capsys: Printed) -> None:
     """What is printed of a turn is not said to be nothing."""
-    pieces = frame(INPUT + "delta", item_id="a", delta="And th")
+    pieces = event_frame(INPUT + "delta", item_id="a", delta="And th")
     with Transcriber(*turn("a", 100, 900), pieces, then=lambda caller: caller.close(1011)) as server:
         assert server.transcribes(two_turns) == 1
     out, err = capsys.readouterr()
@@ -520,12 +479,6 @@ def pipe(tmp_path: Path) -> Path:
     path = tmp_path / "pipe.wav"
     os.mkfifo(path)
     return path
-
-
-def feed(path: Path, content: bytes) -> threading.Thread:
-    thread = threading.Thread(target=path.write_bytes, args=(content,), daemon=True)
-    thread.start()
-    return thread
 
 
 def test_a_pipe(calm: None, pipe: Path, two_turns: str, capsys: Printed) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+import realtime_sync as rt
+
 DEADLINE = 10.0  # seconds after which a test that waits has failed
 
 CREATED = (
@@ -250,3 +252,7 @@ class ScriptedServer:
         if error is None:
             for problem in self._errors:
                 raise problem
+
+
+Open = Callable[..., rt.Session]
+"""The fixture ``open_session``: opens a session with a `ScriptedServer`."""

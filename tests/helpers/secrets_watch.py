@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
 import realtime_sync as rt
 from realtime_sync.local.http.answers import HttpAnswer
 from realtime_sync.wire.transport import Transport
@@ -187,3 +189,9 @@ def _before(kind: type, name: str, look: Callable[..., None]) -> None:
 
 watch = Watch()
 """The one that `conftest` installs."""
+
+
+def complain_of_leaks() -> None:
+    """Fail if a secret was shown since the last time."""
+    if leaks := watch.take():
+        pytest.fail("secrets were shown:\n" + "\n".join(leaks), pytrace=False)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from talk import Talk, item_id, kinds, wire
-from test_local_turns import append, one, silence, tone
+from tones import append, one, silence, tone
 
 from realtime_sync import events as ev
 from realtime_sync.events import ServerEvent, SessionConfig, codec

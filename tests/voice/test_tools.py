@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import msgspec
 import pytest
-from conftest import Open
 from msgspec import Meta
-from scripted import CREATED, Caller, ScriptedServer, idle
+from scripted import CREATED, Caller, Open, ScriptedServer, idle
 
 import realtime_sync as rt
 from realtime_sync.local import CallFunction, CallMcpTool, Request, RequestMcpApproval, Say

@@ -333,7 +333,7 @@ def test_questions_read_like_code() -> None:
     expectation.replies("b", Say("c", audio=b"12"), CallFunction("f", {"x": 1}), ValueError("d"))
     line = inspect.currentframe().f_lineno - 2  # type: ignore[union-attr]
     assert str(expectation) == (
-        f"expects(re.compile('a+'), audio=1.5, where=the lambda at test_testing.py:{line})"
+        f"expects(re.compile('a+'), audio=1.5, where=the lambda at test_server.py:{line})"
         ".replies('b', Say('c', audio=...), CallFunction('f', {'x': 1}), ValueError('d'))"
     )
 
@@ -420,7 +420,7 @@ def test_waits_in_vain() -> None:
                 server.wait_for(ev.ResponseCreate, 0, count=2)
             assert str(caught.value).startswith("waited 0 s for 2 of ResponseCreate\n\nThe server received")
             assert "InputText(text='Hello?')" in str(caught.value)
-            with pytest.raises(AssertionError, match=r"for the lambda at test_testing\.py"):
+            with pytest.raises(AssertionError, match=r"for the lambda at test_server\.py"):
                 server.wait_until(lambda: False, 0)
 
 

@@ -20,10 +20,10 @@ import pytest
 import requests
 import responses
 import trustme
+from proxies import SocksProxy, pump, relay
 from requests.adapters import HTTPAdapter
 from scripted import DEADLINE, Caller, Script, ScriptedServer
 from secrets_watch import API_KEY, CLIENT_SECRET, PROXY_LOGIN, PROXY_PASSWORD, PROXY_TOKEN, secrets_in
-from test_dial import SocksProxy, pump, relay
 
 import realtime_sync as rt
 from realtime_sync.events import (

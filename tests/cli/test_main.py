@@ -1,42 +1,21 @@
 """The command line, run as people run it."""
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from command import ROOT, TIMEOUT, run, start
 from scripted import CREATED, Caller, ScriptedServer, delta, error
 
 import realtime_sync as rt
 from realtime_sync.__main__ import main
 
-ROOT = Path(__file__).parent.parent
-TIMEOUT = 60
 DONE = (
     '{"type":"response.done","event_id":"e","response":{"id":"r","status":"%s",'
     '"status_details":{"type":"x","reason":"%s"}}}'
 )
-
-
-def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "realtime_sync", *arguments],
-        env={**os.environ, **environment},
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run(*arguments: str, stdin: str = "", **environment: str) -> tuple[int, str, str]:
-    process = start(*arguments, **environment)
-    out, err = process.communicate(stdin, timeout=TIMEOUT)
-    return process.returncode, out, err
 
 
 def test_chat_with_a_prompt() -> None:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Open
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import CREATED, DEADLINE, Caller, ScriptedServer
-from test_local_turns import silence, tone
-from test_responses import Script
+from response_script import ResponseScript
+from scripted import CREATED, DEADLINE, Caller, Open, ScriptedServer
+from tones import silence, tone
 
 import realtime_sync as rt
 from realtime_sync import events as ev
@@ -1043,9 +1042,9 @@ DOES_NOT: list[dict[str, Any] | None] = [None, {"interrupt_response": False}]
 
 
 @pytest.fixture
-def scripted(open_session: Open) -> Iterator[tuple[Script, rt.Session]]:
+def scripted(open_session: Open) -> Iterator[tuple[ResponseScript, rt.Session]]:
     """A server that sends the frames it is told to, and a session with it."""
-    script = Script()
+    script = ResponseScript()
     with ScriptedServer(script) as server:
         session = open_session(server)
         yield script, session
@@ -1055,7 +1054,7 @@ def scripted(open_session: Open) -> Iterator[tuple[Script, rt.Session]]:
 @pytest.mark.parametrize("vad", CANCELS + DOES_NOT)
 @pytest.mark.parametrize("late", [False, True])
 def test_what_is_cancelled(
-    scripted: tuple[Script, rt.Session], vad: dict[str, Any] | None, late: bool
+    scripted: tuple[ResponseScript, rt.Session], vad: dict[str, Any] | None, late: bool
 ) -> None:
     """Only what the server doesn't stop by itself is cancelled; and never what has begun since then."""
     script, session = scripted
@@ -1078,7 +1077,7 @@ def test_what_is_cancelled(
 
 
 @pytest.mark.parametrize("unheard", ["leave", "delete"])
-def test_late_items(scripted: tuple[Script, rt.Session], unheard: Any) -> None:
+def test_late_items(scripted: tuple[ResponseScript, rt.Session], unheard: Any) -> None:
     """Of what comes too late, each item that was not heard is deleted once, if that is wanted."""
     script, session = scripted
     clock = Clock()
@@ -1098,7 +1097,7 @@ def test_late_items(scripted: tuple[Script, rt.Session], unheard: Any) -> None:
     assert playback.pending_ms == 0
 
 
-def test_ends_that_are_left_out(scripted: tuple[Script, rt.Session]) -> None:
+def test_ends_that_are_left_out(scripted: tuple[ResponseScript, rt.Session]) -> None:
     """What waits for a response to say all has its turn when that is over, however one knows."""
     script, session = scripted
     speaker = Recorder(Clock())
@@ -1120,7 +1119,7 @@ def test_ends_that_are_left_out(scripted: tuple[Script, rt.Session]) -> None:
     assert playback.pending_ms == 40
 
 
-def test_ends_that_are_not_named(scripted: tuple[Script, rt.Session]) -> None:
+def test_ends_that_are_not_named(scripted: tuple[ResponseScript, rt.Session]) -> None:
     """An answer beside the conversation holds up nothing, also if the server doesn't say whose end came."""
     script, session = scripted
     speaker = Recorder(Clock())
@@ -1135,7 +1134,7 @@ def test_ends_that_are_not_named(scripted: tuple[Script, rt.Session]) -> None:
 
 
 @pytest.mark.parametrize("name", ["r", ""])
-def test_each_is_cut_off_before_it_begins(scripted: tuple[Script, rt.Session], name: str) -> None:
+def test_each_is_cut_off_before_it_begins(scripted: tuple[ResponseScript, rt.Session], name: str) -> None:
     """What is cut off before its beginning came here is not played; the next one of that name is."""
     script, session = scripted
     playback = Playback(session, ClockedSpeaker(clock=Clock()))

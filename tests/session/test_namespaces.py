@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Open
-from scripted import DEADLINE, Caller, ScriptedServer, collect
+from scripted import DEADLINE, Caller, Open, ScriptedServer, collect
 
 import realtime_sync as rt
 from realtime_sync.events import CLIENT_EVENTS, ResponseCreateParams, SessionConfig

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from conftest import Open
-from scripted import DEADLINE, Caller, ScriptedServer, delta, idle, server_frame
+from scripted import DEADLINE, Caller, Open, ScriptedServer, delta, idle, server_frame
 
 import realtime_sync as rt
 from realtime_sync.events import ResponseOutputTextDelta

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 import samples
-from conftest import Open
 from conversation_model import MOST_INDEX, Model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import CREATED, DEADLINE, Caller, ScriptedServer
+from scripted import CREATED, DEADLINE, Caller, Open, ScriptedServer
 from talk import Talk
 
 import realtime_sync as rt

@@ -39,7 +39,7 @@ from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice import audio
 from realtime_sync.voice.audio import PCM, PCMA, PCMU
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 QUESTION = DATA / "question.wav"
 FORMATS = [PCM, PCMU, PCMA]
 HERTZ = 440
