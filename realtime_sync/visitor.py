@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from . import events
 from .events import SERVER_EVENTS, ServerEvent, UnknownEvent
 from .events.server import handler_name
+from .spelling import nearest
 
 __all__ = ["Visitor", "Visitors"]
 
@@ -31,8 +32,8 @@ class Visitor(Generic[T]):
             defined under both its Beta and its GA name.
     """
 
-    bystander: ClassVar[bool] = False
-    """True for a class that only keeps track of things: an error that it sees is logged all the same."""
+    handles_errors: ClassVar[bool] = True
+    """Set to False for a visitor that only observes; errors it sees are still logged as unhandled."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -295,10 +296,7 @@ class Visitor(Generic[T]):
 
 def _check_handler(cls: type, name: str) -> None:
     if name not in _HANDLERS and name not in _BETA_NAMES:
-        import difflib  # only here: most programs never need it
-
-        close = difflib.get_close_matches(name, [*_HANDLERS, *_BETA_NAMES], n=1, cutoff=0.0)
-        right = "unknown" if name == "visit_unknown" else close[0]
+        right = "unknown" if name == "visit_unknown" else nearest(name, [*_HANDLERS, *_BETA_NAMES])
         raise TypeError(f"{cls.__name__}.{name} handles no event; did you mean {right}?")
     code = getattr(getattr(cls, name), "__code__", None)
     if code is not None and code.co_flags & _COROUTINE:
@@ -347,6 +345,10 @@ class Visitors(Visitor[None]):
 
 
 def check_visitor(visitor: Any) -> None:
-    """Raise `TypeError` for what can't be called as a visitor."""
+    """Check that an object can be called as a visitor.
+
+    Raises:
+        TypeError: It can't.
+    """
     if isinstance(visitor, type) or not callable(getattr(visitor, "visit", None)):
-        raise TypeError(f"expected a visitor, that is an object like YourVisitor(), not {visitor!r:.80}")
+        raise TypeError(f"expected a visitor, an object such as YourVisitor(), got {visitor!r:.80}")

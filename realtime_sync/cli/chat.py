@@ -4,7 +4,7 @@ import argparse
 
 from ..events import ErrorEvent, ResponseDone, ResponseOutputTextDelta, ServerEvent
 from ..exceptions import RealtimeError
-from ..session.session import Session
+from ..session import Session
 from ..visitor import Visitor
 from .opening import opener
 from .screen import complain, problem_of

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..client import connect
-from ..session.session import Session
+from ..session import Session
 
 __all__ = ["MODEL", "opener"]
 

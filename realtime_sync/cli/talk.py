@@ -22,7 +22,7 @@ from ..events import (
     ServerEvent,
     SessionUpdated,
 )
-from ..session.session import Session
+from ..session import Session
 from ..sound.formats import PCM
 from ..visitor import Visitor, Visitors
 from ..voice.assistant import Assistant

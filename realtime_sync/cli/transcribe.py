@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..events import ErrorDetails, ErrorEvent, SessionConfig, SessionUpdated, TranscriptionSessionUpdated
 from ..exceptions import ConnectionClosed, RealtimeError
-from ..session.session import Session
+from ..session import Session
 from ..sound.formats import input_format, input_settings, silence
 from ..visitor import Visitor
 from ..voice.audio import stream_file

@@ -108,7 +108,7 @@ class Inbox:
         return self.get(None if deadline is None else max(0.0, deadline - time.monotonic()), nudged)
 
     def nudge(self) -> None:
-        """End the waits that are to end then."""
+        """Wake every waiter that passed `nudged`."""
         self.nudged = object()
         with self._lock:
             for wake_up in self._nudgeable:
@@ -134,6 +134,11 @@ class Inbox:
             self.held -= size
             if self.held <= self._limit // 2:
                 self._room.set()
+
+    def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
+        """In the child of a fork: hold nothing, be at the end, and forget the locks that may be held."""
+        self.__init__(1)  # type: ignore[misc]  # in place, for others hold on to it
+        self.finish()
 
     def stop_waiting(self) -> None:
         """Let the reader go on without room: it looks for the server's goodbye."""

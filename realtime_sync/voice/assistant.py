@@ -13,7 +13,7 @@ from ..events import (
     SessionConfig,
 )
 from ..exceptions import RealtimeError
-from ..session.session import Session
+from ..session import Session
 from ..sound.formats import BETA_FORMATS, PCM, output_format
 from ..visitor import Visitor, Visitors
 from .conversation import Conversation
@@ -258,7 +258,7 @@ class _Errors(Visitor[None]):
         settings: The event that sent them.
     """
 
-    bystander = True
+    handles_errors = False
     settings: str | None = None
 
     def visit_error(self, event: ErrorEvent) -> None:

@@ -34,7 +34,7 @@ from ..sound.wav import (
 )
 
 if TYPE_CHECKING:
-    from ..session.session import Session
+    from ..session import Session
 
 __all__ = [
     "PCM",

@@ -22,9 +22,9 @@ from msgspec import Struct, structs
 
 from .. import events as ev
 from ..events import ServerEvent, SessionConfig, UnknownEvent, UnknownObject
+from ..session import Session
 from ..session.latest import Latest
 from ..session.responses import BUSY
-from ..session.session import Session
 from ..sound.formats import bytes_per_second, format_name, input_format, output_format
 from ..visitor import Visitor, Visitors, check_visitor
 from .items import ConversationItem, ConversationPart, ConversationResponse, without_sound
@@ -105,7 +105,7 @@ class Conversation(Visitor[None]):
         TypeError: ``session`` is none.
     """
 
-    bystander = True
+    handles_errors = False
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..exceptions import ConnectionClosed
-from ..session.session import Session
+from ..session import Session
 from ..sound.conversion import encoded
 from ..sound.formats import bytes_of, bytes_per_second, input_format, loudness, sample_rate, silence
 from ..sound.resampler import Resampler

@@ -27,8 +27,8 @@ from ..events import (
     UnknownObject,
 )
 from ..exceptions import ConnectionClosed
+from ..session import Session
 from ..session.latest import Latest
-from ..session.session import Session
 from ..sound.formats import bytes_per_second, input_settings, known_format, output_format
 from ..visitor import Visitor
 from .speakers import AudioOutput, format_of

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from .. import events as ev
 from ..exceptions import ConnectionClosed
+from ..session import Session
 from ..session.latest import Latest
-from ..session.session import Session
 from ..visitor import Visitor
 from .tools import Outcome, Tools, described, failed, refusal
 

@@ -685,7 +685,7 @@ def test_visitors_and_errors(
             self.default(event)
 
     class KeepsTrack(Sees):
-        bystander = True
+        handles_errors = False
 
     script.send(refusal("x", "wrong"), done("r1"))
     last = KeepsTrack()

@@ -27,7 +27,7 @@ from scripted import (
 
 import realtime_sync as rt
 from realtime_sync.events import ErrorEvent, ResponseOutputTextDelta, SessionCreated
-from realtime_sync.session.session import say_goodbye_at_exit
+from realtime_sync.session.processes import say_goodbye_at_exit
 
 Tls = ssl.SSLContext | None
 
@@ -530,7 +530,7 @@ def test_bad_arguments(open_session: Open) -> None:
     with ScriptedServer(collect(received)) as server:
         session = open_session(server)
         for wrong in (None, 1, "response.create", {}, {"type": 1}, rt.UnknownEvent("x", b"{}")):
-            with pytest.raises(TypeError, match="not a client event"):
+            with pytest.raises(TypeError, match="expected a client event"):
                 session.send(wrong)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="object"):
             session.send({"type": "x", "value": object()})
@@ -793,7 +793,7 @@ def test_close_does_not_wait_for_ever(peer: str, server_tls: Tls, open_session: 
         for _ in range(2):
             session.close()
             assert session.closed
-        assert not session._reader.is_alive()
+        assert not session._reader._thread.is_alive()
         done.set()
 
 
@@ -932,7 +932,7 @@ def test_a_failing_reader_is_not_silent(
     def fail(*_: object, **__: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr("realtime_sync.session.session.decode_messages", fail)
+    monkeypatch.setattr("realtime_sync.session.reader.decode_messages", fail)
     with ScriptedServer(script) as server:
         session = open_session(server)
         with pytest.raises(rt.ConnectionClosed) as caught:
@@ -1040,7 +1040,7 @@ def wait_for_events(session: rt.Session, count: int) -> None:
 def test_run_until_what_cannot_come(until: Any, open_session: Open) -> None:
     """Waiting for what is no server event is a `TypeError`, and no event is lost by it."""
     with ScriptedServer(greets) as server, open_session(server) as session:
-        with pytest.raises(TypeError, match="until needs a type of server event"):
+        with pytest.raises(TypeError, match="until: expected a type of server event"):
             session.run(rt.Visitor(), until=until)
         for visitor in (rt.Visitor, print):
             with pytest.raises(TypeError, match="expected a visitor"):

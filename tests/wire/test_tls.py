@@ -534,7 +534,7 @@ def close_under_load(url: str, tls: ssl.SSLContext, events: int, answered: bool)
         for number in range(events):
             assert text_taken(session) == text_of(SERVER, number)
         session.close()
-        assert not session._reader.is_alive()
+        assert not session._reader._thread.is_alive()
         with pytest.raises(rt.ConnectionClosed) as caught:
             read_to_end(session, first=events)
         assert (caught.value.code, caught.value.clean) == (1000, answered)

@@ -1,0 +1,85 @@
+"""What a session writes to the log ``realtime_sync``: one line for each thing, without secrets."""
+
+import logging
+
+from ..events import ErrorEvent
+from ..events.codec import Deviation
+from ..redaction import Redact, one_line, without_credentials
+from ..wire.transport import Closure
+
+__all__ = ["SessionLog"]
+
+_log = logging.getLogger("realtime_sync")
+
+_MAX_PAYLOAD = 2000  # characters of an event in the log
+_MAX_EXCERPT = 200  # characters of a frame that deviates from the specification
+
+
+class SessionLog:
+    """The log of one session.
+
+    Args:
+        server: The server's and the model's name.
+        redact: Removes the secrets of the session's request from a text.
+        payloads: Whether the events themselves are logged too (at level DEBUG).
+    """
+
+    def __init__(self, server: str, redact: Redact, payloads: bool) -> None:
+        self._server = server
+        self._redact = redact
+        self._payloads = payloads
+
+    @property
+    def shows_events(self) -> bool:
+        """Whether `event` writes anything."""
+        return _log.isEnabledFor(logging.DEBUG)
+
+    def clean(self, text: str) -> str:
+        """Return a text of the server's without secrets, on one line."""
+        return one_line(self._redact(text))
+
+    def event(self, verb: str, kind: str, event_id: str | None, frame: bytes) -> None:
+        """Log an event that was received or sent, with its payload if that is wanted."""
+        payload = ""
+        if self._payloads:
+            text = self._frame(frame)
+            payload = f": {text[:_MAX_PAYLOAD]}{'...' if len(text) > _MAX_PAYLOAD else ''}"
+        _log.debug("%s %s, %d bytes%s", verb, self.clean(f"{kind} {event_id}"), len(frame), payload)
+
+    def _frame(self, frame: bytes) -> str:
+        return self.clean(without_credentials(frame.decode("utf-8", "replace")))
+
+    def opened(self, session_id: str | None) -> None:
+        """Log that the server has begun the session."""
+        _log.info("session %s with %s opened", self.clean(session_id or "without id"), self._server)
+
+    def closed(
+        self, session_id: str | None, closure: Closure, seconds: float, events_in: int, events_out: int
+    ) -> None:
+        """Log how the session ended."""
+        _log.info(
+            "session %s with %s closed by the %s: code %s%s, %.1f s, %d events in, %d out",
+            self.clean(session_id or "without id"),
+            self._server,
+            closure.by,
+            closure.code,
+            self.clean(f" ({closure.reason})") if closure.reason else "",
+            seconds,
+            events_in,
+            events_out,
+        )
+
+    def deviation(self, kind: str, deviation: Deviation) -> None:
+        """Log a deviation from the specification."""
+        excerpt = self._frame(deviation.frame)[:_MAX_EXCERPT]
+        _log.warning("the server deviates from the specification: %s, in %s", kind, excerpt)
+
+    def unhandled_error(self, event: ErrorEvent) -> None:
+        """Log an error that no visitor handles."""
+        error = event.error
+        text = self.clean(f"{error.message} (code {error.code}, of event {error.event_id})")
+        _log.warning("the server reports an error: %s", text)
+
+    def reader_failed(self) -> None:
+        """Log the exception that is being handled, which ended the reader thread."""
+        _log.exception("the reader thread failed")

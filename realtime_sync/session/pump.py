@@ -1,0 +1,169 @@
+"""Running a session: events from the queue to visitors, in the threads of the user.
+
+Several threads may run one session, or wait beside one that does; what one dispatches may be what another
+waits for.
+"""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from ..events import ErrorEvent, ServerEvent
+from ..visitor import Visitor, Visitors, check_visitor
+from .inbox import Inbox
+from .log import SessionLog
+from .processes import abandon_in_child
+from .reader import Reader
+
+__all__ = ["Pump"]
+
+_E = TypeVar("_E", bound=ServerEvent)
+
+
+class Pump:
+    """Dispatches the events of one session.  `Session` documents what `run` and `wait_until` do."""
+
+    def __init__(self, reader: Reader, log: SessionLog) -> None:
+        self._reader = reader
+        self._inbox: Inbox = reader.inbox
+        self._log = log
+        # Guards the two that follow; what threads in `wait_until` wait on while another thread dispatches.
+        self._dispatched = threading.Condition()
+        self._runners: dict[int, Visitor[Any]] = {}  # by thread: those that run the session, and for whom
+        self._concerned = 0  # number of threads that have to learn of what another one dispatches
+        abandon_in_child(self)
+
+    def run(
+        self, visitor: Visitor[Any], until: type[_E] | tuple[type[_E], ...] | None, timeout: float | None
+    ) -> _E | None:
+        _check_until(until)
+        check_visitor(visitor)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._running(visitor):
+            while True:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if timeout and left == 0:
+                    return None
+                try:
+                    event = self._inbox.get(left)
+                except queue.Empty:
+                    return None
+                if event is None:
+                    if self._reader.ended_normally:
+                        return None
+                    raise self._reader.closed_error()
+                self._dispatch(event, visitor)
+                if until is not None and isinstance(event, until):
+                    return event
+                if isinstance(event, ErrorEvent):
+                    self._report(event, visitor)
+
+    def wait_until(self, condition: Callable[[], bool], visitor: Visitor[Any], timeout: float | None) -> None:
+        check_visitor(visitor)
+        deadline = None if timeout is None else time.monotonic() + timeout
+
+        def left() -> float | None:
+            seconds = None if deadline is None else deadline - time.monotonic()
+            if seconds is not None and seconds <= 0:
+                raise TimeoutError(f"it did not happen within {timeout:g} s")
+            return seconds
+
+        inside = threading.get_ident() in self._runners
+        visitor = self._runners.get(threading.get_ident(), visitor)
+        while not condition():
+            with self._running(visitor, alone=not inside) as runs:
+                while runs:
+                    nudged = self._inbox.nudged
+                    if condition():  # asked again: another thread may have dispatched what makes it true
+                        return
+                    runs = inside or len(self._runners) == 1
+                    if runs:
+                        self._take(visitor, left(), nudged)
+            if not runs and not condition():
+                self._watch(condition, left())
+
+    def _take(self, visitor: Visitor[Any], timeout: float | None, nudged: object) -> None:
+        """Dispatch the next event, if one comes in time, and before another thread dispatches one."""
+        try:
+            event = self._inbox.get(timeout, nudged)
+        except queue.Empty:
+            return
+        if event is None:
+            raise self._reader.closed_error()
+        self._dispatch(event, visitor)
+        if isinstance(event, ErrorEvent):
+            self._report(event, visitor)
+
+    @contextlib.contextmanager
+    def _running(self, visitor: Visitor[Any], *, alone: bool = False) -> Iterator[bool]:
+        """Mark this thread as running the session meanwhile.
+
+        Args:
+            alone: Only if no other thread does; it yields whether that is so.
+        """
+        thread = threading.get_ident()
+        with self._dispatched:
+            runs = not alone or self._runners.keys() <= {thread}
+            outer = self._runners.get(thread)
+            if runs:
+                self._runners[thread] = visitor
+                self._concerned += outer is None
+        try:
+            self._inbox.nudge()  # a thread that only waits leaves the events to us
+            yield runs
+        finally:
+            if runs:
+                with self._dispatched:
+                    if outer is None:
+                        del self._runners[thread]
+                        self._concerned -= 1
+                    else:
+                        self._runners[thread] = outer
+                    self._dispatched.notify_all()  # another thread may have to take over
+
+    def _dispatch(self, event: ServerEvent, visitor: Visitor[Any]) -> None:
+        visitor.visit(event)
+        if self._concerned > 1:
+            with self._dispatched:
+                self._dispatched.notify_all()
+            self._inbox.nudge()
+
+    def _report(self, event: ErrorEvent, visitor: Visitor[Any]) -> None:
+        """Log an error that the visitor does not handle."""
+        if not _handles_errors(visitor):
+            self._log.unhandled_error(event)
+
+    def _watch(self, condition: Callable[[], bool], timeout: float | None) -> None:
+        """Wait, while another thread runs the session, until something was dispatched there."""
+        with self._dispatched:
+            self._concerned += 1
+            try:
+                # Looked at again after it is known that we wait, so that nothing is missed.
+                if self._runners and not condition():
+                    self._dispatched.wait(timeout)
+            finally:
+                self._concerned -= 1
+
+    def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
+        """In the child of a fork: forget the threads of the parent, and what they held."""
+        self._dispatched, self._runners, self._concerned = threading.Condition(), {}, 0
+
+
+def _check_until(until: Any) -> None:
+    """Reject what can't come."""
+    for kind in until if isinstance(until, tuple) else (until,):
+        if kind is not None and not (isinstance(kind, type) and issubclass(kind, ServerEvent)):
+            raise TypeError(f"until: expected a type of server event, such as ResponseDone, got {kind!r:.80}")
+
+
+def _handles_errors(visitor: Any) -> bool:
+    """Whether a visitor does anything with an `ErrorEvent`."""
+    if isinstance(visitor, Visitors):
+        return any(map(_handles_errors, visitor.visitors))
+    return getattr(visitor, "handles_errors", True) and any(
+        getattr(type(visitor), name, None) is not getattr(Visitor, name)
+        for name in ("visit", "visit_error", "default")
+    )

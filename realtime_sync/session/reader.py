@@ -1,0 +1,265 @@
+"""The reader thread of a session: takes messages from the connection, and queues their events.
+
+It never runs code of the user's, and waits for the user only when the queue is full.
+"""
+
+import contextlib
+import threading
+import time
+from collections import Counter
+
+from ..events import (
+    ErrorEvent,
+    ResponseCreate,
+    ServerEvent,
+    SessionConfig,
+    SessionCreated,
+    SessionUpdated,
+    TranscriptionSessionCreated,
+    TranscriptionSessionUpdated,
+)
+from ..events.codec import Binary, Deviation, Message, decode_messages
+from ..exceptions import ConnectionClosed
+from ..redaction import Redact, without_secrets
+from ..wire.transport import Closure, Transport
+from .inbox import Inbox
+from .log import SessionLog
+from .processes import abandon_in_child, close_at_exit, forget
+from .responses import NOTED as OF_RESPONSES
+from .responses import Responses
+
+__all__ = ["AFTERMATH", "Reader"]
+
+_ANNOUNCEMENTS = (
+    SessionCreated,
+    SessionUpdated,
+    TranscriptionSessionCreated,
+    TranscriptionSessionUpdated,
+)
+_NOTED = {*OF_RESPONSES, *_ANNOUNCEMENTS}
+AFTERMATH = 5.0
+"""Seconds that the reader may take to end once the connection is dead; it takes milliseconds."""
+_LOST = Closure(1006, "", by="network")
+
+
+class Reader:
+    """Reads one connection in a thread of its own, and knows what the server has said of the session.
+
+    Attributes:
+        inbox: The events that the user has not taken yet.
+        responses: Which response is active, and what it answers.
+        config: The settings that the server announced last.
+        deviations: How often the server deviated from the specification, by kind.
+        events_in: Number of events received.
+        ended: Set once the connection has ended and `closed_error` tells how.
+    """
+
+    def __init__(
+        self, transport: Transport, log: SessionLog, *, max_buffered: int, overflow: str, redact: Redact
+    ) -> None:
+        self._transport = transport
+        self._log = log
+        self._overflow = overflow
+        self._redact = redact
+        self.inbox = Inbox(max_buffered)
+        self.responses = Responses(self._post)
+        self.config: SessionConfig | None = None
+        self.deviations: Counter[str] = Counter()
+        self.events_in = 0
+        self._opened_at = time.monotonic()
+        self._ended_at: float | None = None
+        self._last_error: ErrorEvent | None = None
+        self._first_event: ServerEvent | None = None
+        self._last_event: ServerEvent | None = None
+        self._closure: Closure | None = None
+        # Held until the reader has the first event, or the end; a Ctrl-C can break the `wait` of an Event.
+        self._beginning = threading.Lock()
+        self._beginning.acquire()
+        self._has_begun = False
+        self.ended = threading.Event()
+        # Lets one of several threads that call `close` be the one that says goodbye.
+        self._close_lock = threading.Lock()
+        self._close_begun = False
+        # Reads the connection so that pings are answered and events queued whatever the user's threads
+        # do.  A daemon, so that a script that forgets to close still exits.
+        self._thread = threading.Thread(target=self._read, name="realtime_sync-reader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read.
+
+        Raises:
+            RuntimeError: The system has no thread left for us.
+        """
+        abandon_in_child(self)
+        close_at_exit(self)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._transport.free()
+            raise
+
+    # --- In the thread -------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """Turn messages into events until the connection ends."""
+        closure = None
+        try:
+            while messages := self._transport.receive():
+                self._accept(messages)
+                if self.inbox.full:
+                    self._wait_for_room()
+            closure = self._transport.closure
+        except BaseException as error:  # a fault of ours must not leave the user waiting for ever
+            self._log.reader_failed()
+            closure = Closure(1006, "internal error", by="client", cause=error)
+        finally:
+            self._transport.free()
+            self._closure = closure
+            self._ended_at = time.monotonic()
+            self.inbox.finish()
+            self.ended.set()
+            self._begin()
+            forget(self)
+            self._log.closed(
+                self.session_id, closure or _LOST, self.seconds, self.events_in, self._transport.messages_out
+            )
+
+    def _wait_for_room(self) -> None:
+        """Make the server wait, or end the session, because the user has not taken what came."""
+        if self._overflow == "fail":
+            self._transport.give_up(1001, f"{self.inbox.held} bytes of events were not taken")
+        else:
+            self.inbox.wait_for_room()
+            self._transport.heard()
+
+    def _accept(self, messages: list[Message]) -> None:
+        """Decode what one read of the connection gave, and queue it."""
+        events = wanted = decode_messages(messages, self._note_deviation)
+        self.events_in += len(events)
+        if not _NOTED.isdisjoint(map(type, events)):
+            wanted = [event for event in events if self._note(event)]
+        if wanted:
+            self._last_event = wanted[-1]
+            self.inbox.put(wanted, sum(map(len, messages)))
+            if not self._has_begun:
+                self._first_event = wanted[0]
+                self._begin()
+        if self._log.shows_events:
+            for event, message in zip(events, messages, strict=True):
+                frame = message.payload if isinstance(message, Binary) else message
+                self._log.event("received", event.type, event.event_id, frame)
+
+    def _note(self, event: ServerEvent) -> bool:
+        """Update the session's state from an event.  Return False if the event must not reach the user."""
+        if isinstance(event, _ANNOUNCEMENTS):
+            self.config = event.session
+        if type(event) not in OF_RESPONSES:
+            return True
+        wanted = self.responses.note(event)
+        if wanted and isinstance(event, ErrorEvent):
+            self._last_error = event
+        return wanted
+
+    def _post(self, event: ResponseCreate, payload: bytes) -> None:
+        """Send a pending request whose turn has come."""
+        if self._log.shows_events:
+            self._log.event("sent", event.type, event.event_id, payload)
+        with contextlib.suppress(OSError):  # the connection has ended, which the reader sees next
+            self._transport.offer(payload, event)
+
+    def _note_deviation(self, deviation: Deviation) -> None:
+        """Count a deviation from the specification, and log the first of its kind."""
+        kind = f"{deviation.event}{deviation.path}: {deviation.problem}"
+        self.deviations[kind] += 1
+        if self.deviations[kind] == 1:
+            self._log.deviation(kind, deviation)
+
+    def _begin(self) -> None:
+        """Let those go on, once, who wait for the session's first event or its end."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        try:
+            # Here, once it is known which session it is, so that it comes before the line of the end.
+            self._log.opened(self.session_id)
+        finally:
+            self._beginning.release()
+
+    # --- In any thread -------------------------------------------------------------------------------
+
+    @property
+    def session_id(self) -> str | None:
+        """The server's name for the session; ``None`` before it is announced."""
+        return (self.config.id or None) if self.config is not None else None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the connection was opened; stands still once it has ended."""
+        return (self._ended_at or time.monotonic()) - self._opened_at
+
+    def wait_for_first_event(self, timeout: float) -> ServerEvent | None:
+        """Wait for the server's first event, without taking it.  Return ``None`` if none came in time.
+
+        Raises:
+            ConnectionClosed: The session ended without any.
+        """
+        if not self._beginning.acquire(timeout=timeout):
+            return None
+        self._beginning.release()
+        if self._first_event is None:
+            raise self.closed_error()
+        return self._first_event
+
+    @property
+    def ended_normally(self) -> bool:
+        """Whether the connection was closed by the user, or with 1000 or 1001 not after an error."""
+        closure = self._closure
+        if closure is None or closure.asked:
+            return closure is not None
+        return closure.clean and closure.code in (1000, 1001) and not isinstance(self._last_event, ErrorEvent)
+
+    def closed_error(self) -> ConnectionClosed:
+        """Return a new error for the end of the session: each thread raises its own."""
+        closure = self._closure or _LOST
+        last_error = self._last_error
+        error = ConnectionClosed(
+            closure.code,
+            self._redact(closure.reason),
+            clean=closure.clean,
+            by=closure.by,
+            last_error=last_error and without_secrets(last_error, self._redact),
+            unsent=[*self._transport.unsent(), *self.responses.waiting()],
+        )
+        error.__cause__ = closure.cause
+        return error
+
+    def close(self, code: int, reason: str, deadline: float) -> None:
+        """Send a close frame, wait for the answer until the deadline, and end the connection."""
+        is_reader = threading.current_thread() is self._thread
+        try:
+            with self._close_lock:
+                first, self._close_begun = not self._close_begun, True
+            if first and not self.ended.is_set():
+                self.inbox.stop_waiting()
+                self._transport.send_close(code, reason, deadline)
+            if not is_reader:
+                self.ended.wait(max(0.0, deadline - time.monotonic()))
+        finally:  # also when Ctrl-C cuts the wait short
+            if not is_reader:
+                self._transport.kill()
+                self._thread.join(AFTERMATH)
+
+    def say_goodbye(self, deadline: float) -> None:
+        """Tell the server that the program ends."""
+        self._transport.send_close(1001, "", deadline)
+
+    def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
+        """In the child of a fork: the session is over here, and goes on in the parent."""
+        self._transport.abandon()
+        cause = ConnectionError("this session belongs to the process that was forked")
+        self._closure = Closure(1006, "", by="client", cause=cause)
+        self.inbox.abandon()
+        self._beginning = threading.Lock()
+        self._close_lock, self._close_begun = threading.Lock(), True
+        self.ended = threading.Event()
+        self.ended.set()

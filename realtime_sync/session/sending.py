@@ -1,0 +1,85 @@
+"""The way out of a session: client events get their ids, are encoded, and sent or put off."""
+
+import itertools
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import structs
+
+from ..events import ClientEvent, ResponseCancel, ResponseCreate
+from ..events.codec import encode
+from ..wire.transport import Transport
+from .log import SessionLog
+from .reader import AFTERMATH, Reader
+
+__all__ = ["Sender"]
+
+
+class Sender:
+    """Sends the client events of one session; any thread may use it."""
+
+    def __init__(self, transport: Transport, reader: Reader, log: SessionLog) -> None:
+        self._transport = transport
+        self._reader = reader
+        self._responses = reader.responses
+        self._log = log
+        self._id_prefix = f"event_{secrets.token_hex(4)}_"
+        self._ids = itertools.count(1)
+
+    def send(self, event: ClientEvent | Mapping[str, Any]) -> str:
+        """Send an event, and return the id it was sent with; see `Session.send`."""
+        event, event_id = self._named(event)
+        payload = encode(event)  # first: what can't be encoded asks for nothing
+        if isinstance(event, ResponseCreate):
+            self._responses.ask(event_id, bool(event.response and event.response.conversation == "none"))
+        elif isinstance(event, dict) and event["type"] == "response.create":
+            params = event.get("response")
+            out_of_band = isinstance(params, Mapping) and params.get("conversation") == "none"
+            self._responses.ask(event_id, out_of_band)
+        return self._send(event, event_id, payload)
+
+    def send_when_idle(self, event: ResponseCreate) -> str:
+        """Send a request now if no response is active; else leave it to the reader, and return its id."""
+        event_id = event.event_id or self._new_id()
+        event = structs.replace(event, event_id=event_id)
+        if self._reader.ended.is_set():
+            raise self._reader.closed_error()
+        payload = encode(event)  # here, where the caller sees what is wrong with it
+        if self._responses.ask_when_idle(event, payload):
+            return self._send(event, event_id, payload)
+        return event_id
+
+    def cancel_if_active(self, event: ResponseCancel) -> str:
+        """Send a cancellation if there may be something to cancel, and return its id."""
+        event_id = event.event_id or self._new_id()
+        if not self._responses.may_cancel(event_id, event.response_id):
+            return event_id
+        return self.send(structs.replace(event, event_id=event_id))
+
+    def _send(self, event: ClientEvent | dict[str, Any], event_id: str, payload: bytes) -> str:
+        if self._log.shows_events:
+            kind = event.type if isinstance(event, ClientEvent) else event["type"]
+            self._log.event("sent", kind, event_id, payload)
+        try:
+            self._transport.send(payload, event)
+        except OSError as error:
+            self._reader.ended.wait(AFTERMATH)  # the reader may yet find out why
+            closed = self._reader.closed_error()
+            raise closed from closed.__cause__ or error
+        return event_id
+
+    def _named(self, event: ClientEvent | Mapping[str, Any]) -> tuple[ClientEvent | dict[str, Any], str]:
+        """Return the event with an id, and the id.  The caller's own object is left as it is."""
+        if isinstance(event, ClientEvent):
+            if event.event_id is None:
+                event = structs.replace(event, event_id=self._new_id())
+            return event, str(event.event_id)
+        if isinstance(event, Mapping) and isinstance(event.get("type"), str):
+            event = dict(event)
+            event["event_id"] = event.get("event_id") or self._new_id()
+            return event, str(event["event_id"])
+        raise TypeError(f"expected a client event or a dict with a type, got {type(event).__name__}")
+
+    def _new_id(self) -> str:
+        return f"{self._id_prefix}{next(self._ids)}"
