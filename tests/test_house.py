@@ -1,8 +1,9 @@
-"""The rules of the house: imports point one way, the public list, what an import costs."""
+"""The rules of the house: who may import whom, where each library is known, what an import costs."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,114 +13,139 @@ from realtime_sync import voice
 
 PACKAGE = Path(rt.__file__).parent
 ROOT = PACKAGE.parent
+TESTS = ROOT / "tests"
 
-# Each may import those above it.
-ORDER = [
-    ["_version", "exceptions", "latest"],
-    ["events.objects"],
-    ["events.client", "events.server"],
-    ["events"],
-    ["mend", "visitor", "frames"],
-    ["codec"],
-    ["inbox", "link", "dial", "calls", "webhooks", "sound"],
-    ["transport", "responses"],
-    ["session", "endpoint"],
-    ["rest"],
-    ["client"],
-    ["__init__"],
-    ["voice.resampler", "voice.devices"],
-    ["voice.conversion"],
-    ["voice.wav"],
-    ["voice.audio", "voice.signature", "voice.items"],
-    ["voice.transcript", "voice.order"],
-    ["voice.conversation", "voice.tools", "voice.speakers"],
-    ["voice.playback", "voice.microphones", "voice.tool_runner"],
-    ["voice.assistant"],
-    ["voice"],
-    ["local.ids", "local.responders", "local.speech", "local.transcribers"],
-    ["local.refusal", "local.settings", "local.vad", "local.writers"],
-    ["local.beta", "local.checks", "local.history", "local.setting_checks", "local.input_buffer"],
-    ["local.meter", "local.listing", "local.transcription"],
-    ["local.answer"],
-    ["local.jobs"],
-    ["local.conversation", "local.translation"],
-    ["local.protocol"],
-    ["local.http_answer"],
-    ["local.calls", "local.credentials", "local.bodies"],
-    ["local.api", "local.faults", "local.observer", "local.websocket"],
-    ["local.loop"],
-    ["local.server"],
-    ["local"],
-    ["testing.readable", "testing.record"],
-    ["testing.dialogue"],
-    ["testing.server"],
-    ["testing"],
-    ["commands.screen", "commands.opening", "commands.sound_files"],
-    ["commands.cues"],
-    ["commands.turns"],
-    ["commands.chat", "commands.serve", "commands.talk", "commands.transcribe"],
-    ["commands"],
-    ["__main__"],
-]
-RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+# The rooms, folders and modules beside them, and which others each may import.  The first six are the words
+# that all others speak.
+WORDS = {"_version", "exceptions", "redaction", "spelling", "events", "visitor"}
+MAY_IMPORT = {
+    "_version": set(),
+    "exceptions": set(),
+    "spelling": set(),
+    "redaction": set(),
+    "events": {"exceptions", "spelling"},
+    "visitor": {"events", "spelling"},
+    "providers": set(),
+    "wire": WORDS,
+    "endpoint": WORDS | {"providers", "wire"},
+    "options": WORDS | {"endpoint", "providers"},
+    "session": WORDS | {"wire"},
+    "webhooks": WORDS,
+    "sound": WORDS,
+    "rest": WORDS | {"endpoint", "wire"},
+    "client": WORDS | {"endpoint", "options", "providers", "wire", "session", "rest"},
+    "__init__": WORDS | {"client", "session", "webhooks"},
+    "voice": WORDS | {"session", "sound"},
+    "local": WORDS | {"options", "sound", "wire"},
+    "testing": WORDS | {"client", "local", "options", "session"},
+    "cli": WORDS | {"__init__", "client", "local", "providers", "session", "sound", "voice"},
+    "__main__": {"cli"},
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def name_of(file: Path) -> str:
+    """The module's name below the package, such as ``wire.frames``; a folder's own file has the folder's."""
     parts = list(file.relative_to(PACKAGE).with_suffix("").parts)
     if len(parts) > 1 and parts[-1] == "__init__":
         parts.pop()
     return ".".join(parts)
 
 
-def imports_of(file: Path) -> set[str]:
-    """The modules of ours that a file imports, at its top or later, named as in `ORDER`."""
-    package = name_of(file).split(".") if file.name == "__init__.py" else name_of(file).split(".")[:-1]
-    package = [] if package == ["__init__"] else package
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+MODULES = {name_of(file): file for file in FILES}
+
+
+def room_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def imports_of(file: Path) -> Iterator[tuple[str, bool]]:
+    """The modules of ours that a file imports, and whether at its top, so that it can't be loaded without."""
+    package = list(file.relative_to(PACKAGE).parts[:-1])
+    tree = ast.parse(file.read_text())
+    at_top = set(tree.body)
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1] + (node.module or "").split(".")
-            base = [part for part in base if part]
+            where = ".".join(part for part in base if part)
             for alias in node.names:
-                whole = ".".join([*base, alias.name])
-                found.add(whole if whole in RANK else ".".join(base) or "__init__")
+                whole = f"{where}.{alias.name}" if where else alias.name
+                yield (whole if whole in MODULES else where or "__init__"), node in at_top
         elif isinstance(node, ast.ImportFrom | ast.Import):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-            assert not any(name.split(".")[0] == "realtime_sync" for name in names), (
-                f"{file}: import relatively"
-            )
-    return found
+            assert not any(name.split(".")[0] == "realtime_sync" for name in names), "import relatively"
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_imports_point_one_way(file: Path) -> None:
-    """A module imports only what is below it in the house."""
-    name = name_of(file)
-    assert name in RANK, "say where the new module belongs"
-    upward = {other for other in imports_of(file) if RANK[other] >= RANK[name]}
-    assert not upward
+def test_who_may_import_whom(file: Path) -> None:
+    """A module imports only from its own room and from those that its room may import."""
+    room = room_of(name_of(file))
+    used = {room_of(other) for other, _ in imports_of(file)} - {room}
+    assert used <= MAY_IMPORT[room], f"{name_of(file)} must not import {used - MAY_IMPORT[room]}"
+
+
+def test_no_cycles() -> None:
+    """No module needs itself to be loaded, by whatever way round; nor does a room, even when it is used."""
+    needs = {name: {other for other, top in imports_of(file) if top} for name, file in MODULES.items()}
+    assert_no_cycle(needs)
+    assert_no_cycle(MAY_IMPORT)
+
+
+def assert_no_cycle(needs: dict[str, set[str]]) -> None:
+    """Take away, again and again, what needs nothing that is left; a cycle stays."""
+    left = dict(needs)
+    while free := {name for name, others in left.items() if others.isdisjoint(left.keys() - {name})}:
+        left = {name: others for name, others in left.items() if name not in free}
+    assert not left
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_each_module_has_its_test_file(file: Path) -> None:
+    """The tests of ``wire/frames.py`` are in ``tests/wire/test_frames.py``, and so on."""
+    inside = file.relative_to(PACKAGE)
+    if file.stem not in ("__init__", "__main__", "_version"):
+        assert (TESTS / inside.parent / f"test_{inside.name}").exists()
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_private_is_private(file: Path) -> None:
+    """What begins with an underscore is used in the file that defines it, and in no other."""
+    tree = ast.parse(file.read_text())
+    defined: set[str] = set()
+    used: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Name):
+            defined.add(node.id)  # a variable, or a field
+        elif isinstance(node, ast.Attribute):
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            (defined if own else used).add(node.attr)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            used |= {alias.name for alias in node.names}
+    private = {name for name in used if name.startswith("_") and not name.endswith("__")}
+    assert private - defined <= {"_version"}
 
 
 @pytest.mark.parametrize(
     ("module", "only"),
     [
-        ("websocket", {"transport"}),
-        ("requests", {"rest"}),
-        ("python_socks", {"dial"}),
+        ("websocket", {"wire.handshake"}),
+        ("requests", {"rest.adapter", "rest.failures", "rest.requester"}),
+        ("python_socks", {"wire.proxy"}),
         ("werkzeug", {"local.server"}),
         ("wsproto", {"local.websocket"}),
-        ("numpy", {"voice.resampler"}),
-        ("soxr", {"voice.resampler"}),
+        ("numpy", {"sound.resampler"}),
+        ("soxr", {"sound.resampler"}),
         ("sounddevice", {"voice.devices"}),
         ("tqdm", {"voice.audio"}),
+        ("pytest", {"testing.plugin"}),
         ("asyncio", set()),
         ("flask", set()),
-        ("pytest", set()),
     ],
 )
 def test_each_library_has_its_place(module: str, only: set[str]) -> None:
-    """A library is known to one file, so that it can be understood and replaced there."""
+    """A library is known to one file, or one room, so that it can be understood and replaced there."""
     users = set()
     for file in FILES:
         for node in ast.walk(ast.parse(file.read_text())):
@@ -133,7 +159,7 @@ def test_each_library_has_its_place(module: str, only: set[str]) -> None:
 
 def test_import_is_light() -> None:
     """``import realtime_sync`` loads nothing optional, nor what only some programs need."""
-    code = "import sys, realtime_sync; print(*sys.modules)"
+    code = "import sys, realtime_sync as rt; rt.connect, rt.Visitor; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout.split()

@@ -25,9 +25,9 @@ from urllib3.filepost import encode_multipart_formdata
 from ..endpoint import check_text
 from ..events import AudioConfig, AudioOutputConfig, SessionConfig
 from ..events.codec import parse, plain
+from ..events.fields import SessionFields, session_config
 from ..events.mend import mend
 from ..exceptions import APIError
-from ..session.namespaces import SessionFields, session_config
 from .failures import Answer, excerpt
 from .requester import Requester
 

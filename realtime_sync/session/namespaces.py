@@ -4,14 +4,12 @@ The wire name is the name: ``conversation.item.create`` is ``session.conversatio
 All return the ``event_id`` that was sent, and raise what `Session.send` raises.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
-
-from msgspec import Struct
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from .. import events
 from ..events import ClientEvent, Item, UnknownObject
-from ..spelling import nearest
+from ..events.fields import ResponseFields, SessionFields, response_params, session_config
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -21,85 +19,14 @@ __all__ = [
     "InputAudioBufferCalls",
     "OutputAudioBufferCalls",
     "ResponseCalls",
-    "ResponseFields",
-    "SessionFields",
     "TranscriptionSessionCalls",
     "TranslationCalls",
-    "session_config",
 ]
 
 _Send = Callable[[ClientEvent], str]
 _SendWhenIdle = Callable[[events.ResponseCreate], str]
 _CancelIfActive = Callable[[events.ResponseCancel], str]
 _Json = Mapping[str, Any]
-_S = TypeVar("_S", bound=Struct)
-
-
-class SessionFields(TypedDict, total=False):
-    """The keyword arguments of ``session.update``; see `events.SessionConfig`.
-
-    Objects may be given as structs or as plain dicts.  ``None`` clears a setting.
-    """
-
-    type: str | None
-    model: str | None
-    output_modalities: list[str] | None
-    instructions: str | None
-    audio: events.AudioConfig | _Json | None
-    include: list[str] | None
-    tracing: str | events.Tracing | _Json | None
-    tools: Sequence[events.Tool | _Json] | None
-    tool_choice: events.ToolChoice | _Json | None
-    parallel_tool_calls: bool | None
-    reasoning: events.Reasoning | _Json | None
-    max_output_tokens: int | str | None
-    truncation: events.Truncation | _Json | None
-    prompt: events.Prompt | _Json | None
-    # Beta
-    modalities: list[str] | None
-    voice: str | events.CustomVoice | _Json | None
-    input_audio_format: str | None
-    output_audio_format: str | None
-    input_audio_transcription: events.AudioTranscription | _Json | None
-    turn_detection: events.TurnDetection | _Json | None
-    input_audio_noise_reduction: events.NoiseReduction | _Json | None
-    speed: float | None
-    temperature: float | None
-    max_response_output_tokens: int | str | None
-
-
-class ResponseFields(TypedDict, total=False):
-    """The keyword arguments of ``session.response.create``; see `events.ResponseCreateParams`."""
-
-    output_modalities: list[str] | None
-    instructions: str | None
-    audio: events.AudioConfig | _Json | None
-    tools: Sequence[events.Tool | _Json] | None
-    tool_choice: events.ToolChoice | _Json | None
-    parallel_tool_calls: bool | None
-    reasoning: events.Reasoning | _Json | None
-    max_output_tokens: int | str | None
-    conversation: str | None
-    metadata: Mapping[str, str] | None
-    prompt: events.Prompt | _Json | None
-    input: Sequence[Item | _Json] | None
-    # Beta
-    modalities: list[str] | None
-    voice: str | events.CustomVoice | _Json | None
-    output_audio_format: str | None
-    temperature: float | None
-
-
-def session_config(fields: Mapping[str, Any]) -> events.SessionConfig:
-    """The settings that these keyword arguments name; `TypeError` for one that there is not."""
-    return _build(events.SessionConfig, fields, SessionFields.__annotations__)
-
-
-def _build(struct: type[_S], fields: Mapping[str, Any], known: Mapping[str, Any]) -> _S:
-    for name in fields:
-        if name not in known:
-            raise TypeError(f"unexpected keyword argument {name!r}; did you mean {nearest(name, known)!r}?")
-    return struct(**fields)
 
 
 class _Calls:
@@ -252,7 +179,7 @@ class ResponseCalls:
             TypeError: There is no such field.
             ValueError: ``when_idle`` with ``conversation="none"``.
         """
-        params = _build(events.ResponseCreateParams, fields, ResponseFields.__annotations__)
+        params = response_params(fields)
         event = events.ResponseCreate(response=params if fields else None, event_id=event_id)
         if not when_idle:
             return self._send(event)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec import Struct
 
 from ..events import ClientEvent, ServerEvent, SessionConfig, SessionUpdate
+from ..events.fields import SessionFields, session_config
 from ..exceptions import ConnectionClosed
 from ..redaction import Redact
 from ..visitor import Visitor
@@ -199,7 +200,7 @@ class Session:
         """
         return self._sender.send(event)
 
-    def update(self, *, event_id: str | None = None, **fields: "Unpack[namespaces.SessionFields]") -> str:
+    def update(self, *, event_id: str | None = None, **fields: "Unpack[SessionFields]") -> str:
         """Change the session's settings (``session.update``).
 
         Only the fields given are sent; ``None`` clears one.  ``type`` is filled in.  The server answers
@@ -215,7 +216,7 @@ class Session:
         Raises:
             TypeError: There is no such field.
         """
-        config = namespaces.session_config(fields)
+        config = session_config(fields)
         if "type" not in fields and (kind := self._kind()):
             config.type = kind
         return self.send(SessionUpdate(session=config, event_id=event_id))

@@ -9,7 +9,7 @@ from scripted import DEADLINE, Caller, Open, ScriptedServer, collect
 
 import realtime_sync as rt
 from realtime_sync.events import CLIENT_EVENTS, ResponseCreateParams, SessionConfig
-from realtime_sync.session.namespaces import ResponseFields, SessionFields
+from realtime_sync.events.fields import ResponseFields, SessionFields
 
 Tls = ssl.SSLContext | None
 
