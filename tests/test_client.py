@@ -1,86 +1,18 @@
-"""`Client` and `connect`: where and who, and what is refused before anything is sent."""
+"""`Client` and `connect`: where and who, and a session that has begun."""
 
-import logging
-import re
 import signal
 import ssl
 import sys
 import threading
-from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
-import trustme
-from scripted import CREATED, DEADLINE, Caller, Open, Script, ScriptedServer, collect, idle
+from handshakes import asked, headers_of, keep_request, opens, request_of
+from scripted import DEADLINE, Caller, Open, ScriptedServer, collect, idle
 
 import realtime_sync as rt
 from realtime_sync.local import LocalServer
-from realtime_sync.options import AzureOptions, ClientOptions, ConnectOptions, Options
-
-
-def keep_request(requests: list[str]) -> Script:
-    """A script that agrees to the connection and keeps what it was asked."""
-
-    def script(caller: Caller) -> None:
-        caller.accept()
-        requests.append(caller.request.decode())
-        caller.serve_until_closed()
-
-    return script
-
-
-def request_of(open_session: Open, path: str = "/v1", **options: Any) -> str:
-    """The request that a connection with these options makes."""
-    requests: list[str] = []
-
-    with ScriptedServer(keep_request(requests)) as server:
-        server.url = server.url.removesuffix("/v1") + path
-        open_session(server, **options).close()
-    return requests[0]
-
-
-def headers_of(request: str) -> dict[str, str]:
-    return {
-        name.lower(): value.strip()
-        for name, _, value in (line.partition(":") for line in request.split("\r\n")[1:])
-    }
-
-
-def test_request(open_session: Open) -> None:
-    """Model, key, organization and project, further headers and query go where the API wants them."""
-    request = request_of(
-        open_session,
-        model="gpt-realtime-2.1",
-        api_key="sk-1",
-        organization="org",
-        project="proj",
-        headers={"X-Mine": "1", "user-agent": "me"},
-        query={"a": "b c&d"},
-    )
-    assert request.startswith("GET /v1/realtime?model=gpt-realtime-2.1&a=b%20c%26d HTTP/1.1\r\n")
-    headers = headers_of(request)
-    assert headers["authorization"] == "Bearer sk-1"
-    assert headers["openai-organization"] == "org"
-    assert headers["openai-project"] == "proj"
-    assert headers["x-mine"] == "1"
-    assert headers["user-agent"] == "me"
-    assert "openai-beta" not in headers
-
-
-def test_connection_settings_come_last() -> None:
-    """Headers and query of one connection win over those of the client."""
-    requests: list[str] = []
-
-    with ScriptedServer(keep_request(requests)) as server:
-        client = rt.Client(
-            base_url=server.url, default_headers={"X-A": "1", "X-B": "1"}, default_query={"q": "1"}
-        )
-        client.connect("m", headers={"x-a": "2"}, query={"q": "2"}, wait=False).close()
-    assert "?q=2&model=m " in requests[0]
-    headers = headers_of(requests[0])
-    assert (headers["x-a"], headers["x-b"]) == ("2", "1")
 
 
 def test_environment(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,56 +25,6 @@ def test_environment(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (headers["openai-organization"], headers["openai-project"]) == ("org-env", "proj-env")
     monkeypatch.setenv("OPENAI_BASE_URL", "ws://127.0.0.1:9/there")
     assert "127.0.0.1:9/there" in repr(rt.Client())
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("/v1", "/v1/realtime"),
-        ("/v1/", "/v1/realtime"),
-        ("", "/realtime"),
-        ("/a b/ü", "/a%20b/%C3%BC/realtime"),
-        ("/v1?api-version=1", "/v1/realtime?api-version=1"),
-    ],
-)
-def test_path(path: str, expected: str, open_session: Open) -> None:
-    """`/realtime` is appended to the base URL, whose query is kept."""
-    assert request_of(open_session, path).startswith(f"GET {expected} HTTP/1.1\r\n")
-
-
-@pytest.mark.parametrize(
-    ("base_url", "start"),
-    [
-        ("http://localhost:1/v1", "ws://"),
-        ("https://localhost:1/v1", "wss://"),
-        ("ws://localhost:1/v1", "ws://"),
-        ("wss://localhost:1/v1", "wss://"),
-        (None, "wss://api.openai.com/v1/realtime"),
-    ],
-)
-def test_schemes(base_url: str | None, start: str) -> None:
-    """HTTP and WebSocket addresses are both understood; the default is OpenAI's."""
-    client = rt.Client(api_key="sk-1", base_url=base_url)
-    assert client._endpoint.websocket_url("/realtime", {}).startswith(start)
-
-
-@pytest.mark.parametrize(
-    "base_url",
-    ["ftp://host/v1", "host/v1", "localhost:80", "ws://", "ws:///v1", "ws://u:p@host/v1", "ws://h:port/v1",
-     "ws://host/v1\r\nX: y", "ws://host\n/v1", "ws://ho\x00st/v1"],
-)  # fmt: skip
-def test_bad_addresses(base_url: str) -> None:
-    """What is not the address of a server is a `ValueError`, before anything is sent."""
-    with pytest.raises(ValueError, match=r"base_url|Port"):
-        rt.Client(base_url=base_url)
-
-
-@pytest.mark.parametrize("key", ["sk-secret\n", "sk-secret\r\nX: y", "sk-\x00secret", "sk-secret-ключ"])
-def test_bad_keys(key: str) -> None:
-    """A key that HTTP can't carry is a `ValueError` that does not quote it."""
-    with pytest.raises(ValueError, match="the API key holds") as caught:
-        rt.Client(api_key=key)
-    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -178,23 +60,6 @@ def test_bad_settings(options: dict[str, Any]) -> None:
         rt.connect(base_url=server.url, **options)
 
 
-def test_plain_connections_with_a_key() -> None:
-    """A key is sent over plain `ws` only within this machine, unless that is asked for."""
-    with pytest.raises(ValueError, match=r"travel in clear to example\.org"):
-        rt.Client(api_key="sk-1", base_url="ws://example.org/v1")
-    rt.Client(api_key="sk-1", base_url="ws://example.org/v1", allow_insecure=True)
-    rt.Client(api_key="sk-1", base_url="wss://example.org/v1")
-    rt.Client(api_key="sk-1", base_url="ws://127.0.0.1/v1")
-    rt.Client(api_key="sk-1", base_url="http://[::1]:80/v1")
-    rt.Client(base_url="ws://example.org/v1")
-
-
-def test_openai_needs_a_key() -> None:
-    """OpenAI's own server is not asked without a key; the error says how to give one."""
-    with pytest.raises(ValueError, match="set OPENAI_API_KEY, or pass api_key"):
-        rt.connect("gpt-realtime-2.1")
-
-
 def test_the_key_is_not_shown(open_session: Open) -> None:
     """The key is in no repr."""
     client = rt.Client(api_key="sk-secret", base_url="wss://host/v1")
@@ -206,94 +71,7 @@ def test_the_key_is_not_shown(open_session: Open) -> None:
         session.close()
 
 
-def test_connect_takes_all_options() -> None:
-    """`connect` has the options of `Client` and of `Client.connect`, and hands each to its own."""
-    declared = {*ClientOptions.__annotations__, *ConnectOptions.__annotations__}
-    assert set(Options.__annotations__) == declared
-    requests: list[str] = []
-    with ScriptedServer(keep_request(requests)) as server:
-        rt.connect(
-            "m",
-            base_url=server.url,
-            default_headers={"X-One": "1"},
-            default_query={"two": "2"},
-            headers={"X-Three": "3"},
-            timeout=5.0,
-            max_retries=0,
-            client_secret="ek_of_a_while",
-            wait=False,
-        ).close()
-    headers = headers_of(requests[0])
-    assert (headers["x-one"], headers["x-three"]) == ("1", "3")
-    assert headers["authorization"] == "Bearer ek_of_a_while"
-    assert "?two=2&model=m " in requests[0]
-
-
-@pytest.mark.parametrize("options", [ClientOptions, ConnectOptions, AzureOptions])
-def test_options_are_documented(options: type) -> None:
-    """Each option is explained in the docstring of the function that takes it."""
-    text = f"{rt.Client.__doc__}{rt.Client.connect.__doc__}"
-    assert [name for name in options.__annotations__ if f" {name}: " not in text] == []
-
-
-@pytest.mark.parametrize(
-    ("call", "options", "text"),
-    [
-        (rt.connect, {"modle": "x"}, "connect() has no option 'modle'; did you mean 'model'?"),
-        (rt.connect, {"base_ulr": "x"}, "connect() has no option 'base_ulr'; did you mean 'base_url'?"),
-        (rt.Client, {"apikey": "x"}, "Client() has no option 'apikey'; did you mean 'api_key'?"),
-        (
-            rt.Client(api_key="").connect,
-            {"ping_intervall": 1},
-            "connect() has no option 'ping_intervall'; did you mean 'ping_interval'?",
-        ),
-        (rt.Client.azure, {"porxy": None}, "Client.azure() has no option 'porxy'; did you mean 'proxy'?"),
-    ],
-)
-def test_misspelt_options(call: Callable[..., object], options: dict[str, Any], text: str) -> None:
-    """An option that does not exist is a `TypeError` that names the nearest right one."""
-    with pytest.raises(TypeError, match=f"^{re.escape(text)}$"):
-        call(**options)
-
-
-def test_own_context(client_tls: ssl.SSLContext, server_tls: ssl.SSLContext | None) -> None:
-    """An `ssl.SSLContext` of the user's is used for `wss`."""
-
-    with ScriptedServer(idle, server_tls) as server:
-        rt.Client(base_url=server.url, ssl_context=client_tls).connect(wait=False).close()
-
-
-def test_a_file_of_certificates(authority: trustme.CA, tmp_path: Path) -> None:
-    """``ca_file`` is trusted in place of the system's certificates."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    with ScriptedServer(idle, context) as server:
-        rt.connect(base_url=server.url, ca_file=tmp_path / "ca.pem", wait=False).close()
-
-
-def test_bad_certificate_settings(client_tls: ssl.SSLContext, tmp_path: Path) -> None:
-    """A file that is not there, and two answers to one question, are refused at once."""
-    with pytest.raises(FileNotFoundError):
-        rt.Client(ca_file=tmp_path / "none.pem")
-    with pytest.raises(ValueError, match="not both"):
-        rt.Client(ca_file=tmp_path / "ca.pem", ssl_context=client_tls)
-
-
-@pytest.mark.parametrize("proxy", ["ftp://proxy:1", "proxy\r\n:1", "http://"])
-def test_bad_proxies(proxy: str) -> None:
-    """A proxy that can't work is a `ValueError`, before anything is sent."""
-    with pytest.raises(ValueError, match="proxy"):
-        rt.Client(proxy=proxy)
-
-
 # --- Where people run --------------------------------------------------------------------------------
-
-
-def asked(client: rt.Client, server: ScriptedServer, requests: list[str], **options: Any) -> str:
-    """The request line and headers of one connection."""
-    client.connect(wait=False, **options).close()
-    return requests[-1]
 
 
 def test_azure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,29 +156,6 @@ def test_bad_azure_settings(options: dict[str, Any], message: str) -> None:
         rt.Client.azure(**settings)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"dialect": "alpha"}, "'ga' or 'beta'"),
-        ({"overflow": "drop"}, "'pause' or 'fail'"),
-        ({"intent": "translation"}, "'transcription'"),
-        ({"intent": "transcription", "translation": True}, "no intent"),
-        ({"connect_timeout": 0}, "connect_timeout must be more than 0"),
-    ],
-)
-def test_bad_choices(options: dict[str, Any], message: str) -> None:
-    """A setting that is none of its choices is refused with their names."""
-    with pytest.raises(ValueError, match=message):
-        rt.Client(api_key="k").connect(**options)
-
-
-@pytest.mark.parametrize("options", [{"timeout": 0}, {"max_retries": -1}])
-def test_bad_numbers(options: dict[str, Any]) -> None:
-    """A number that makes no sense is refused by its name."""
-    with pytest.raises(ValueError, match=next(iter(options))):
-        rt.Client(**options)
-
-
 def test_close_a_client() -> None:
     """A client gives its HTTP connections back when it is closed, and can be used again."""
     with LocalServer() as server, rt.Client(base_url=server.url) as client:
@@ -439,11 +194,6 @@ def test_ctrl_c_while_waiting() -> None:
         assert ended.wait(DEADLINE)
 
 
-def test_an_address_with_the_path(open_session: Open) -> None:
-    """An address that already names the path is understood, as documentation often has it."""
-    assert request_of(open_session, path="/v1/realtime").startswith("GET /v1/realtime HTTP/1.1")
-
-
 def test_two_names_for_one_thing() -> None:
     """A deployment and a model, or a call and a model, contradict each other."""
     client = rt.Client.azure("https://name.openai.azure.com", "mine", api_key="k")
@@ -477,87 +227,7 @@ def test_kinds_of_sessions() -> None:
             assert session.config.instructions == "Answer the phone."
 
 
-def test_a_key_that_changes() -> None:
-    """A function is asked for the key before each connection; one that has none is an error."""
-    keys = iter(["sk-1", "sk-2"])
-    requests: list[str] = []
-    with ScriptedServer(keep_request(requests)) as server:
-        client = rt.Client(base_url=server.url, api_key=lambda: next(keys, ""))
-        for key in ("sk-1", "sk-2"):
-            assert headers_of(asked(client, server, requests))["authorization"] == f"Bearer {key}"
-        with pytest.raises(ValueError, match="returned no key"):
-            client.connect()
-    with pytest.raises(ValueError, match="travel in clear"):
-        rt.Client(base_url="ws://example.org/v1", api_key=lambda: "sk-1")
-
-
-def test_an_ephemeral_secret() -> None:
-    """A secret takes the place of the key for one connection, and brings its own settings."""
-    with LocalServer(api_key="sk-1") as server:
-        client = rt.Client(base_url=server.url, api_key="sk-1")
-        made = client.client_secrets.create(session={"type": "realtime", "instructions": "Be brief."})
-        with client.connect(client_secret=made.value) as session:
-            assert session.config
-            assert session.config.instructions == "Be brief."
-        with rt.connect(base_url=server.url, api_key=made.value) as session:
-            assert session.config
-
-
-def test_no_key_at_all(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty key means none, also where the environment has one."""
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
-    assert "authorization" not in headers_of(request_of(open_session, api_key=""))
-
-
-def test_safety_identifier(open_session: Open) -> None:
-    """The safety identifier goes into its header."""
-    headers = headers_of(request_of(open_session, safety_identifier="user-7"))
-    assert headers["openai-safety-identifier"] == "user-7"
-
-
-def test_a_key_in_a_header_needs_tls() -> None:
-    """A header that carries a key is as precious as the key."""
-    for options in (
-        {"default_headers": {"api-key": "k"}},
-        {"default_headers": {"X-Auth-Token": "k"}},
-        {"default_query": {"token": "k"}},
-    ):
-        with pytest.raises(ValueError, match="travel in clear"):
-            rt.Client(base_url="ws://example.org/v1", **options)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="travel in clear"):
-        rt.Client(base_url="ws://example.org/v1?key=k")
-    rt.Client(base_url="ws://example.org/v1?a=b", default_headers={"X-Mine": "1"})
-
-
-def test_a_client_certificate(authority: trustme.CA, tmp_path: Path) -> None:
-    """A server that wants to see a certificate gets the client's."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    authority.configure_trust(context)
-    context.verify_mode = ssl.CERT_REQUIRED
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    own = authority.issue_cert("me@example.org")
-    own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "me.pem")
-    own.private_key_pem.write_to_path(tmp_path / "key.pem")
-    own.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    ca_file, both = tmp_path / "ca.pem", (str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
-    with ScriptedServer(opens, context) as server:
-        for certificate in (str(tmp_path / "me.pem"), both):
-            rt.connect(base_url=server.url, ca_file=ca_file, client_cert=certificate).close()
-        with pytest.raises(rt.ConnectionFailed):
-            rt.connect(base_url=server.url, ca_file=ca_file)
-    with pytest.raises(ValueError, match="not both"):
-        rt.Client(ssl_context=ssl.create_default_context(), client_cert=both)
-
-
 # --- A session that has begun ------------------------------------------------------------------------
-
-
-def opens(caller: Caller) -> None:
-    """A script that begins a session."""
-    caller.accept()
-    caller.text(CREATED)
-    caller.serve_until_closed()
 
 
 def test_connect_waits_for_the_session(client_tls: ssl.SSLContext, server_tls: ssl.SSLContext | None) -> None:
@@ -617,40 +287,3 @@ def test_a_server_that_says_nothing() -> None:
     """A server that begins no session within the time is given up, and the connection closed."""
     with ScriptedServer(idle) as server, pytest.raises(rt.ConnectionFailed, match="began no session in time"):
         rt.connect(base_url=server.url, connect_timeout=0.2)
-
-
-# --- The log -----------------------------------------------------------------------------------------
-
-
-def test_the_log_of_a_session(caplog: pytest.LogCaptureFixture) -> None:
-    """Opening and closing are a line each, with host, model, id, code, and counts."""
-    with (
-        caplog.at_level(logging.INFO, "realtime_sync"),
-        LocalServer() as server,
-        rt.connect("gpt-realtime", base_url=server.url) as session,
-    ):
-        session.update(instructions="Be brief.")
-        session.run(rt.Visitor(), until=rt.events.SessionUpdated, timeout=DEADLINE)
-    opened, closed = [record.getMessage() for record in caplog.records if record.name == "realtime_sync"]
-    assert opened == f"session {session.id} with 127.0.0.1 (gpt-realtime) opened"
-    assert closed.startswith(
-        f"session {session.id} with 127.0.0.1 (gpt-realtime) closed by the client: code 1000, "
-    )
-    assert closed.endswith("2 events in, 1 out")
-
-
-@pytest.mark.parametrize("log_payloads", [False, True])
-def test_the_log_of_events(caplog: pytest.LogCaptureFixture, log_payloads: bool) -> None:
-    """At level DEBUG each event is a line; what it says only if that is asked for."""
-    with (
-        caplog.at_level(logging.DEBUG, "realtime_sync"),
-        LocalServer() as server,
-        rt.connect(base_url=server.url, log_payloads=log_payloads) as session,
-    ):
-        event_id = session.update(instructions="A private matter. " * 200)
-        session.run(rt.Visitor(), until=rt.events.SessionUpdated, timeout=DEADLINE)
-    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
-    assert any(line.startswith(f"sent session.update {event_id}, ") for line in lines)
-    assert any(line.startswith("received session.updated event_") for line in lines)
-    assert any("private matter" in line for line in lines) == log_payloads
-    assert max(map(len, lines)) < 2200

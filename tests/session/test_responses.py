@@ -1,33 +1,19 @@
-"""One response at a time: waiting for one's turn, refusals that are seen to, and waits that end."""
+"""`responses`: one response at a time, pending requests, and rejections that are dealt with."""
 
 import json
-import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from response_script import BUSY, ResponseScript, created, done, refusal
-from scripted import CREATED, DEADLINE, Open, ScriptedServer
+from scripted import DEADLINE
 
 import realtime_sync as rt
 from realtime_sync import events as ev
-from realtime_sync.local import LocalServer, Say, ScriptedResponder
+from realtime_sync.local import LocalServer
 from realtime_sync.session.responses import Request, Responses
-
-
-@pytest.fixture
-def script() -> ResponseScript:
-    return ResponseScript()
-
-
-@pytest.fixture
-def session(script: ResponseScript, open_session: Open) -> Iterator[rt.Session]:
-    with ScriptedServer(script) as server:
-        session = open_session(server)
-        yield session
-        session.close()
 
 
 def types(session: rt.Session, count: int) -> list[str]:
@@ -308,9 +294,6 @@ def test_other_refusals_of_a_cancel(script: ResponseScript, session: rt.Session)
     assert types(session, 2) == ["session.created", "error"]
 
 
-# --- With a server -----------------------------------------------------------------------------------
-
-
 def test_many_at_once(caplog: pytest.LogCaptureFixture) -> None:
     """Forty responses asked for at once, from four threads, are all made, without an error."""
     with LocalServer() as server, rt.connect(base_url=server.url) as session:
@@ -335,19 +318,8 @@ def test_many_at_once(caplog: pytest.LogCaptureFixture) -> None:
     assert sorted(finished) == sorted(asked)
 
 
-def test_sent_by_the_reader_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """What had to wait is in the log when it is sent."""
-    caplog.set_level(logging.DEBUG, "realtime_sync")
-    responder = ScriptedResponder([Say("one"), Say("two")])
-    with LocalServer(responder=responder) as server, rt.connect(base_url=server.url) as session:
-        session.response.create()
-        event_id = session.response.create(when_idle=True)
-        for _ in range(2):
-            session.run(rt.Visitor(), until=ev.ResponseDone, timeout=DEADLINE)
-    assert len([text for text in caplog.messages if text.startswith(f"sent response.create {event_id}")]) == 1
-
-
 # --- The bookkeeping against a model -----------------------------------------------------------------
+
 
 STEPS = st.lists(
     st.one_of(
@@ -432,266 +404,3 @@ class _Server:
 
     def _say(self, kind: Callable[..., rt.ServerEvent], name: str, conversation: str | None) -> None:
         self.outbox.append(kind(event_id="e", response=ev.Response(id=name, conversation_id=conversation)))
-
-
-# --- wait_until --------------------------------------------------------------------------------------
-
-
-class Keep(rt.Visitor[None]):
-    """Keeps the types of what it sees."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def default(self, event: rt.ServerEvent) -> None:
-        self.seen.append(event.type)
-
-
-def test_wait_until(script: ResponseScript, session: rt.Session) -> None:
-    """Events are dispatched until it is true, and not one more; what is true already needs none."""
-    visitor = Keep()
-    script.send(created("r1"), done("r1"), created("r2"))
-    session.wait_until(lambda: "response.done" in visitor.seen, visitor, DEADLINE)
-    assert visitor.seen == ["session.created", "response.created", "response.done"]
-    session.wait_until(lambda: True, visitor, 0)
-    with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
-        session.wait_until(lambda: len(visitor.seen) == 9, visitor, 0.01)
-    with pytest.raises(TypeError, match="expected a visitor"):
-        session.wait_until(lambda: True, Keep)  # type: ignore[arg-type]  # the class
-
-
-def test_wait_until_ends_with_the_session(script: ResponseScript, session: rt.Session) -> None:
-    """Nobody waits for what can't come any more; what had come is dispatched first."""
-    visitor = Keep()
-    session.close()
-    with pytest.raises(rt.ConnectionClosed):
-        session.wait_until(lambda: False, visitor, DEADLINE)
-    assert visitor.seen in (["session.created"], [])
-
-
-def test_wait_inside_a_handler(script: ResponseScript, session: rt.Session) -> None:
-    """A handler that waits lets its own run go on: the events go to the visitor of that run."""
-
-    class Waits(Keep):
-        def visit_response_created(self, event: ev.ResponseCreated) -> None:
-            session.wait_until(lambda: "response.done" in self.seen, other, DEADLINE)
-            self.seen.append("waited")
-
-    visitor, other = Waits(), Keep()
-    script.send(created("r1"), done("r1"), created_session_updated())
-    session.run(visitor, until=ev.SessionUpdated, timeout=DEADLINE)
-    assert visitor.seen == ["session.created", "response.done", "waited", "session.updated"]
-    assert other.seen == []
-
-
-def created_session_updated() -> str:
-    return CREATED.replace("session.created", "session.updated")
-
-
-def test_wait_beside_a_run(script: ResponseScript, session: rt.Session) -> None:
-    """While another thread runs the session, a wait takes nothing from it, and ends when it is true."""
-    running, other = Keep(), Keep()
-    begun = threading.Event()
-
-    class Begins(Keep):
-        def visit(self, event: rt.ServerEvent) -> None:
-            running.visit(event)
-            begun.set()
-
-    thread = threading.Thread(target=session.run, args=[Begins(), ev.SessionUpdated])
-    thread.start()
-    assert begun.wait(DEADLINE)
-    results: list[bool] = []
-
-    def wait() -> None:
-        session.wait_until(lambda: "response.done" in running.seen, other, DEADLINE)
-        results.append(thread.is_alive())
-
-    waiters = [threading.Thread(target=wait) for _ in range(3)]
-    for waiter in waiters:
-        waiter.start()
-    script.send(created("r1"), done("r1"))
-    for waiter in waiters:
-        waiter.join(DEADLINE)
-    assert results == [True] * 3
-    assert other.seen == []
-    # Once that run is over, a wait takes over.
-    taker = threading.Thread(
-        target=session.wait_until, args=[lambda: "response.created" in other.seen, other, DEADLINE]
-    )
-    taker.start()
-    script.send(created_session_updated(), created("r2"))
-    thread.join(DEADLINE)
-    taker.join(DEADLINE)
-    assert not taker.is_alive()
-    assert running.seen[-1] == "session.updated"
-    assert other.seen == ["response.created"]
-
-
-def test_wait_beside_a_run_in_vain(script: ResponseScript, session: rt.Session) -> None:
-    """The time of a wait is up also while another thread runs the session."""
-    begun = threading.Event()
-
-    class Begins(Keep):
-        def default(self, event: rt.ServerEvent) -> None:
-            begun.set()
-
-    thread = threading.Thread(target=session.run, args=[Begins()])
-    thread.start()
-    assert begun.wait(DEADLINE)
-    with pytest.raises(TimeoutError):
-        session.wait_until(lambda: False, Keep(), 0.01)
-    session.close()
-    thread.join(DEADLINE)
-    assert not thread.is_alive()
-
-
-def test_a_run_that_begins_beside_a_wait(script: ResponseScript, session: rt.Session) -> None:
-    """From then on the wait takes nothing from it, and ends when what it waits for is dispatched there."""
-    waiting, running = Keep(), Keep()
-    begun = threading.Event()
-
-    class Begins(Keep):
-        def visit(self, event: rt.ServerEvent) -> None:
-            running.visit(event)
-            begun.set()
-
-    def condition() -> bool:
-        return "response.done" in running.seen
-
-    waiter = threading.Thread(target=session.wait_until, args=[condition, waiting, DEADLINE])
-    waiter.start()
-    runner = threading.Thread(target=session.run, args=[Begins(), ev.ResponseDone])
-    runner.start()
-    while not begun.wait(0.001):  # until then, either may take them
-        script.send(created_session_updated())
-    script.send(*[created("r1")] * 20, done("r1"))
-    for thread in (waiter, runner):
-        thread.join(DEADLINE)
-        assert not thread.is_alive()
-    assert waiting.seen.count("response.created") <= 1  # which it was taking at that moment
-    assert running.seen.count("response.created") >= 19
-
-
-def test_wait_after_runs_that_overlapped(script: ResponseScript, session: rt.Session) -> None:
-    """Runs of several threads leave nothing behind that a later wait would wait for."""
-    first_ended = threading.Event()
-
-    class First(Keep):
-        def visit_response_created(self, event: ev.ResponseCreated) -> None:
-            other.start()
-            script.send(created_session_updated())
-            assert second_began.wait(DEADLINE)
-
-    class Second(Keep):
-        def visit_session_updated(self, event: ev.SessionUpdated) -> None:
-            second_began.set()
-            assert first_ended.wait(DEADLINE)
-
-    second_began = threading.Event()
-    other = threading.Thread(target=session.run, args=[Second(), ev.SessionUpdated])
-    script.send(created("r1"))
-    session.run(First(), until=ev.ResponseCreated, timeout=DEADLINE)
-    first_ended.set()
-    other.join(DEADLINE)
-    visitor = Keep()
-    script.send(done("r1"))
-    session.wait_until(lambda: "response.done" in visitor.seen, visitor, DEADLINE)
-
-
-def test_waits_inside_two_runs(script: ResponseScript, session: rt.Session) -> None:
-    """Handlers of two runs that wait at the same time don't wait for each other."""
-    both = threading.Barrier(2)
-    seen: list[str] = []
-
-    class Waits(rt.Visitor[None]):
-        def visit_response_created(self, event: ev.ResponseCreated) -> None:
-            both.wait(DEADLINE)
-            session.wait_until(lambda: "done" in seen, self, DEADLINE)
-
-        def visit_response_done(self, event: ev.ResponseDone) -> None:
-            seen.append("done")
-
-    threads = [
-        threading.Thread(target=session.run, args=[Waits(), ev.ResponseCreated], daemon=True)
-        for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    script.send(created("r1"), created("r2"))
-    script.send(done("r1"))
-    for thread in threads:
-        thread.join(DEADLINE)
-        assert not thread.is_alive()
-
-
-def test_two_waits(script: ResponseScript, session: rt.Session) -> None:
-    """Each of two threads that wait has what it waits for, whichever of them takes it."""
-    visitor = Keep()
-    kinds = ["response.created", "response.done", "session.updated"] * 20
-    failures: list[BaseException] = []
-
-    def wait(kind: str, count: int) -> None:
-        try:
-            session.wait_until(lambda: visitor.seen.count(kind) >= count, visitor, DEADLINE)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [
-        threading.Thread(target=wait, args=[kind, kinds[: index + 1].count(kind)])
-        for index, kind in enumerate(kinds)
-    ]
-    for thread in threads:
-        thread.start()
-    for number in range(20):
-        script.send(created(f"r{number}"), done(f"r{number}"))
-        script.send(created_session_updated())
-    for thread in threads:
-        thread.join(DEADLINE)
-    assert not failures
-
-
-# --- Several visitors --------------------------------------------------------------------------------
-
-
-def test_visitors(script: ResponseScript, session: rt.Session) -> None:
-    """Each event goes to all of them, in order; an error comes out when all have seen it."""
-
-    class Fails(Keep):
-        def visit_response_created(self, event: ev.ResponseCreated) -> None:
-            raise LookupError(len(last.seen))
-
-    first, last = Keep(), Keep()
-    visitors = rt.Visitors(first, Fails(), Fails(), last)
-    script.send(created("r1"), done("r1"))
-    with pytest.raises(LookupError, match="1"):
-        session.run(visitors, until=ev.ResponseDone, timeout=DEADLINE)
-    session.run(visitors, until=ev.ResponseDone, timeout=DEADLINE)
-    assert first.seen == last.seen == ["session.created", "response.created", "response.done"]
-    assert visitors.visitors[0] is first
-    with pytest.raises(TypeError, match="expected a visitor"):
-        rt.Visitors(Keep)  # type: ignore[arg-type]  # the class
-
-
-@pytest.mark.parametrize("waits", [True, False])
-@pytest.mark.parametrize("sees", [True, False])
-def test_visitors_and_errors(
-    script: ResponseScript, session: rt.Session, sees: bool, waits: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    """An error is logged only if none of the visitors looks at it, but for those that keep track."""
-
-    class Sees(Keep):
-        def visit_error(self, event: ev.ErrorEvent) -> None:
-            self.default(event)
-
-    class KeepsTrack(Sees):
-        handles_errors = False
-
-    script.send(refusal("x", "wrong"), done("r1"))
-    last = KeepsTrack()
-    visitors = rt.Visitors(rt.Visitor(), Sees() if sees else rt.Visitor(), last)
-    if waits:
-        session.wait_until(lambda: "response.done" in last.seen, visitors, DEADLINE)
-    else:
-        session.run(visitors, until=ev.ResponseDone, timeout=DEADLINE)
-    assert ("the server reports an error" in caplog.text) is not sees

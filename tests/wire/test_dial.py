@@ -4,44 +4,29 @@ import base64
 import errno
 import gc
 import logging
-import os
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from proxies import Asked, SocksProxy, read, relay
-from scripted import DEADLINE, Caller, Script, ScriptedServer, delta
+from scripted import DEADLINE, Caller, Open, Script, ScriptedServer, delta, idle
 from secrets_watch import PROXY_LOGIN as LOGIN
 from secrets_watch import PROXY_PASSWORD as PASSWORD
 from secrets_watch import PROXY_TOKEN as TOKEN
+from silence import SECRETS, check_silent_about_secrets
 
 import realtime_sync as rt
 from realtime_sync.wire.dial import dial
-from realtime_sync.wire.proxy import check_proxy, find_proxy, is_loopback
-
-IN_URL = LOGIN.removeprefix("ann:")
-SECRETS = (PASSWORD, IN_URL, TOKEN, "s3cret")
+from realtime_sync.wire.proxy import check_proxy
 
 SHORT = 0.2  # seconds, for deadlines that are meant to pass
-
 Refused = Callable[..., rt.ConnectionFailed]
-
-
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may be behind a proxy."""
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name == "REQUEST_METHOD":
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
@@ -72,18 +57,6 @@ def call(
     sock = dial(host, port, secure=True, deadline=soon(seconds), proxy=proxy)
     sock.settimeout(DEADLINE)
     return sock
-
-
-def check_silent_about_secrets(error: BaseException) -> None:
-    """Neither the error, nor one behind it, nor a traceback shows a secret."""
-    texts = ["".join(traceback.format_exception(error))]
-    pending: list[BaseException | None] = [error]
-    while pending:
-        if (one := pending.pop()) is not None:
-            texts += [str(one), repr(one), repr(vars(one)), repr(one.args)]
-            pending += [one.__cause__, one.__context__]
-    for secret in SECRETS:
-        assert not any(secret in text for text in texts)
 
 
 def failure(port: int, host: str = "server.example", **options: Any) -> rt.ConnectionFailed:
@@ -310,181 +283,6 @@ def test_interrupted_while_looking_up(monkeypatch: pytest.MonkeyPatch) -> None:
     release.set()
     workers[0].join(DEADLINE)
     assert not workers[0].is_alive()
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("localhost", True),
-        ("127.0.0.1", True),
-        ("127.8.9.10", True),
-        ("::1", True),
-        ("localhost.example.com", False),
-        ("127.0.0.1.example.com", False),
-        ("10.0.0.1", False),
-        ("::2", False),
-        ("", False),
-    ],
-)
-def test_is_loopback(host: str, expected: bool) -> None:
-    """Only this machine is this machine."""
-    assert is_loopback(host) is expected
-
-
-# --- Which proxy ------------------------------------------------------------------------------------
-
-HTTPS = {"https_proxy": "http://p:1"}
-
-
-@pytest.mark.parametrize(
-    ("variables", "url", "expected"),
-    [
-        ({}, "wss://a.com:443", None),
-        ({"https_proxy": "http://p:1"}, "wss://a.com:443", "http://p:1"),
-        ({"HTTPS_PROXY": "http://p:1"}, "wss://a.com:443", "http://p:1"),
-        ({"https_proxy": "http://p:1", "HTTPS_PROXY": "http://q:2"}, "wss://a.com:443", "http://p:1"),
-        ({"https_proxy": "http://p:1"}, "ws://a.com:80", None),
-        ({"http_proxy": "http://p:1"}, "ws://a.com:80", "http://p:1"),
-        ({"HTTP_PROXY": "http://p:1"}, "ws://a.com:80", "http://p:1"),
-        ({"http_proxy": "http://p:1"}, "wss://a.com:443", None),
-        ({"all_proxy": "http://p:1"}, "wss://a.com:443", "http://p:1"),
-        ({"ALL_PROXY": "socks5h://p:1"}, "ws://a.com:80", "socks5h://p:1"),
-        ({"all_proxy": "http://p:1", "https_proxy": "http://q:2"}, "wss://a.com:443", "http://q:2"),
-        ({"all_proxy": "http://p:1", "https_proxy": "http://q:2"}, "ws://a.com:80", "http://p:1"),
-        ({"https_proxy": ""}, "wss://a.com:443", None),
-        ({"https_proxy": "", "HTTPS_PROXY": "http://p:1"}, "wss://a.com:443", None),
-        ({"https_proxy": "p:1"}, "wss://a.com:443", "http://p:1"),
-        ({"https_proxy": "u:w@p:1"}, "wss://a.com:443", "http://u:w@p:1"),
-        ({"https_proxy": "p"}, "wss://a.com:443", "http://p"),
-        ({"ftp_proxy": "http://p:1"}, "wss://a.com:443", None),
-        # A web server hands a script its visitor's "Proxy" header as HTTP_PROXY.
-        ({"HTTP_PROXY": "http://p:1", "REQUEST_METHOD": "GET"}, "ws://a.com:80", None),
-        ({"http_proxy": "http://p:1", "REQUEST_METHOD": "GET"}, "ws://a.com:80", "http://p:1"),
-        # no_proxy
-        ({**HTTPS, "no_proxy": "*"}, "wss://a.com:443", None),
-        ({**HTTPS, "NO_PROXY": "*"}, "wss://a.com:443", None),
-        ({"all_proxy": "http://p:1", "no_proxy": "a.com"}, "wss://a.com:443", None),
-        ({**HTTPS, "no_proxy": ""}, "wss://a.com:443", "http://p:1"),
-        ({**HTTPS, "no_proxy": "example.com"}, "wss://example.com:443", None),
-        ({**HTTPS, "no_proxy": "Example.COM"}, "wss://example.com:443", None),
-        ({**HTTPS, "no_proxy": "example.com"}, "wss://api.example.com:443", None),
-        ({**HTTPS, "no_proxy": "example.com"}, "wss://evilexample.com:443", "http://p:1"),
-        ({**HTTPS, "no_proxy": ".example.com"}, "wss://api.example.com:443", None),
-        ({**HTTPS, "no_proxy": ".example.com"}, "wss://example.com:443", None),
-        ({**HTTPS, "no_proxy": ".example.com"}, "wss://evilexample.com:443", "http://p:1"),
-        ({**HTTPS, "no_proxy": "example.com"}, "wss://example.com.evil.org:443", "http://p:1"),
-        ({**HTTPS, "no_proxy": "b.com , example.com"}, "wss://example.com:443", None),
-        ({**HTTPS, "no_proxy": "b.com,,"}, "wss://example.com:443", "http://p:1"),
-        ({**HTTPS, "no_proxy": "example.com:8443"}, "wss://example.com:8443", None),
-        ({**HTTPS, "no_proxy": "example.com:8443"}, "wss://example.com:443", "http://p:1"),
-        ({**HTTPS, "no_proxy": "10.0.0.1"}, "wss://10.0.0.1:443", None),
-        ({**HTTPS, "no_proxy": "10.0.0.1"}, "wss://110.0.0.1:443", "http://p:1"),
-        ({**HTTPS, "no_proxy": "2001:db8::1"}, "wss://[2001:db8::1]:443", None),
-        ({**HTTPS, "no_proxy": "[2001:db8::1]"}, "wss://[2001:db8::1]:443", None),
-        ({**HTTPS, "no_proxy": "2001:db8::1"}, "wss://[2001:db8::2]:443", "http://p:1"),
-        # this machine
-        (HTTPS, "wss://localhost:443", None),
-        (HTTPS, "wss://127.0.0.1:443", None),
-        (HTTPS, "wss://127.1.2.3:443", None),
-        (HTTPS, "wss://[::1]:443", None),
-        (HTTPS, "wss://localhost.example.com:443", "http://p:1"),
-        ({"https_proxy": "nonsense://p:1"}, "wss://localhost:443", None),
-        ({**HTTPS, "all_proxy": "nonsense://p:1"}, "wss://a.com:443", "http://p:1"),
-    ],
-)
-def test_the_environment(
-    variables: dict[str, str], url: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The environment is read as by other programs; this machine is never behind a proxy."""
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    scheme, _, place = url.partition("://")
-    host, _, port = place.rpartition(":")
-    assert find_proxy(scheme == "wss", host.strip("[]"), int(port), "env") == expected
-
-
-def test_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that was given, or none, wins over the environment; also for this machine."""
-    monkeypatch.setenv("https_proxy", "http://p:1")
-    monkeypatch.setenv("no_proxy", "*")
-    assert find_proxy(True, "a.com", 443, None) is None
-    assert find_proxy(True, "a.com", 443, "http://q:2") == "http://q:2"
-    assert find_proxy(True, "localhost", 443, "http://q:2") == "http://q:2"
-
-
-def test_import_only_if_needed() -> None:
-    """Without a proxy in the environment, what reads it is not imported: that takes long."""
-    code = (
-        "import sys; from realtime_sync.wire.proxy import *; check_proxy('env'); check_proxy('http://p:1');"
-        "assert find_proxy(True, 'a.com', 443, 'env') is None; print(*sys.modules)"
-    )
-    loaded = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(rt.__file__).parent.parent,
-        env={**os.environ, "no_proxy": "b.com"},
-    ).stdout.split()
-    assert "urllib.request" not in loaded
-
-
-BAD = {
-    "": "must begin with one of http, socks4",
-    "p": "must begin with one of",
-    "p:3128": "must begin with one of",
-    f"{LOGIN}@p:3128": "must begin with one of",
-    f"ftp://{LOGIN}@p:1": "must begin with one of",
-    f"socks://{LOGIN}@p:1": "must begin with one of",
-    f"https://{LOGIN}@p:1": r"TLS to the proxy \(https://\) is not supported",
-    "http://": "must be like http://user:password@host:port",
-    "http://:3128": "must be like",
-    f"http://{LOGIN}@": "must be like",
-    f"http://{LOGIN}@:1": "must be like",
-    f"socks5://{LOGIN}@p:x": "must be like socks5://user:password@host:port",
-    f"http://{LOGIN}@p:70000": "must be like",
-    f"http://{LOGIN}@p:0": "must be like",
-    f"http://{LOGIN}@[p:1": "must be like",
-    f"http://{LOGIN}@p\u2100:1": "must be like",
-    "http://ann:s3cret/x@p:1": "must be like",
-    "http://ann:12/s3cret@p:1": "must be like",
-    "http://ann:12?s3cret@p:1": "must be like",
-    "http://ann:12#s3cret@p:1": "must be like",
-    f"http://{LOGIN}@p:1/path": "must be like",
-    f"http://{LOGIN}@p:1\r\nX: y": "line break",
-    f"http://{LOGIN}\n@p:1": "line break",
-    f"http://{LOGIN}@p :1": "a blank",
-    f"http://{LOGIN}@p:1\x00": "control character",
-    f"socks5://ann:s3cret{'x' * 250}@p:1": "at most 255 ASCII characters",
-    "socks5://ann:s3cret%C3%A9@p:1": "at most 255 ASCII characters",
-}
-
-
-@pytest.mark.parametrize("url", BAD, ids=repr)
-def test_bad_settings(url: str) -> None:
-    """A URL that can't be a proxy's is refused before anything is sent, and not repeated."""
-    with pytest.raises(ValueError, match=f"^proxy: .*{BAD[url]}") as caught:
-        check_proxy(url)
-    check_silent_about_secrets(caught.value)
-    with pytest.raises(ValueError, match=BAD[url]):
-        dial("server.example", 443, secure=True, deadline=soon(), proxy=url)
-
-
-@pytest.mark.parametrize(
-    "setting", [None, "env", "http://p", "http://p:1/", "http://[::1]:1", "HTTP://u:w@p:1"]
-)
-def test_good_settings(setting: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What can be used is accepted; the environment is looked at later, when it is known for which server."""
-    monkeypatch.setenv("https_proxy", "nonsense://p")
-    check_proxy(setting)
-
-
-def test_a_bad_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bad URL in the environment is refused with the name of its variable."""
-    monkeypatch.setenv("ALL_PROXY", f"https://{LOGIN}@p:1")
-    with pytest.raises(ValueError, match=r"^the environment's all_proxy: TLS to the proxy") as caught:
-        find_proxy(True, "a.com", 443, "env")
-    check_silent_about_secrets(caught.value)
 
 
 # --- HTTP proxies -----------------------------------------------------------------------------------
@@ -931,3 +729,34 @@ def test_a_session_through_a_proxy_of_the_environment(monkeypatch: pytest.Monkey
         with rt.connect(base_url="ws://server.example/v1") as session:
             assert session.next_event(DEADLINE).type == "response.output_text.delta"
         assert len(proxy.callers) == 1
+
+
+# --- Addresses ----------------------------------------------------------------------------------------
+
+
+def test_the_next_address_is_tried(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the first address of a host refuses, the next one is tried."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        dead_port = closed.getsockname()[1]
+
+    def addresses(host: str, port: int, **_: object) -> list[object]:
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+        return [(*kind, ("127.0.0.1", dead_port)), (*kind, ("127.0.0.1", port))]
+
+    with ScriptedServer(idle) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", addresses)
+        open_session(server).close()
+
+
+def test_nothing_listens() -> None:
+    """A refused TCP connection names host, port and reason."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(rt.ConnectionFailed, match=rf"could not connect to 127\.0\.0\.1:{port}: .*refused"):
+        rt.connect(base_url=f"ws://127.0.0.1:{port}")
+
+
+def test_an_unknown_host() -> None:
+    """A host without an address is named."""
+    with pytest.raises(rt.ConnectionFailed, match=r"no address is known for the host 'nowhere\.invalid'"):
+        rt.connect(base_url="ws://nowhere.invalid/v1")
