@@ -1,15 +1,19 @@
-"""What people build on a session: conversations, tools, sound, and the assistant that joins them."""
+"""Build voice programs on a session: conversations, tools, audio, and the assistant that joins them."""
 
-from .assistant import Assistant, AudioInput
-from .audio import WavWriter, read_wav, stream_file, write_wav
-from .conversation import Conversation
-from .devices import Device, DeviceError, list_devices
-from .items import ConversationItem, ConversationPart, ConversationResponse
-from .microphones import FileMicrophone, Microphone
-from .playback import Interruption, Playback
-from .speakers import AudioOutput, ClockedSpeaker, FileSpeaker, Speaker
-from .tool_runner import ToolResult, ToolRunner
-from .tools import ToolCall, Tools
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; `__getattr__` does the same when a name is used
+    from .assistant import Assistant, AudioInput
+    from .audio import WavWriter, read_wav, stream_file, write_wav
+    from .conversation import Conversation
+    from .devices import Device, DeviceError, list_devices
+    from .items import ConversationItem, ConversationPart, ConversationResponse
+    from .microphones import FileMicrophone, Microphone
+    from .playback import Interruption, Playback
+    from .speakers import AudioOutput, ClockedSpeaker, FileSpeaker, Speaker
+    from .tool_runner import ToolResult, ToolRunner
+    from .tools import ToolCall, Tools
 
 __all__ = [
     "Assistant",
@@ -38,3 +42,33 @@ __all__ = [
     "stream_file",
     "write_wav",
 ]
+
+# Where public names are defined.  Each of these imports those before it, or is quick to load, so looking
+# through them in this order loads little in vain.
+_HOMES = (
+    ".items",
+    ".conversation",
+    ".tools",
+    ".tool_runner",
+    ".devices",
+    ".audio",
+    ".speakers",
+    ".playback",
+    ".microphones",
+    ".assistant",
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: who needs a `Conversation` doesn't wait for the rest."""
+    if name in __all__:
+        for home in _HOMES:
+            module = importlib.import_module(home, __name__)
+            if hasattr(module, name):
+                value = globals()[name] = getattr(module, name)
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -25,64 +25,69 @@ from .tools import Tools
 __all__ = ["Assistant", "AudioInput"]
 
 _E = TypeVar("_E", bound=ServerEvent)
-_NEWS = (InputAudioBufferSpeechStarted, ResponseCreated)  # after which nobody waits for the old to be played
-_SHORTEST = 0.005  # seconds of a wait; what is left to play may be less
+_NEWS = (InputAudioBufferSpeechStarted, ResponseCreated)  # after these the old audio needn't be waited for
+_SHORTEST = 0.005  # seconds to wait, even if less is left to play
 
 
 class AudioInput(Protocol):
-    """A microphone: anything that sends the user's sound to the session between `start` and `stop`."""
+    """Define a microphone: any object that sends user audio to the session between `start` and `stop`."""
 
     def start(self) -> None:
-        """Begin to send."""
+        """Begin to send audio."""
         ...
 
     def stop(self) -> None:
-        """Send no more.  May be called again, and without `start`."""
+        """Stop sending.  It may be called several times, and without `start`."""
         ...
 
 
 class Assistant:
-    """A voice assistant in one object: the parts of `realtime_sync.voice`, joined.
+    """Join the parts of `realtime_sync.voice` into a voice assistant.
 
     ::
 
         with rt.connect(model="gpt-realtime-2.1") as session:
             Assistant(session, microphone=Microphone(session), speaker=Speaker()).run()
 
-    The user may speak whenever they like: what plays stops, and the server learns how much was heard.
+    The user may interrupt at any time (barge-in): the audio stops, and the server is told how much was
+    played.
 
-    The server is told of instructions, tools and settings at once, so that the assistant can speak first:
-    ``session.response.create()``, and then `run`.
+    The constructor sends instructions, tools and settings to the server at once, so the assistant can speak
+    first: call ``session.response.create()`` before `run`.
 
     Args:
-        session: Yours to open and to close.
-        tools: What the model may call, `Tools` or a list of functions.  They run on threads of their own.
-        microphone: Started and stopped by `run`; ``None`` = you send the sound, or text.
-        speaker: Plays the answers; ``None`` = you do, or they are in text.
-        instructions: For the model; ``None`` = as the session has them.
-        transcription: The model that writes down what the user says, for `conversation` to have;
-            ``None`` = leave that as the session has it.
-        approve_mcp: Asked before a tool of an MCP server is used, on a thread of its own; true allows it, and
-            a text forbids it and says why.
-        on_call: Told of each call that has ended, to show it; see `ToolRunner`.
-        on_interrupt: Told of each interruption; see `Playback`.
-        visitors: Yours; each sees every event, after the assistant's own parts.
-        conversation: To be kept in place of one of the assistant's own, which keeps no sound.
-        playback: In place of one of the assistant's own, and of ``speaker`` and ``on_interrupt``.
-        tool_runner: In place of one of the assistant's own, and of ``tools``, ``approve_mcp`` and
-            ``on_call``.
-        settings: More of what `Session.update` takes.
-
-    Raises:
-        TypeError: The microphone, the speaker or a visitor is none; a part is given, and what it replaces.
-        ValueError: The speaker's ``played_ms`` is no finite number, or two tools have one name.
-        ConnectionClosed: The session is over.
+        session: An open session.  You open and close it.
+        tools: The functions that the model may call, as `Tools` or a list.  They run on threads of their
+            own.
+        microphone: Started and stopped by `run`.  ``None`` (the default): you send the audio, or text.
+        speaker: Plays the responses.  ``None`` (the default): you play them, or they are text.
+        instructions: The instructions for the model; ``None`` (the default) keeps the session's.
+        transcription: The model that transcribes the user's speech for `conversation`; ``None`` keeps the
+            session's setting.
+        approve_mcp: Called before each MCP call, on a thread of its own: ``True`` allows it; ``False``, or a
+            text with the reason, rejects it.
+        on_call: Called with the `ToolResult` of each call that has ended; see `ToolRunner`.
+        on_interrupt: Called with each `Interruption`; see `Playback`.
+        visitors: Your own visitors; each sees every event, after the assistant's parts.
+        conversation: A `Conversation` to use instead of the default one, which keeps no audio.
+        playback: A `Playback` to use instead of the default one; excludes ``speaker`` and
+            ``on_interrupt``.
+        tool_runner: A `ToolRunner` to use instead of the default one; excludes ``tools``, ``approve_mcp``
+            and ``on_call``.
+        settings: Further settings, as for `Session.update`.
 
     Attributes:
-        conversation: What was said (`Conversation`).
-        playback: What plays (`Playback`); ``None`` without a speaker.
-        tool_runner: What runs the tools (`ToolRunner`).
-        visitor: All of them, as `run` hands the events to them.
+        session, microphone, speaker, tools: The objects it was made with; ``tools`` as `Tools`.
+        conversation: The `Conversation`.
+        playback: The `Playback`; ``None`` without a speaker.
+        tool_runner: The `ToolRunner`.
+        visitor: The `Visitors` that `run` passes the events to.
+
+    Raises:
+        TypeError: The microphone, the speaker, a tool or a visitor is of the wrong kind, or an argument was
+            passed along with the part that excludes it.
+        ValueError: The speaker's ``played_ms`` is not finite, or two tools have the same name.
+        ConnectionClosed: The session has ended.
     """
 
     def __init__(
@@ -104,14 +109,16 @@ class Assistant:
         **settings: Any,
     ) -> None:
         if isinstance(visitors, Visitor):
-            raise TypeError(f"visitors is a list of them, not {visitors!r:.80}")
+            raise TypeError(f"visitors must be a list of visitors, got {visitors!r:.80}")
         if playback is not None and (speaker is not None or on_interrupt):
-            raise TypeError("with playback=, speaker and on_interrupt are to be given to that")
+            raise TypeError("playback= excludes speaker= and on_interrupt=; pass these to the Playback")
         if tool_runner is not None and (tools is not None or approve_mcp or on_call):
-            raise TypeError("with tool_runner=, tools, approve_mcp and on_call are to be given to that")
+            raise TypeError(
+                "tool_runner= excludes tools=, approve_mcp= and on_call=; pass these to the ToolRunner"
+            )
         for name in ("start", "stop"):
             if microphone is not None and not callable(getattr(microphone, name, None)):
-                raise TypeError(f"a microphone needs a method {name!r}: {microphone!r:.80} has none")
+                raise TypeError(f"microphone must have a {name!r} method; {microphone!r:.80} has none")
         self.session = session
         self.microphone = microphone
         if playback is None and speaker is not None:
@@ -130,7 +137,7 @@ class Assistant:
         self._format = _format_to_set(self.speaker, session.config)
         self._told: dict[str, Any] = {}
         self._errors = _Errors()
-        # The sound first: nothing may delay the moment at which it stops.
+        # Playback first: nothing may delay the moment at which the audio stops.
         parts = [self.playback, self.conversation, self.tool_runner, self._errors, *visitors]
         self.visitor = Visitors(*(part for part in parts if part is not None))
         self._tell()
@@ -138,22 +145,22 @@ class Assistant:
     def run(
         self, until: type[_E] | tuple[type[_E], ...] | None = None, timeout: float | None = None
     ) -> _E | None:
-        """Listen and answer, until the session ends.
+        """Listen and answer, until the session ends or an event of a given type arrives.
 
-        Returns when all was played that had come by then; the user may break in meanwhile.  Ctrl-C ends it
-        at once, and so does an error.  It may be called again, to go on.
+        It returns once the audio received by then was played; the user may interrupt meanwhile.  Ctrl-C or
+        an error ends it at once.  Call it again to continue.
 
         Args:
-            until: As in `Session.run`.  What plays then is played to its end, unless the user speaks, or
-                the next response begins.
-            timeout: Seconds for all of it, after which nothing is waited for.
+            until: The event type, or types, to stop at; see `Session.run`.  Pending audio is played to its
+                end, unless the user speaks or the next response begins.
+            timeout: Seconds for all of it, playing included; ``None`` (the default) sets no limit.
 
         Returns:
-            What `Session.run` returns.
+            The event of a type in ``until``; ``None`` if the session ended or the timeout expired.
 
         Raises:
             ConnectionClosed: The session did not end normally.
-            RealtimeError: The server refused the settings.
+            RealtimeError: The server rejected the settings.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         self._tell()
@@ -169,23 +176,24 @@ class Assistant:
                 self.microphone.stop()
 
     def _play_out(self, playback: Playback, deadline: float | None) -> None:
-        """Let the rest be heard, and run the session on, since the user may break in."""
+        """Play the pending audio, and keep running the session, since the user may interrupt."""
         while not self.session.closed:
             pending = playback.pending_ms
             left = min(pending / 1000, _left(deadline))
             if left <= 0 or playback.failure is not None:
                 return
             news = self.session.run(self.visitor, _NEWS, max(left, _SHORTEST))
-            if news is not None or playback.pending_ms >= pending:  # or the speaker stands still
+            if news is not None or playback.pending_ms >= pending:  # the latter: the speaker stands still
                 return
         left = _left(deadline)
         playback.wait_played(None if left == math.inf else left)
 
     def interrupt(self) -> Interruption | None:
-        """Stop what is being said, as if the user had spoken.  From any thread.
+        """Stop the present response, as if the user had spoken.  It may be called from any thread.
 
         Returns:
-            What was cut off, if it was; see `Playback.interrupt`.
+            The interruption; ``None`` if there was nothing to interrupt, or no speaker.  See
+            `Playback.interrupt`.
         """
         if self.playback is not None:
             return self.playback.interrupt()
@@ -193,13 +201,13 @@ class Assistant:
         return None
 
     def _tell(self) -> None:
-        """Tell the server what is to be, unless it was told: tools may be new, and settings were refused."""
+        """Send the settings, unless these were sent: tools may be new, or settings may have been rejected."""
         changes = self._changes()
         if changes and (self._errors.settings is None or changes != self._told):
             self._told, self._errors.settings = changes, self.session.update(**changes)
 
     def _changes(self) -> dict[str, Any]:
-        """What to tell the server, in the session's dialect."""
+        """Return the settings for the server, in the session's dialect."""
         changes: dict[str, Any] = {}
         if self._instructions is not None:
             changes["instructions"] = self._instructions
@@ -211,13 +219,13 @@ class Assistant:
 
 
 def _format_to_set(speaker: AudioOutput | None, config: SessionConfig | None) -> str | None:
-    """The format that the speaker takes, if the session gives another one."""
+    """Return the speaker's audio format, if the session's output has another one."""
     wanted = format_of(speaker)
     return wanted if wanted != output_format(config) else None
 
 
 def _merged(settings: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with others over them, those of inner objects one by one."""
+    """Return settings overridden by others, merging nested objects."""
     merged = dict(settings)
     for name, value in more.items():
         inner = merged.get(name)
@@ -228,7 +236,7 @@ def _merged(settings: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _left(deadline: float | None) -> float:
-    """Seconds, never less than 0."""
+    """Return the seconds until a deadline, never less than 0."""
     return math.inf if deadline is None else max(0.0, deadline - time.monotonic())
 
 
@@ -252,10 +260,10 @@ def _beta(transcription: str | None, audio_format: str | None) -> dict[str, Any]
 
 
 class _Errors(Visitor[None]):
-    """Ends the run if the server refuses the settings.
+    """End the run if the server rejects the settings.
 
     Attributes:
-        settings: The event that sent them.
+        settings: The id of the event that sent them.
     """
 
     handles_errors = False
@@ -264,5 +272,5 @@ class _Errors(Visitor[None]):
     def visit_error(self, event: ErrorEvent) -> None:
         error = event.error
         if error.event_id is not None and error.event_id == self.settings:
-            self.settings = None  # the next run tries again
-            raise RealtimeError(f"the server refused the assistant's settings: {error.message}")
+            self.settings = None  # the next run sends them again
+            raise RealtimeError(f"the server rejected the assistant's settings: {error.message}")

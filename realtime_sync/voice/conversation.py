@@ -1,15 +1,15 @@
-"""`Conversation`: what was said, as the server has it, kept by looking at the events.
+"""`Conversation` mirrors the server's conversation by observing the events.
 
-Three things are told apart, because servers tell them apart:
+It keeps three things apart, because servers report them apart:
 
-* Which items are *in the conversation* is said by ``conversation.item.added``, ``.created`` (Beta) and
-  ``.done``, and ended by ``.deleted``.  Servers that send none of these for their own items are believed on
-  ``response.output_item.*`` if the response is known to run in the conversation.
-* Which items a *response* made is said by ``response.output_item.*``, and at its end by ``response.done``.
-* What an item *holds* comes in pieces by its id, wherever it belongs.  What ends a piece of text carries the
-  whole of it, which takes the place of the pieces.
+* Which items are *in the conversation*: ``conversation.item.added``, ``.created`` (Beta) and ``.done`` put
+  an item into it, ``.deleted`` removes it.  If a server sends none of these for its own items,
+  ``response.output_item.*`` counts instead, provided the response is known to run in the conversation.
+* Which items a *response* made: ``response.output_item.*`` adds one, and ``response.done`` lists them all.
+* What an item *contains*: deltas arrive under the item's id, whether or not it is in the conversation.  The
+  event that completes a text carries all of it, which replaces the deltas.
 
-What a server gets wrong is kept as far as it can be understood, and counted in `Conversation.deviations`.
+Events that break the protocol are used on a best-effort basis and counted in `Conversation.deviations`.
 """
 
 import time
@@ -36,10 +36,10 @@ __all__ = ["Conversation"]
 _S = TypeVar("_S", bound=Struct)
 _Q = TypeVar("_Q", "ConversationItem", "ConversationResponse")
 
-_MOST_INDEX = 1000  # of parts in an item, and of items in a response: what is beyond is no index
-_REMEMBERED = 256  # of errors
+_MOST_INDEX = 1000  # for parts of an item and items of a response; anything beyond is an invalid index
+_REMEMBERED = 256  # errors
 _ENDED = ("completed", "incomplete")
-_ASKING = ("function_call", "mcp_approval_request")  # items after which the model goes on when it's answered
+_ASKING = ("function_call", "mcp_approval_request")  # the model continues once these are answered
 
 _Entering = ev.ConversationItemAdded | ev.ConversationItemCreated | ev.ConversationItemDone
 _OfItem = (
@@ -75,9 +75,9 @@ _McpState = (
 
 
 class Conversation(Visitor[None]):
-    """Holds the conversation as the server has it.
+    """Mirror the server's conversation: its items, in order, and its responses.
 
-    Hand it the events, by itself or among `Visitors`::
+    Pass it the session's events, alone or among `Visitors`::
 
         conversation = Conversation(session)
         session.conversation.item.create("Why is the sky blue?")
@@ -85,24 +85,25 @@ class Conversation(Visitor[None]):
         print(conversation.wait_for_response(timeout=30).text)
         print(conversation.transcript())
 
-    It changes in the thread that runs the session, and may be read from any.
+    The thread that runs the session updates it; any thread may read it.
 
     Args:
-        session: Needed by ``wait_for_*``, to know which response answers which request, and to tell
-            responses beside the conversation from servers that name no conversation.  Without one, an item
-            of a response with no ``conversation_id`` is in the conversation once a ``conversation.item.*``
-            event says so.
-        audio: What to do with sound: ``"keep"`` it, ``"drop"`` it, so that a long call stays small, or a
-            function that takes each chunk as it comes: ``f(item, chunk)``.  The user's own sound comes only
-            when you ask for it: ``session.conversation.item.retrieve(item.id)``.
+        session: The session whose events it receives.  ``wait_for_*`` needs it, and so does the match of
+            responses to requests; it also tells out-of-band responses from those of servers that send no
+            ``conversation_id``.  ``None`` (the default): an item of a response without a
+            ``conversation_id`` is in the conversation once a ``conversation.item.*`` event says so.
+        audio: ``"keep"`` (the default) stores all audio; ``"drop"`` stores none, so that a long call needs
+            little memory; a function ``f(item, chunk)`` is called with each chunk of bytes on arrival
+            instead.  The user's own audio arrives only on request:
+            ``session.conversation.item.retrieve(item.id)``.
 
     Attributes:
-        deviations: How often the server did what it should not, by kind, such as
+        deviations: How often the server deviated from the protocol, by kind, such as
             ``"response.output_audio.delta: unknown item"``.
 
     Raises:
-        ValueError: ``audio`` is none of these.
-        TypeError: ``session`` is none.
+        ValueError: ``audio`` is neither ``"keep"`` nor ``"drop"`` nor callable.
+        TypeError: ``session`` is neither a `Session` nor ``None``.
     """
 
     handles_errors = False
@@ -114,65 +115,66 @@ class Conversation(Visitor[None]):
         audio: Literal["keep", "drop"] | Callable[[ConversationItem, bytes], object] = "keep",
     ) -> None:
         if session is not None and not isinstance(session, Session):
-            raise TypeError(f"expected a session, got {session!r:.80}")
+            raise TypeError(f"session must be a Session or None, got {session!r:.80}")
         if audio not in ("keep", "drop") and not callable(audio):
-            raise ValueError(f"audio is 'keep', 'drop' or a function, not {audio!r:.80}")
+            raise ValueError(f"audio must be 'keep', 'drop' or a function, got {audio!r:.80}")
         self.deviations: Counter[str] = Counter()
         self._session = session
         self._keep = audio == "keep"
         self._sink = audio if callable(audio) else None
         self._config: SessionConfig | None = session.config if session is not None else None
-        self._items: dict[str, ConversationItem] = {}  # all, also deleted ones and those beside
-        self._order = Order()  # those in the conversation
+        self._items: dict[str, ConversationItem] = {}  # all, including deleted and out-of-band ones
+        self._order = Order()  # the items in the conversation
         self._responses: dict[str, ConversationResponse] = {}
-        self._began: list[ConversationResponse] = []  # all, in order
+        self._began: list[ConversationResponse] = []  # all, in the order in which they began
         self._running: dict[str, ConversationResponse] = {}
         self._calls: dict[str, ConversationItem] = {}  # function calls by call_id
-        self._outputs: dict[str, ConversationItem] = {}  # what answers them
+        self._outputs: dict[str, ConversationItem] = {}  # their outputs by call_id
         self._previous: ServerEvent = UnknownEvent(type="", frame=b"")
-        self._has_own_ids = True  # events of this server have ids that tell them apart
-        # What the waits take from, in order.
+        self._has_own_ids = True  # whether this server gives each event an event_id of its own
+        # What `wait_for_*` has yet to return, in order.
         self._finished: deque[ConversationItem] = deque()
         self._transcribed: deque[ConversationItem] = deque()
         self._over: deque[ConversationResponse] = deque()
-        self._answers: dict[str, ConversationResponse] = {}  # what has ended, by the event_id that asked
-        # By the event_id that was refused.
-        self._refusals: Latest[ConversationResponse] = Latest(_REMEMBERED)
-        self._nameless: ConversationResponse | None = None  # the latest error that names no event
+        self._answers: dict[str, ConversationResponse] = {}  # ended ones, by their request's event_id
+        # Rejected requests, by their event_id.
+        self._rejections: Latest[ConversationResponse] = Latest(_REMEMBERED)
+        self._nameless: ConversationResponse | None = None  # the latest error without an event_id
 
-    # --- What is known -----------------------------------------------------------------------------
+    # --- State -------------------------------------------------------------------------------------
 
     @property
     def items(self) -> list[ConversationItem]:
-        """What is in the conversation, in order."""
+        """Return the items in the conversation, in order, as a new list."""
         return list(self._order.items)
 
     def item(self, item_id: str) -> ConversationItem | None:
-        """An item by its id; also one beside the conversation, or deleted (see ``in_conversation``).
+        """Return an item by its id, or ``None`` if the id is unknown.
 
-        Where a server has used an id again, it is the latest; so is `response`.
+        It may be out-of-band or deleted: see `ConversationItem.in_conversation`.  If a server has reused
+        the id, return the latest item; `response` does the same.
         """
         return self._items.get(item_id)
 
     @property
     def responses(self) -> list[ConversationResponse]:
-        """All responses, in the order in which they began."""
+        """Return all responses in the order in which they began, as a new list."""
         return list(self._began)
 
     def response(self, response_id: str) -> ConversationResponse | None:
-        """A response by its id."""
+        """Return a response by its id, or ``None`` if the id is unknown."""
         return self._responses.get(response_id)
 
     @property
     def usage(self) -> ev.Usage:
-        """What all responses cost together."""
+        """Return the token usage of all responses, added up."""
         total = ev.Usage()
         for response in self.responses:
             total = _sum(total, response.usage) if response.usage is not None else total
         return total
 
     def transcript(self) -> str:
-        """The conversation for people, a line a turn.
+        """Return the conversation as text for people to read, one line per turn.
 
         ::
 
@@ -180,27 +182,28 @@ class Conversation(Visitor[None]):
             Tool: get_weather({"city": "Oslo"}) -> {"degrees": 7}
             Assistant: It is seven degrees and [cut off after 1.2 s]
 
-        What was heard of a turn that was cut off is an estimate (`ConversationPart.transcript`).
+        The words of a turn that was cut off are an estimate: see `ConversationPart.transcript`.
         """
         lines = (line_of(item, self._calls.get(item.call_id or "")) for item in self.items)
         return "\n".join(line for line in lines if line)
 
     def to_items(self, *, dialect: str | None = None) -> list[ev.Item]:
-        """The items to create, in order, so that another session has the same conversation.
+        """Return the items to create, in order, to rebuild this conversation in another session.
 
-        Speech becomes text: what was transcribed, of answers that were cut off what was heard (an estimate,
-        see `ConversationPart.transcript`).  Left out are speech without a transcript, calls that the model
-        didn't finish, outputs without their call, and what only a server can make, such as calls of MCP
-        servers' tools.
+        Speech becomes text, by its transcript; an answer that was cut off becomes the words that were
+        played, which are an estimate (see `ConversationPart.transcript`).  The list leaves out speech
+        without a transcript, calls that the model didn't finish, outputs without their call, and items that
+        only a server can create, such as MCP calls.
 
         Args:
-            dialect: Of the other session, ``"ga"`` or ``"beta"``; ``None`` = that of this one.
+            dialect: The dialect of the other session, ``"ga"`` or ``"beta"``; ``None`` (the default) is the
+                dialect of this conversation's session, or ``"ga"`` if it has none.
 
         Raises:
-            ValueError: It is neither.
+            ValueError: ``dialect`` is neither.
         """
         if dialect not in (None, "ga", "beta"):
-            raise ValueError(f"a dialect is 'ga' or 'beta', not {dialect!r:.80}")
+            raise ValueError(f"dialect must be 'ga', 'beta' or None, got {dialect!r:.80}")
         if dialect is None:
             dialect = "ga" if self._session is None else self._session.dialect
         return items_to_create(self.items, dialect)
@@ -214,26 +217,26 @@ class Conversation(Visitor[None]):
         timeout: float | None = None,
         visitor: Visitor[None] | None = None,
     ) -> ConversationItem:
-        """Run the session until an item is finished.
+        """Run the session until an item is complete.
 
-        What the user said is finished when it is in the conversation; its transcript may come later.  An item
-        that the server refused never comes, so give a timeout with ids of your own.
+        The user's speech is complete once its item is in the conversation; its transcript may arrive later.
+        If the server rejects an item, the item never arrives, so pass a timeout with ids of your own.
 
         Args:
-            item_id: Which; ``None`` = the next that no earlier call returned, in the order in which they
-                finished.  It may have done so before.
-            timeout: Seconds to wait at most; ``None`` = as long as it takes.
-            visitor: Who gets the events besides this conversation, or a `Visitors` with both of them.
-                Where the session runs already, in this thread or another, its visitor gets them
-                (`Session.wait_until`), and has to tell this conversation of them.
+            item_id: The item to wait for; ``None`` (the default) is the next one that no earlier call
+                returned, in the order of completion.  It may be complete already.
+            timeout: Seconds to wait at most; ``None`` (the default) waits without a limit.
+            visitor: Receives the events along with this conversation; may be a `Visitors` that contains it.
+                If the session is being run already, in this thread or another, the visitor of that run
+                receives them instead (`Session.wait_until`) and must pass them on to this conversation.
 
         Returns:
-            The item; a deleted one, too, when it was asked for by its id.
+            The item.  It may be a deleted one if ``item_id`` names it.
 
         Raises:
-            TimeoutError: It isn't finished in time.
-            ConnectionClosed: The session is over, and it isn't.
-            RuntimeError: The conversation has no session.
+            TimeoutError: The item was not complete in time.
+            ConnectionClosed: The session ended before the item was complete.
+            RuntimeError: This conversation was made without a session.
         """
 
         def find() -> ConversationItem | None:
@@ -242,7 +245,7 @@ class Conversation(Visitor[None]):
             item = self._items.get(item_id)
             return item if item is not None and (item.done or item._deleted) else None
 
-        what = "no item was finished" if item_id is None else f"the item {item_id!r} was not finished"
+        what = "no item was complete" if item_id is None else f"item {item_id!r} was not complete"
         item = self._wait(what, find, visitor, timeout)
         item._returned = True
         return item
@@ -254,46 +257,51 @@ class Conversation(Visitor[None]):
         timeout: float | None = None,
         visitor: Visitor[None] | None = None,
     ) -> ConversationItem:
-        """Run the session until something that the user said is written down, or can't be.
+        """Run the session until the transcript of the user's speech is complete, or has failed.
 
-        The session must have input transcription on.  If it failed, the part's ``error`` says why.
+        Input transcription must be enabled in the session.  If it failed, the part's ``error`` says why.
 
         Args:
-            item_id: Which; ``None`` = the next that was transcribed and that no earlier call returned.
-            timeout, visitor: As in `wait_for_item`.
+            item_id: The item whose transcript to wait for; ``None`` (the default) is the next one that no
+                earlier call returned, in the order of completion.
+            timeout, visitor: See `wait_for_item`.
+
+        Returns:
+            The item with the transcript.
 
         Raises:
-            TimeoutError: There was none in time.
-            ConnectionClosed: The session is over, and there was none.
-            RuntimeError: The conversation has no session.
+            TimeoutError: The transcript was not complete in time.
+            ConnectionClosed: The session ended before the transcript was complete.
+            RuntimeError: This conversation was made without a session.
         """
 
         def find() -> ConversationItem | None:
             for item in tuple(self._transcribed):
                 if item_id in (None, item.id):
-                    with suppress(ValueError):  # another thread was faster
+                    with suppress(ValueError):  # another thread has just taken it
                         self._transcribed.remove(item)
                         return item
             return None
 
-        what = "nothing" if item_id is None else f"the item {item_id!r} was not"
+        what = "no item was" if item_id is None else f"item {item_id!r} was not"
         return self._wait(f"{what} transcribed", find, visitor, timeout)
 
     def wait_for_answer(
         self, *, timeout: float | None = None, visitor: Visitor[None] | None = None
     ) -> ConversationResponse:
-        """Run the session until the model has no more to say: with tools, that takes several responses.
+        """Run the session until the model has finished its turn: with tools, that takes several responses.
 
         Args:
-            timeout: Seconds to wait at most, for all of them; ``None`` = as long as it takes.
-            visitor: As in `wait_for_item`; with tools, a `ToolRunner` has to be among them.
+            timeout: Seconds to wait at most, for all responses together; ``None`` (the default) waits
+                without a limit.
+            visitor: See `wait_for_item`; with tools, it must include a `ToolRunner`.
 
         Returns:
-            The next response in the conversation that asks for no function and no approval and does not end
-            in a call of an MCP server's tool, or that did not end well.
+            The next response in the conversation that needs no follow-up: it calls no function, requests
+            no approval and doesn't end with an MCP call; or the next one that was not completed.
 
         Raises:
-            TimeoutError, ConnectionClosed, RuntimeError: As `wait_for_response`.
+            TimeoutError, ConnectionClosed, RuntimeError: See `wait_for_response`.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -312,23 +320,27 @@ class Conversation(Visitor[None]):
         timeout: float | None = None,
         visitor: Visitor[None] | None = None,
     ) -> ConversationResponse:
-        """Run the session until a response has ended, however it did: read its ``status``.
+        """Run the session until a response has ended, in whatever way: its ``status`` says how.
 
-        A request that was refused counts as a response that failed: its ``id`` is ``None``, and ``error``
-        says why.  The error's ``event_id`` tells which request that is.  Some servers' errors have none: one
-        that comes during the call, while no response runs, is taken to be the answer.  Without ``event_id``
-        only an error that is plainly about a response counts: that another one is running, or one about
-        a ``response.*`` parameter.
+        A rejected request counts as a failed response: its ``id`` is ``None``, and its ``error`` says why.
+        The ``event_id`` of the server's error names the request.  Some servers omit it: then an error that
+        arrives during this call, while no response runs, is taken to reject the request.  If you pass no
+        ``event_id``, only an error that is clearly about a response counts: another one is active, or the
+        error's ``param`` begins with ``response``.
 
         Args:
-            event_id: What ``session.response.create`` returned; ``None`` = the next that no earlier call
-                returned, in the order in which they ended.  It may have done so before.
-            timeout, visitor: As in `wait_for_item`.
+            event_id: The request to wait for, as returned by ``session.response.create``; ``None`` (the
+                default) is the next response that no earlier call returned, in the order in which they
+                end.  It may have ended already.
+            timeout, visitor: See `wait_for_item`.
+
+        Returns:
+            The response.
 
         Raises:
-            TimeoutError: It hasn't ended in time.
-            ConnectionClosed: The session is over, and it hasn't.
-            RuntimeError: The conversation has no session.
+            TimeoutError: The response did not end in time.
+            ConnectionClosed: The session ended before the response did.
+            RuntimeError: This conversation was made without a session.
         """
         nameless = self._nameless
 
@@ -338,29 +350,31 @@ class Conversation(Visitor[None]):
                 found = self._nameless
             return found
 
-        what = "no response" if event_id is None else f"the response asked for by {event_id!r} has not"
+        what = "no response" if event_id is None else f"the response requested by {event_id!r} has not"
         response = self._wait(f"{what} ended", find, visitor, timeout)
         response._returned = True
         return response
 
     def _answer_to(self, event_id: str) -> ConversationResponse | None:
-        return self._answers.get(event_id) or self._refusals.get(event_id)
+        return self._answers.get(event_id) or self._rejections.get(event_id)
 
     def _runs(self, event_id: str | None) -> bool:
-        """Whether the response that was asked for is under way, so that an error is about something else."""
-        running = tuple(self._running.values())  # a copy: another thread may be at it
+        """Return whether the requested response is running, so that an error must be about something else."""
+        running = tuple(self._running.values())  # a copy: another thread may be changing it
         return event_id is not None and any(each.event_id == event_id for each in running)
 
     def _wait(
         self, what: str, find: Callable[[], _Q | None], visitor: Visitor[None] | None, timeout: float | None
     ) -> _Q:
         if self._session is None:
-            raise RuntimeError("this conversation has no session to wait in; make it Conversation(session)")
+            raise RuntimeError(
+                "waiting needs a session; this conversation has none: use Conversation(session)"
+            )
         found: _Q | None = None
 
         def is_there() -> bool:
             nonlocal found
-            found = found or find()  # what was found is taken out of its queue: not to be asked for again
+            found = found or find()  # `find` takes it out of its queue, so it must not be called again
             return found is not None
 
         try:
@@ -371,7 +385,7 @@ class Conversation(Visitor[None]):
         return found
 
     def _with(self, visitor: Visitor[Any] | None) -> Visitor[Any]:
-        """This conversation and a visitor."""
+        """Return a visitor that passes events to this conversation and to the given visitor."""
         if visitor is None:
             return self
         check_visitor(visitor)
@@ -380,10 +394,10 @@ class Conversation(Visitor[None]):
     # --- Events ------------------------------------------------------------------------------------
 
     def visit(self, event: ServerEvent) -> None:
-        """Take an event in.  One that comes twice in a row, by its ``event_id``, is skipped."""
+        """Update the conversation from an event; skip one that repeats the previous one's ``event_id``."""
         previous = self._previous
         if event is previous:
-            return  # given twice by a visitor that hands its events on to this one
+            return  # received directly, and again from a visitor that forwards its events to this one
         if event.event_id == previous.event_id and event.event_id and self._is_repeated(event):
             return
         self._previous = event
@@ -406,7 +420,7 @@ class Conversation(Visitor[None]):
         | ev.TranscriptionSessionCreated
         | ev.TranscriptionSessionUpdated,
     ) -> None:
-        """Learn which formats the sound has."""
+        """Remember the session's configuration: it names the audio formats."""
         self._config = event.session
 
     visit_session_created = _configure
@@ -415,27 +429,27 @@ class Conversation(Visitor[None]):
     visit_transcription_session_updated = _configure
 
     def visit_error(self, event: ev.ErrorEvent) -> None:
-        """``error``: a response that was asked for may never come."""
+        """Handle ``error``: it may reject a requested response."""
         error = event.error
-        refusal = ConversationResponse(None)
-        refusal.status, refusal.done = "failed", True
-        refusal.reason, refusal.error, refusal.event_id = error.message, error, error.event_id
+        rejection = ConversationResponse(None)
+        rejection.status, rejection.done = "failed", True
+        rejection.reason, rejection.error, rejection.event_id = error.message, error, error.event_id
         plainly = error.code == BUSY or (error.param or "").split(".")[0] == "response"
         if error.event_id:
-            self._refusals[error.event_id] = refusal
+            self._rejections[error.event_id] = rejection
         elif plainly or not self._running:
-            self._nameless = refusal
+            self._nameless = rejection
         if plainly:
-            self._over.append(refusal)
+            self._over.append(rejection)
 
     # --- Items of the conversation -----------------------------------------------------------------
 
     def _enter(self, event: ev.ConversationItemAdded | ev.ConversationItemCreated) -> None:
-        """An item is in the conversation."""
+        """Put an item into the conversation."""
         item = self._known(event.item, event)
         if item is None:
             return
-        if item._deleted:  # the id is used again, for something else
+        if item._deleted:  # the id is reused for another item
             item = self._items[item.id] = ConversationItem(item.id)
         self._absorb(item, event.item)
         self._join(item, event)
@@ -446,12 +460,12 @@ class Conversation(Visitor[None]):
     visit_conversation_item_created = _enter
 
     def visit_conversation_item_done(self, event: ev.ConversationItemDone) -> None:
-        """``conversation.item.done``"""
+        """Handle ``conversation.item.done``."""
         item = self._known(event.item, event)
         if item is None:
             return
         self._absorb(item, event.item)
-        if item._deleted:  # meanwhile: it doesn't come back
+        if item._deleted:  # meanwhile; a late event doesn't bring it back
             self._deviation(event, "deleted item")
         else:
             if not item.in_conversation:
@@ -460,7 +474,7 @@ class Conversation(Visitor[None]):
         self._finish(item)
 
     def visit_conversation_item_retrieved(self, event: ev.ConversationItemRetrieved) -> None:
-        """``conversation.item.retrieved``: brings the sound, the user's too."""
+        """Handle ``conversation.item.retrieved``, which carries the audio, including the user's."""
         item = self._known(event.item, event)
         if item is None:
             return
@@ -470,7 +484,7 @@ class Conversation(Visitor[None]):
         self._absorb(item, event.item)
 
     def visit_conversation_item_deleted(self, event: ev.ConversationItemDeleted) -> None:
-        """``conversation.item.deleted``"""
+        """Handle ``conversation.item.deleted``."""
         item = self._items.get(event.item_id)
         if item is None or not item.in_conversation:
             self._deviation(event, "unknown item")
@@ -482,7 +496,7 @@ class Conversation(Visitor[None]):
             call.output = None
 
     def visit_conversation_item_truncated(self, event: ev.ConversationItemTruncated) -> None:
-        """``conversation.item.truncated``"""
+        """Handle ``conversation.item.truncated``."""
         item = self._items.get(event.item_id)
         part = item._parts.get(event.content_index) if item is not None else None
         if part is None:
@@ -493,7 +507,7 @@ class Conversation(Visitor[None]):
         part._cut(max(0, event.audio_end_ms))
 
     def visit_input_audio_buffer_committed(self, event: ev.InputAudioBufferCommitted) -> None:
-        """``input_audio_buffer.committed``: what the user said, of which some servers say no more."""
+        """Handle ``input_audio_buffer.committed``, the only event that some servers send for user speech."""
         if not event.item_id:
             self._deviation(event, "item without id")
             return
@@ -501,10 +515,10 @@ class Conversation(Visitor[None]):
         item._appended = True
         self._append(item)
 
-    # --- Where they are ----------------------------------------------------------------------------
+    # --- Finding and placing items -----------------------------------------------------------------
 
     def _known(self, wire: ev.Item, event: ServerEvent, response_id: str = "") -> ConversationItem | None:
-        """The item with this one's id, perhaps new; `None` if it has no id.  See `_meant`."""
+        """Return the item with a wire item's id, making it if needed; ``None`` if that has no id."""
         data = wire.data if isinstance(wire, UnknownObject) else None
         item_id = data.get("id") if isinstance(data, dict) else getattr(wire, "id", None)
         if not isinstance(item_id, str) or not item_id:
@@ -513,10 +527,10 @@ class Conversation(Visitor[None]):
         return self._meant(item_id, response_id, event) or self._new_item(item_id)
 
     def _meant(self, item_id: str, response_id: str, event: ServerEvent) -> ConversationItem | None:
-        """The item that an id means in a response, if there is one yet.
+        """Return the item that an id refers to within a response, or ``None`` if it is new.
 
-        What a response that is over has made is none of the next one's, but some servers number the items
-        of each response anew.
+        Some servers restart the numbering of items with each response, so an id of a response that has ended
+        is a new item in the next one.
         """
         item = self._items.get(item_id)
         if item is None or not response_id or item.response_id in (None, response_id):
@@ -532,7 +546,7 @@ class Conversation(Visitor[None]):
         return item
 
     def _spoken(self, item_id: str) -> ConversationItem:
-        """A message of the user's, of which its own event may not have come yet."""
+        """Return the user message with this id, making it if its own event has not arrived yet."""
         item = self._items.get(item_id)
         if item is None:
             item = self._new_item(item_id)
@@ -540,12 +554,12 @@ class Conversation(Visitor[None]):
         return item
 
     def _append(self, item: ConversationItem) -> None:
-        """An item is in the conversation, of which its own event has not come yet."""
+        """Put an item at the end of the conversation until its own event says where it belongs."""
         if not item.in_conversation and not item._deleted:
             self._order.guess(item)
 
     def _join(self, item: ConversationItem, event: _Entering) -> None:
-        """Put an item where its own event says."""
+        """Put an item where its own event says it belongs."""
         response = self._responses.get(item.response_id) if item.response_id is not None else None
         if response is not None and self._session is None:
             response.out_of_band = False
@@ -563,13 +577,13 @@ class Conversation(Visitor[None]):
         else:
             self._order.put_after(before, item, by_server=by_server)
 
-    # --- What they hold ----------------------------------------------------------------------------
+    # --- Content -----------------------------------------------------------------------------------
 
     def _absorb(self, item: ConversationItem, wire: ev.Item) -> None:
-        """Take over what the server shows of an item."""
+        """Update an item from its form on the wire."""
         item.type = wire.type
         status = getattr(wire, "status", None)
-        if status and not (item.done and status == "in_progress"):  # that one is late
+        if status and not (item.done and status == "in_progress"):  # a late event
             item.status = status
         item.wire = wire
         if isinstance(wire, ev.Message):
@@ -590,7 +604,7 @@ class Conversation(Visitor[None]):
             self._link(item, wire.call_id)
 
     def _link(self, item: ConversationItem, call_id: str) -> None:
-        """Bring a call and its output together, whichever comes first."""
+        """Connect a call with its output, whichever arrives first."""
         item.call_id = call_id
         (self._outputs if item.type == "function_call_output" else self._calls)[call_id] = item
         call, output = self._calls.get(call_id), self._outputs.get(call_id)
@@ -600,7 +614,7 @@ class Conversation(Visitor[None]):
     def _take(
         self, item: ConversationItem, part: ConversationPart, content: ev.ContentPart, *, whole: bool
     ) -> None:
-        """Take over what the server shows of a part."""
+        """Update a part from its form on the wire, and pass its new audio to the ``audio=`` function."""
         heard = part._take(content, whole=whole)
         if heard and self._sink is not None:
             self._sink(item, heard)
@@ -615,33 +629,33 @@ class Conversation(Visitor[None]):
         return part
 
     def _finish(self, item: ConversationItem) -> None:
-        """Nothing more comes of an item."""
+        """Mark an item as complete."""
         if item.status in (None, "in_progress"):
             item.status = "completed"
         if not item.done:
             item.done = True
             self._finished.append(item)
 
-    # --- What the user said ------------------------------------------------------------------------
+    # --- Transcripts of the user's speech ----------------------------------------------------------
 
     def visit_conversation_item_input_audio_transcription_delta(
         self, event: ev.ConversationItemInputAudioTranscriptionDelta
     ) -> None:
-        """``conversation.item.input_audio_transcription.delta``"""
+        """Handle ``conversation.item.input_audio_transcription.delta``."""
         if part := self._heard_part(event):
             part._say(event.delta)
 
     def visit_conversation_item_input_audio_transcription_segment(
         self, event: ev.ConversationItemInputAudioTranscriptionSegment
     ) -> None:
-        """``conversation.item.input_audio_transcription.segment``"""
+        """Handle ``conversation.item.input_audio_transcription.segment``."""
         if part := self._heard_part(event):
             part.segments.append(event)
 
     def visit_conversation_item_input_audio_transcription_completed(
         self, event: ev.ConversationItemInputAudioTranscriptionCompleted
     ) -> None:
-        """``conversation.item.input_audio_transcription.completed``"""
+        """Handle ``conversation.item.input_audio_transcription.completed``."""
         if part := self._heard_part(event):
             part._say(event.transcript, whole=True)
             self._end_transcript(event.item_id, part)
@@ -649,19 +663,19 @@ class Conversation(Visitor[None]):
     def visit_conversation_item_input_audio_transcription_failed(
         self, event: ev.ConversationItemInputAudioTranscriptionFailed
     ) -> None:
-        """``conversation.item.input_audio_transcription.failed``"""
+        """Handle ``conversation.item.input_audio_transcription.failed``."""
         if part := self._heard_part(event):
             part.error = event.error
             self._end_transcript(event.item_id, part)
 
     def _end_transcript(self, item_id: str, part: ConversationPart) -> None:
-        """Nothing more comes of what the user said."""
+        """Mark the transcript of the user's speech as complete."""
         if not part.transcribed:
             part.transcribed = True
             self._transcribed.append(self._items[item_id])
 
     def _heard_part(self, event: _OfInput) -> ConversationPart | None:
-        """The part that a transcript is of.  It may come before its item does."""
+        """Return the part that a transcript belongs to.  It may arrive before its item does."""
         if not event.item_id:
             self._deviation(event, "item without id")
             return None
@@ -680,20 +694,20 @@ class Conversation(Visitor[None]):
     # --- Responses ---------------------------------------------------------------------------------
 
     def visit_response_created(self, event: ev.ResponseCreated) -> None:
-        """``response.created``"""
+        """Handle ``response.created``."""
         response = self._responses.get(event.response.id or "")
-        if response is None or response.done:  # some servers give all the same id, or none
+        if response is None or response.done:  # some servers give all responses the same id, or none
             response = self._begin(event.response.id or "")
         else:
             self._deviation(event, "repeated")
         self._note(response, event.response)
 
     def visit_response_done(self, event: ev.ResponseDone) -> None:
-        """``response.done``"""
+        """Handle ``response.done``."""
         self._end(event.response, event)
 
     def visit_response_cancelled(self, event: ev.ResponseCancelled) -> None:
-        """``response.cancelled``"""
+        """Handle ``response.cancelled``."""
         wire = event.response or ev.Response(id=event.response_id)
         self._end(wire if wire.status else structs.replace(wire, status="cancelled"), event)
 
@@ -705,12 +719,12 @@ class Conversation(Visitor[None]):
         request = self._session.request_of(response_id) if self._session is not None else None
         if request is not None:
             response.event_id, response.out_of_band = request.event_id, request.out_of_band
-        else:  # a server begins by itself only in the conversation; without a session its items will tell
+        else:  # a server starts responses only in the conversation; without a session the items will tell
             response.out_of_band = self._session is None
         return response
 
     def _note(self, response: ConversationResponse, wire: ev.Response) -> None:
-        """Take over what the server shows of a response."""
+        """Update a response from its form on the wire."""
         response.metadata = wire.metadata if wire.metadata is not None else response.metadata
         if wire.conversation_id and response.event_id is None:
             response.out_of_band = False
@@ -723,7 +737,7 @@ class Conversation(Visitor[None]):
         if response is None:
             return
         self._note(response, wire)
-        if self._session is not None:  # it may have turned out to be another's answer, or nobody's
+        if self._session is not None:  # the session may by now match it to another request, or to none
             request = self._session.request_of(response.id or "")
             response.event_id = request.event_id if request is not None else None
         if not (response.done and isinstance(event, ev.ResponseCancelled)):
@@ -743,16 +757,16 @@ class Conversation(Visitor[None]):
     def _ended(
         self, wire: ev.Response, event: ev.ResponseDone | ev.ResponseCancelled
     ) -> ConversationResponse | None:
-        """The response that is over, perhaps new; where none is named, the one that began last."""
+        """Return the response that has ended, making it if needed; without an id, the one that began last."""
         if wire.id:
             return self._responses.get(wire.id) or self._begin(wire.id)
         self._deviation(event, "response without id")
-        if not wire.status:  # nor anything else
+        if not wire.status:  # an empty response says nothing
             return None
         return next(reversed(self._running.values()), None) or self._begin("")
 
     def _list(self, response: ConversationResponse, output: list[ev.Item], event: ServerEvent) -> None:
-        """Take over the items that a response finally lists, in their order."""
+        """Take over the items that a finished response lists, in their order."""
         listed = {}
         for wire in output:
             item = self._known(wire, event, response.id or "")
@@ -762,7 +776,7 @@ class Conversation(Visitor[None]):
         response.items = [*listed.values(), *(each for each in response.items if each.id not in listed)]
 
     def _attach(self, item: ConversationItem, response: ConversationResponse, event: ServerEvent) -> bool:
-        """Make an item part of a response, and so of the conversation if that is where it runs."""
+        """Make an item part of a response, and of the conversation unless the response is out-of-band."""
         if item.response_id is None:
             item.response_id, item._appended = response.id, True
             response.items.append(item)
@@ -776,11 +790,11 @@ class Conversation(Visitor[None]):
     # --- Items of responses ------------------------------------------------------------------------
 
     def visit_response_output_item_added(self, event: ev.ResponseOutputItemAdded) -> None:
-        """``response.output_item.added``"""
+        """Handle ``response.output_item.added``."""
         self._of_response(event)
 
     def visit_response_output_item_done(self, event: ev.ResponseOutputItemDone) -> None:
-        """``response.output_item.done``"""
+        """Handle ``response.output_item.done``."""
         if item := self._of_response(event):
             self._finish(item)
 
@@ -800,7 +814,7 @@ class Conversation(Visitor[None]):
         return item
 
     def _named_response(self, response_id: str, event: ServerEvent) -> ConversationResponse | None:
-        """The response that an event belongs to, perhaps new; `None` if it names none."""
+        """Return the response that an event belongs to, making it if needed; ``None`` without an id."""
         response = self._responses.get(response_id)
         if response is None:
             self._deviation(event, "unknown response")
@@ -808,52 +822,52 @@ class Conversation(Visitor[None]):
         return response
 
     def visit_response_content_part_added(self, event: ev.ResponseContentPartAdded) -> None:
-        """``response.content_part.added``"""
+        """Handle ``response.content_part.added``."""
         if found := self._find(event):
             self._take(*found, event.part, whole=False)
 
     def visit_response_content_part_done(self, event: ev.ResponseContentPartDone) -> None:
-        """``response.content_part.done``"""
+        """Handle ``response.content_part.done``."""
         if found := self._find(event):
             self._take(*found, event.part, whole=True)
 
     def visit_response_output_text_delta(self, event: ev.ResponseOutputTextDelta) -> None:
-        """``response.output_text.delta``"""
+        """Handle ``response.output_text.delta``."""
         if found := self._find(event, "text"):
             found[1]._write(event.delta)
 
     def visit_response_output_text_done(self, event: ev.ResponseOutputTextDone) -> None:
-        """``response.output_text.done``"""
+        """Handle ``response.output_text.done``."""
         if found := self._find(event, "text"):
             found[1]._write(event.text, whole=True)
 
     def visit_response_output_audio_delta(self, event: ev.ResponseOutputAudioDelta) -> None:
-        """``response.output_audio.delta``"""
+        """Handle ``response.output_audio.delta``."""
         if found := self._find(event, "audio"):
             heard = found[1]._hear(event.delta)
             if heard and self._sink is not None:
                 self._sink(found[0], heard)
 
     def visit_response_output_audio_done(self, event: ev.ResponseOutputAudioDone) -> None:
-        """``response.output_audio.done``: only makes what was not announced."""
+        """Handle ``response.output_audio.done``: make a part that was not announced."""
         self._find(event, "audio")
 
     def visit_response_output_audio_transcript_delta(
         self, event: ev.ResponseOutputAudioTranscriptDelta
     ) -> None:
-        """``response.output_audio_transcript.delta``"""
+        """Handle ``response.output_audio_transcript.delta``."""
         if found := self._find(event, "audio"):
             found[1]._say(event.delta)
 
     def visit_response_output_audio_transcript_done(
         self, event: ev.ResponseOutputAudioTranscriptDone
     ) -> None:
-        """``response.output_audio_transcript.done``"""
+        """Handle ``response.output_audio_transcript.done``."""
         if found := self._find(event, "audio"):
             found[1]._say(event.transcript, whole=True)
 
     def _find(self, event: _OfItem, kind: str = "") -> tuple[ConversationItem, ConversationPart] | None:
-        """The part that an event is about, and its item.  Each delta goes through here, so it is short."""
+        """Return the part that an event is about, and its item.  Every delta passes here, so it is short."""
         item = self._items.get(event.item_id)
         if (
             item is not None
@@ -866,7 +880,7 @@ class Conversation(Visitor[None]):
         return self._make(event, kind)
 
     def _make(self, event: _OfItem, kind: str) -> tuple[ConversationItem, ConversationPart] | None:
-        """The same for what was not announced; `None` if there is no telling where it belongs."""
+        """Make the part and its item if they were not announced; ``None`` if the event names no item."""
         self._is_index(event.output_index, event)
         item = self._announced(event, "message")
         if item is None:
@@ -881,9 +895,9 @@ class Conversation(Visitor[None]):
         return item, part
 
     def _announced(self, event: _OfItem | _OfCall, kind: str) -> ConversationItem | None:
-        """The item that an event is about.  One that was not announced is made here.
+        """Return the item that an event is about, making it if it was not announced.
 
-        Without any id it is the response's last.
+        Without an item id, return the response's last item.
         """
         item = self._meant(event.item_id, event.response_id, event)
         if item is not None and item.response_id is not None:
@@ -903,25 +917,25 @@ class Conversation(Visitor[None]):
     def visit_response_function_call_arguments_delta(
         self, event: ev.ResponseFunctionCallArgumentsDelta
     ) -> None:
-        """``response.function_call_arguments.delta``"""
+        """Handle ``response.function_call_arguments.delta``."""
         if item := self._called(event, "function_call"):
             item._write_arguments(event.delta)
 
     def visit_response_function_call_arguments_done(
         self, event: ev.ResponseFunctionCallArgumentsDone
     ) -> None:
-        """``response.function_call_arguments.done``"""
+        """Handle ``response.function_call_arguments.done``."""
         if item := self._called(event, "function_call"):
             item.name = event.name or item.name
             item._write_arguments(event.arguments, whole=True)
 
     def visit_response_mcp_call_arguments_delta(self, event: ev.ResponseMcpCallArgumentsDelta) -> None:
-        """``response.mcp_call_arguments.delta``"""
+        """Handle ``response.mcp_call_arguments.delta``."""
         if item := self._called(event, "mcp_call"):
             item._write_arguments(event.delta)
 
     def visit_response_mcp_call_arguments_done(self, event: ev.ResponseMcpCallArgumentsDone) -> None:
-        """``response.mcp_call_arguments.done``"""
+        """Handle ``response.mcp_call_arguments.done``."""
         if item := self._called(event, "mcp_call"):
             item._write_arguments(event.arguments, whole=True)
 
@@ -934,7 +948,7 @@ class Conversation(Visitor[None]):
         return item
 
     def _progress(self, event: _McpState) -> None:
-        """What a tool of an MCP server, or the list of tools, has come to: the last word of the type."""
+        """Update the status of an MCP call or of a list of tools: it is the last word of the event's type."""
         item = self._items.get(event.item_id)
         if item is None:
             self._deviation(event, "unknown item")
@@ -953,7 +967,7 @@ class Conversation(Visitor[None]):
 
 
 def _is_given(item: ConversationItem) -> bool:
-    """Whether it is one of those that clients make, which are whole from the beginning."""
+    """Return whether an item is of a kind that clients create, which is complete from the start."""
     return item.role in ("user", "system") or item.type in ("function_call_output", "mcp_approval_response")
 
 
@@ -964,7 +978,7 @@ def _is_among(one: Visitor[Any], visitor: Visitor[Any]) -> bool:
 
 
 def _goes_on(response: ConversationResponse) -> bool:
-    """Whether the model has more to say; `ToolRunner` asks it to after the same responses."""
+    """Return whether a response needs a follow-up; `ToolRunner` requests one after the same responses."""
     kinds = [item.type for item in response.items]
     return any(kind in _ASKING for kind in kinds) or ("mcp_call" in kinds and kinds[-1] != "message")
 
@@ -977,7 +991,7 @@ def _result(call: ev.McpCall) -> str | None:
 
 
 def _conclude(response: ConversationResponse, wire: ev.Response) -> None:
-    """Take over how a response ended."""
+    """Copy status, usage and error of a response that has ended."""
     response.status = wire.status if wire.status and wire.status != "in_progress" else "completed"
     response.usage = wire.usage or response.usage
     if (details := wire.status_details) is not None:
@@ -987,9 +1001,9 @@ def _conclude(response: ConversationResponse, wire: ev.Response) -> None:
 
 
 def _next(queue: deque[_Q]) -> _Q | None:
-    """The next that was not returned yet.  Several threads may wait for one."""
-    while queue:  # asked after each event: as a rule it is empty, and an exception takes as long as an event
-        with suppress(IndexError):  # another thread was faster
+    """Return the next one that was not returned yet, or ``None``.  Several threads may be waiting."""
+    while queue:  # called after each event: usually empty, and an exception costs as much as an event
+        with suppress(IndexError):  # another thread has just taken it
             first = queue.popleft()
             if not first._returned:
                 return first
@@ -997,7 +1011,7 @@ def _next(queue: deque[_Q]) -> _Q | None:
 
 
 def _sum(one: _S, other: _S) -> _S:
-    """Both counts together, number by number."""
+    """Add two usage structs, field by field."""
     made = {}
     for name in one.__struct_fields__:
         a, b = getattr(one, name), getattr(other, name)

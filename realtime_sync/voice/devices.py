@@ -1,6 +1,6 @@
-"""Sound devices: PortAudio, by way of sounddevice.  `list_devices` lists those of a machine.
+"""Open audio devices through sounddevice and PortAudio; `list_devices` lists those of this machine.
 
-Install ``realtime-sync[audio]``.
+Needs ``pip install realtime-sync[audio]``.
 """
 
 import atexit
@@ -30,23 +30,23 @@ _log = logging.getLogger("realtime_sync")
 Kind = Literal["input", "output"]
 
 SAMPLE_WIDTH = 2
-"""Bytes of a sample: devices get and give 16 bits, mono."""
+"""Bytes per sample: devices are opened with 16 bits, mono."""
 _NO_SUCH_RATE = -9997  # PortAudio's paInvalidSampleRate
 
 
 class DeviceError(RealtimeError):
-    """A sound device, or what is needed to use any, is not there, is in use, or has stopped."""
+    """Raised if an audio device is missing, in use or has stopped, or if PortAudio is missing."""
 
 
 class Device(Struct, frozen=True):
-    """A sound device of this machine.
+    """Describe an audio device of this machine.
 
     Attributes:
-        index: Its number; may change when devices come and go.
-        name: As the system calls it.
-        host_api: The part of the system that has it, for example ``"ALSA"`` or ``"Core Audio"``.
-        inputs, outputs: How many channels it has each way.
-        rate: The sample rate that suits it best, in Hz.
+        index: Its number, which may change when devices are plugged in or out.
+        name: Its name in the system.
+        host_api: The audio system that provides it, for example ``"ALSA"`` or ``"Core Audio"``.
+        inputs, outputs: The number of its input channels, and of its output channels.
+        rate: Its default sample rate in Hz.
     """
 
     index: int
@@ -61,11 +61,11 @@ class Device(Struct, frozen=True):
 
 
 def list_devices() -> list[Device]:
-    """The sound devices of this machine, those that only listen and those that only play as well.
+    """Return the audio devices of this machine, for input, for output or for both.
 
     Raises:
-        ImportError: sounddevice is not installed; it names the extra.
-        DeviceError: The PortAudio library is missing; it names the system's package.
+        ImportError: sounddevice is not installed; the message names the extra to install.
+        DeviceError: The PortAudio library is missing; the message names the system's package.
     """
     sounddevice = _sounddevice()
     return [_device(sounddevice, found) for found in sounddevice.query_devices()]
@@ -79,7 +79,7 @@ def _sounddevice() -> Any:
         raise ImportError(text, name=error.name) from error
     except OSError as error:
         raise DeviceError(
-            f"the PortAudio library is missing ({error}): "
+            f"microphones and speakers need the PortAudio library, which is missing ({error}): "
             "apt install libportaudio2, dnf install portaudio, or brew install portaudio"
         ) from error
     return sounddevice
@@ -97,15 +97,15 @@ def _device(sounddevice: Any, found: Any) -> Device:
 
 
 def chosen(wanted: int | str | None, kind: Kind) -> Device:
-    """The device that is meant: by its number, by a part of its name, or the system's default.
+    """Return the device with this index, or with this text in its name; for ``None`` the system's default.
 
     Raises:
-        TypeError: It is neither.
-        ValueError: There is none of this name or number, or several.
-        DeviceError: There is no default.
+        TypeError: ``wanted`` is neither an index nor a name nor ``None``.
+        ValueError: No device has this index or name, or several have this name.
+        DeviceError: The system has no default device.
     """
     if not isinstance(wanted, int | str | None):
-        raise TypeError(f"device is an index or a part of a name, not {wanted!r:.80}")
+        raise TypeError(f"device must be an index, a part of a name or None, got {wanted!r:.80}")
     sounddevice = _sounddevice()
     if wanted is None:
         try:
@@ -115,14 +115,14 @@ def chosen(wanted: int | str | None, kind: Kind) -> Device:
     fitting = [device for device in _able(kind) if _fits(device, wanted)]
     if isinstance(wanted, str) and len(fitting) > 1:
         fitting = (
-            # Some systems list each device once for each of their sound interfaces.
+            # Some systems list each device once per audio API.
             [device for device in fitting if device.name.lower() == wanted.lower()] or fitting
         )
         usual = sounddevice.query_hostapis(sounddevice.default.hostapi)["name"]
         fitting = [device for device in fitting if device.host_api == usual] or fitting
     if len(fitting) != 1:
-        count = "several" if fitting else "no"
-        raise ValueError(f"{count} {kind} devices are called {wanted!r}; {_those(kind)}")
+        problem = "matches several" if fitting else "matches none of the"
+        raise ValueError(f"device={wanted!r} {problem} {kind} devices; {_those(kind)}")
     return fitting[0]
 
 
@@ -137,34 +137,51 @@ def _able(kind: Kind) -> list[Device]:
 
 
 def _those(kind: Kind) -> str:
-    """What there is, for an error."""
+    """Return a list of the devices, for an error's message."""
     names = "".join(f"\n  {device}" for device in _able(kind))
-    return f"there are:{names}" if names else "there is none at all"
+    return f"available {kind} devices:{names}" if names else f"this machine has no {kind} devices"
 
 
 def check_above_0(**values: float) -> None:
+    """Check arguments by their names.
+
+    Raises:
+        ValueError: One is not a finite number above 0.
+    """
     for name, value in values.items():
         if not 0 < value < math.inf:
-            raise ValueError(f"{name} is a number above 0, not {value!r:.80}")
+            raise ValueError(f"{name} must be a finite number above 0, got {value!r:.80}")
 
 
 def check_not_below_0(**values: float) -> None:
+    """Check arguments by their names.
+
+    Raises:
+        ValueError: One is negative or not finite.
+    """
     for name, value in values.items():
         if not 0 <= value < math.inf:
-            raise ValueError(f"{name} is 0 or a number above it, not {value!r:.80}")
+            raise ValueError(f"{name} must be a finite number, at least 0, got {value!r:.80}")
 
 
 class Line:
-    """A stream from or to a device.
+    """Stream samples (16 bits, mono) from or to a device.
 
     Args:
-        rate: Samples per second, if the device can; `rate` is what it does.
-        block: Samples of a block; 0 leaves it to the system.
-        latency: Seconds that the device should hold.
-        callback: Called by a thread of PortAudio's that must not wait, for each block.
+        kind: ``"input"`` or ``"output"``.
+        device: The device to open.
+        rate: The wanted sample rate in Hz.
+        block: Samples per block, at that rate; 0 lets the system choose.
+        latency: Seconds of audio that the device should buffer.
+        callback: Called for each block by a thread of PortAudio's, which must not block.
 
     Attributes:
-        failure: Why it has ended by itself.
+        rate: The sample rate in use, in Hz: the wanted one, or the device's default if it can't do that.
+        latency: Seconds of audio that the device does buffer.
+        failure: Why the stream has ended by itself, or ``None``.
+
+    Raises:
+        DeviceError: The device can't be opened.
     """
 
     def __init__(
@@ -188,18 +205,18 @@ class Line:
                 finished_callback=self._finished,
             )
         self.latency = float(self._stream.latency)
-        # PortAudio calls back until the stream is closed, and by then nothing of it may have been forgotten.
+        # PortAudio calls back until the stream is closed, which must happen before the interpreter ends.
         atexit.register(self.close)
 
     def _possible(self, kind: Kind, device: Device, rate: int) -> int:
-        """The rate wanted, or the device's own if it can't do that."""
+        """Return the wanted rate, or the device's default if it can't do that."""
         check = getattr(self._sounddevice, f"check_{kind}_settings")
         try:
             check(device=device.index, channels=1, dtype="int16", samplerate=rate)
         except self._sounddevice.PortAudioError as error:
             if _NO_SUCH_RATE in error.args:
                 return device.rate
-        return rate  # whatever else is wrong is said when it is opened
+        return rate  # any other problem is reported when the stream is opened
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -207,18 +224,23 @@ class Line:
             yield
         except self._sounddevice.PortAudioError as error:
             raise DeviceError(
-                f"can't use the {self._name}: {error}; another program may be using it, and "
-                "voice.list_devices() lists what there is"
+                f"can't open the {self._name}: {error}; another program may be using it "
+                "(voice.list_devices() lists the devices)"
             ) from error
 
     def _finished(self) -> None:
-        """The stream has ended: by `stop`, or because the device is gone.  By a thread of PortAudio's."""
+        """Note the end of the stream, by `stop` or by an unplugged device; called by PortAudio's thread."""
         if self._running:
             self._running = False
             self.failure = DeviceError(f"the {self._name} has stopped by itself; it may have been unplugged")
             _log.error("%s", self.failure)
 
     def start(self) -> None:
+        """Start the stream, unless it runs.
+
+        Raises:
+            DeviceError: The device can't be started.
+        """
         if self._running:
             return
         self._running = True
@@ -230,11 +252,12 @@ class Line:
             raise
 
     def stop(self) -> None:
-        """Let the device finish what it has."""
+        """Stop the stream once the device has played what it buffers."""
         self._running = False
         self._stream.stop()
 
     def close(self) -> None:
+        """Stop the stream at once, and release the device."""
         self._running = False
         self._stream.close()
         atexit.unregister(self.close)

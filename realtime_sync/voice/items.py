@@ -1,4 +1,4 @@
-"""What a `Conversation` holds: items, their content, and responses.  It fills them in; you read them."""
+"""The items, their content and the responses of a `Conversation`, which fills them in for you to read."""
 
 from msgspec import structs
 
@@ -10,18 +10,19 @@ __all__ = ["ConversationItem", "ConversationPart", "ConversationResponse", "with
 
 
 class ConversationPart:
-    """One part of what an item says.
+    """Hold one content part of an item.
 
-    Sound is kept as the chunks that came, the very objects that the decoder made: nothing is copied while it
-    streams, and `audio` joins them each time you ask.  Text is kept likewise.
+    It stores audio as the chunks that arrived, the same objects that the decoder made: nothing is copied
+    while audio streams, and `audio` joins the chunks on each access.  It stores text in the same way.
 
     Attributes:
-        kind: ``"text"``, ``"audio"`` or ``"image"``; for anything else the wire's type.
-        wire: The part as the server showed it last, without its sound; ``None`` if it never did.
-        truncated_ms: Where the sound was cut off, in ms from its start; ``None`` if it wasn't.
-        transcribed: The transcript of what the user said is whole, or there won't be one.
-        error: Why the user's speech could not be transcribed; ``None`` if it could, or may yet be.
-        segments: The stretches of a transcript that tells speakers apart.
+        kind: ``"text"``, ``"audio"`` or ``"image"``; for any other part its type on the wire.
+        wire: The part as the server sent it last, without its audio; ``None`` if the server sent only
+            deltas.
+        truncated_ms: Where the audio was truncated, in milliseconds from its start; ``None`` if it wasn't.
+        transcribed: Whether the transcript of the user's speech is complete or has failed.
+        error: Why the transcription of the user's speech failed; ``None`` if it has not.
+        segments: The segments of a transcript with speaker labels, in order of arrival.
     """
 
     __slots__ = (
@@ -48,30 +49,30 @@ class ConversationPart:
         self.error: ev.TranscriptionError | None = None
         self.segments: list[ev.ConversationItemInputAudioTranscriptionSegment] = []
         self._bytes_per_second = bytes_per_second
-        self._keep = keep  # its sound
-        self._end: int | None = None  # how many bytes of its sound come before the cut
-        self._received = 0  # bytes, whether kept or not
+        self._keep = keep  # whether to store audio
+        self._end: int | None = None  # bytes of audio before the place where it was truncated
+        self._received = 0  # bytes of audio, stored or not
         self._chunks: list[bytes] = []
         self._text: list[str] = []
-        self._transcript: list[str] = []  # empty: there is none
+        self._transcript: list[str] = []  # empty if there is no transcript
 
     @property
     def text(self) -> str:
-        """What is written in it."""
+        """Return the written text so far; ``""`` if there is none."""
         return "".join(tuple(self._text))  # a copy: another thread may be adding to it
 
     @property
     def generated(self) -> str | None:
-        """The transcript of all that came, also of what was cut off; ``None`` if there is none."""
-        pieces = tuple(self._transcript)
-        return "".join(pieces) if pieces else None
+        """Return the transcript of all audio received, truncated or not; ``None`` if there is none."""
+        deltas = tuple(self._transcript)
+        return "".join(deltas) if deltas else None
 
     @property
     def transcript(self) -> str | None:
-        """What is said in it; ``None`` if there is no transcript (yet).
+        """Return the transcript of the audio; ``None`` if there is none (yet).
 
-        Of sound that was cut off this is an estimate: as much of the words as was heard of the sound, to
-        the end of a word.  The server has no transcript of it any more.
+        For truncated audio it is an estimate, since the server discards the transcript: the same share of
+        the words as of the audio, to the end of a word.
         """
         whole = self.generated
         if whole is None or self.truncated_ms is None:
@@ -81,32 +82,37 @@ class ConversationPart:
 
     @property
     def audio(self) -> bytes:
-        """The sound, up to where it was cut off; empty if it is not kept."""
+        """Return the audio up to where it was truncated, as bytes; ``b""`` if audio is not kept.
+
+        User audio has the session's input format, other audio its output format (by default 24 kHz mono
+        16-bit PCM).
+        """
         return b"".join(tuple(self._chunks))
 
     @property
     def received_ms(self) -> int:
-        """How much sound came, in ms, whether it is kept or not, and cut off or not."""
+        """Return the length of all audio received, in milliseconds, whether kept or not, truncated or not."""
         return self._received * 1000 // self._bytes_per_second
 
     @property
     def said(self) -> str:
-        """What is written or said in it."""
+        """Return the text, or the transcript if there is no text; ``""`` if there is neither."""
         return self.text or self.transcript or ""
 
     def __repr__(self) -> str:
         return f"<ConversationPart {self.kind}, {self.said!r:.60}, {self.received_ms} ms>"
 
-    # --- What the `Conversation` fills in ------------------------------------------------------------
+    # --- Filled in by `Conversation` -----------------------------------------------------------------
 
     def _take(self, content: ev.ContentPart, *, whole: bool) -> bytes:
-        """Take over what the server shows of it.  What it leaves out is kept as it was.
+        """Update the part from its form on the wire.  Fields that are missing there stay as they are.
 
         Args:
-            whole: The server shows all the words, so these count and not what came in pieces.
+            content: The part as the server sent it.
+            whole: Whether its text and transcript are complete, so that they replace the deltas.
 
         Returns:
-            The sound, if none has come before, up to where it was cut off.
+            Its audio up to the place of a truncation, if no audio had arrived before; otherwise ``b""``.
         """
         kind = content.type
         if not isinstance(content, UnknownObject):
@@ -123,15 +129,15 @@ class ConversationPart:
         return b""
 
     def _write(self, text: str, *, whole: bool = False) -> None:
-        """Add to what is written in it, or say what that is as a whole."""
+        """Append to the text, or replace it by the complete text."""
         _add(self._text, text, whole)
 
     def _say(self, text: str, *, whole: bool = False) -> None:
-        """Add to the transcript, or say what that is as a whole."""
+        """Append to the transcript, or replace it by the complete transcript."""
         _add(self._transcript, text, whole)
 
     def _hear(self, chunk: bytes) -> bytes:
-        """Add to the sound; returns what of the chunk comes before the place where that was cut off."""
+        """Append to the audio, and return as much of the chunk as comes before the place of a truncation."""
         heard = chunk if self._end is None else chunk[: max(0, self._end - self._received)]
         self._received += len(chunk)
         if self._keep:
@@ -139,7 +145,7 @@ class ConversationPart:
         return heard
 
     def _hear_whole(self, audio: bytes) -> bytes:
-        """The same with sound that comes in one piece, of which we may have had some already."""
+        """Do the same with the complete audio, of which some chunks may have arrived already."""
         if not self._received:
             return self._hear(audio)
         self._received = len(audio) if self._end is None else max(self._received, len(audio))
@@ -148,7 +154,7 @@ class ConversationPart:
         return b""
 
     def _cut(self, end_ms: int) -> None:
-        """Drop the sound from here on."""
+        """Discard the audio from this place on."""
         if self.truncated_ms is None or end_ms < self.truncated_ms:
             self.truncated_ms, self._end = end_ms, end_ms * self._bytes_per_second // 1000
             if self._chunks:
@@ -156,22 +162,24 @@ class ConversationPart:
 
 
 class ConversationItem:
-    """Something said, or a call of a tool, or its output.
+    """Hold an item: a message, a call of a tool, or a call's output.
 
     Attributes:
-        id: The server's name for it, or the client's who created it.
+        id: The item's id, assigned by the server or by the client that created it.
         type: ``"message"``, ``"function_call"``, ``"function_call_output"``, ...
-        role: Of a message: ``"user"``, ``"assistant"`` or ``"system"``.
-        status: ``"in_progress"``, ``"completed"`` or ``"incomplete"`` (of MCP also ``"failed"``); ``None``
-            while only its transcript is known.
-        done: Nothing more comes, but perhaps a transcript of what the user said.
-        in_conversation: It is in the conversation now: not deleted, not beside it.
-        response_id: The response that made it, if one did.
-        call_id: Joins a ``function_call`` and its ``function_call_output``.
-        name: Of the tool that is called.
-        output: Of a call, what answered it: the text of the ``function_call_output``, or what a tool of an
-            MCP server gave (``"error: ..."`` if it failed).  Of a ``function_call_output`` its own text.
-        wire: The item as the server showed it last, without its sound; ``None`` if it never did.
+        role: The role of a message: ``"user"``, ``"assistant"`` or ``"system"``; ``None`` for other items.
+        status: ``"in_progress"``, ``"completed"`` or ``"incomplete"`` (MCP items also ``"failed"``);
+            ``None`` while only its transcript is known.
+        done: Whether the item is complete; the transcript of user speech may still follow.
+        in_conversation: Whether it is in the conversation now: neither deleted nor out-of-band.
+        response_id: The id of the response that made it; ``None`` if none did.
+        call_id: The id that a ``function_call`` and its ``function_call_output`` share; otherwise ``None``.
+        name: The name of the tool that is called; ``None`` for items that are no calls.
+        output: For a call, its output: the text of the ``function_call_output``, or the result of an MCP
+            call (``"error: ..."`` if it failed).  For a ``function_call_output``, its own text.  ``None``
+            until there is one.
+        wire: The item as the server sent it last, without its audio; ``None`` if the server sent only
+            deltas.
     """
 
     def __init__(self, item_id: str) -> None:
@@ -187,33 +195,33 @@ class ConversationItem:
         self.output: str | None = None
         self.wire: ev.Item | None = None
         self._arguments: list[str] = []
-        self._parts: dict[int, ConversationPart] = {}  # by content_index, which may have holes
-        self._appended = False  # the server put it at the end by itself
+        self._parts: dict[int, ConversationPart] = {}  # by content_index, which may have gaps
+        self._appended = False  # whether the server appended it by itself
         self._deleted = False
         self._returned = False  # by `wait_for_item`
 
     @property
     def content(self) -> list[ConversationPart]:
-        """What a message consists of, in order."""
+        """Return the content parts of a message, in order, as a new list; empty for other items."""
         return [self._parts[index] for index in sorted(self._parts)]
 
     @property
     def arguments(self) -> str:
-        """Of a call: JSON text, as the model wrote it, so far."""
+        """Return the arguments of a call so far, as the JSON text that the model wrote; ``""`` if none."""
         return "".join(tuple(self._arguments))
 
     @property
     def text(self) -> str:
-        """Everything written or said in it, a part a line.  See `ConversationPart.transcript`."""
+        """Return all text and transcripts, one line per part.  See `ConversationPart.transcript`."""
         return "\n".join(said for part in self.content if (said := part.said))
 
     @property
     def audio(self) -> bytes:
-        """The sound of all its parts; empty if it is not kept."""
+        """Return the audio of all parts, as bytes; ``b""`` if audio is not kept."""
         return b"".join(part.audio for part in self.content)
 
     def _write_arguments(self, text: str, *, whole: bool = False) -> None:
-        """Add to the arguments, or say what they are as a whole."""
+        """Append to the arguments, or replace them by the complete arguments."""
         _add(self._arguments, text, whole)
 
     def __repr__(self) -> str:
@@ -222,22 +230,23 @@ class ConversationItem:
 
 
 class ConversationResponse:
-    """An answer of the model, or that there is none.
+    """Hold a response of the model, or a rejected request for one.
 
     Attributes:
-        id: The server's name for it; ``None`` if it was refused.
+        id: The server's id for it; ``None`` for a rejected request, ``""`` if the server sent no id.
         status: ``"in_progress"``, ``"completed"``, ``"cancelled"``, ``"failed"`` or ``"incomplete"``; a
-            request that was refused is ``"failed"``.
-        done: It has ended.
-        reason: Why it ended as it did, such as ``"turn_detected"``, or an error's text.
-        error: What went wrong, if something did.
-        usage: What it cost, once it has ended.
-        items: What it made, in order, in the conversation or not.
-        event_id: What ``session.response.create`` returned for it; ``None`` if the server began it by itself,
-            or if there is no session to know it from.
-        metadata: As ``response.create`` gave it.
-        out_of_band: It runs beside the conversation (``conversation="none"``), and its items are not part
-            of that.  Without a session: nothing has said yet that it runs in it.
+            rejected request is ``"failed"``.
+        done: Whether it has ended.
+        reason: Why it was not completed, such as ``"turn_detected"`` or the error's message; ``None`` if
+            unknown.
+        error: The error that ended or rejected it; ``None`` if there was none.
+        usage: Its token usage, once it has ended; ``None`` until then.
+        items: The items it made, in order, in the conversation or not.
+        event_id: The value that ``session.response.create`` returned for it; ``None`` if the server began
+            it by itself, or if the `Conversation` has no session.
+        metadata: The metadata passed to ``response.create``; ``None`` if there is none.
+        out_of_band: Whether it is out-of-band (``conversation="none"``), so that its items are not in the
+            conversation.  Without a session it is true until an event shows the opposite.
     """
 
     def __init__(self, response_id: str | None) -> None:
@@ -256,17 +265,17 @@ class ConversationResponse:
 
     @property
     def text(self) -> str:
-        """Everything written or said in it, a part a line."""
+        """Return all text and transcripts of its items, one line per part."""
         return "\n".join(text for item in tuple(self.items) if (text := item.text))
 
     @property
     def audio(self) -> bytes:
-        """All its sound; empty if it is not kept."""
+        """Return the audio of all its items, as bytes; ``b""`` if audio is not kept."""
         return b"".join(item.audio for item in tuple(self.items))
 
     @property
     def function_calls(self) -> list[ConversationItem]:
-        """The functions that it asks for."""
+        """Return its items that are function calls, in order."""
         return [item for item in tuple(self.items) if item.type == "function_call"]
 
     def __repr__(self) -> str:
@@ -275,22 +284,22 @@ class ConversationResponse:
 
 
 def without_sound(content: ev.ContentPart) -> ev.ContentPart:
-    """A part as the server shows it, but for its sound."""
+    """Return a content part without its audio."""
     if isinstance(content, ev.InputAudio | ev.OutputAudio) and content.audio is not None:
         return structs.replace(content, audio=None)
     return content
 
 
-def _add(pieces: list[str], text: str, whole: bool) -> None:
-    """Add a piece, or put the whole in place of the pieces; an empty one says nothing against these."""
+def _add(deltas: list[str], text: str, whole: bool) -> None:
+    """Append a delta, or replace the deltas by the complete text; an empty one doesn't erase them."""
     if not whole:
-        pieces.append(text)
-    elif text or not pieces:
-        pieces[:] = [text]
+        deltas.append(text)
+    elif text or not deltas:
+        deltas[:] = [text]
 
 
 def _beginning(text: str, share: float) -> str:
-    """This share of a text, to the end of a word; of one without spaces, as in Chinese, of a character."""
+    """Return a share of a text, to the end of a word; of a character in a text without spaces (Chinese)."""
     end = int(len(text) * min(share, 1.0))
     if end in (0, len(text)) or text[end].isspace() or text[end - 1].isspace():
         return text[:end].rstrip()

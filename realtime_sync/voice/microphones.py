@@ -1,4 +1,4 @@
-"""What sends the user's sound: `Microphone` from a device, `FileMicrophone` from a file."""
+"""`Microphone` sends the user's audio from a device, `FileMicrophone` from a file."""
 
 import array
 import contextlib
@@ -29,25 +29,34 @@ _log = logging.getLogger("realtime_sync")
 
 
 class Microphone:
-    """Sends what a sound device hears, from `start` to `stop`, to a session's input.
+    """Send audio from an input device to a session, from `start` to `stop`, on a thread of its own.
 
-    In the session's own format, as the server has announced it by `start`.  The end of the session ends it
-    quietly.
+    The audio is sent in the session's input format, as the server has announced it when `start` is called.
+    The end of the session ends the microphone without an error.
 
     Args:
-        session: An open one.  A translation session is fed with ``session.translation.append``.
-        device: A part of its name, its index (see `list_devices`), or ``None`` for the system's default.
-        block_ms: Milliseconds that are sent at once.
-        max_seconds: How much may wait to be sent while the network is slow; then the oldest is dropped.
-        latency: Seconds of sound that the device should hold itself.
+        session: An open session.  A translation session receives the audio through
+            ``session.translation.append``, any other through ``session.input_audio_buffer.append``.
+        device: The device: a part of its name, its index (see `list_devices`), or ``None`` (the default)
+            for the system's default.
+        block_ms: Milliseconds of audio per event.
+        max_seconds: Seconds of audio that may be pending while the network is slow; beyond that the oldest
+            is discarded.
+        latency: Seconds of audio that the device should buffer itself.
 
     Attributes:
-        muted: True sends silence, so that the server still hears that the user has stopped speaking.
-        level: How loud the last block was, in dBFS, muted or not.
-        dropped: How many blocks were lost: because the network, or this machine, was too slow.
+        muted: Whether to send silence.  The server needs it to notice that the user has stopped speaking.
+        level: The loudness of the last block in dBFS, muted or not; ``-inf`` before the first.
+        dropped: How many blocks were lost because the network or this machine was too slow.
 
     Raises:
-        ImportError, DeviceError, ValueError, TypeError: As by `Speaker`; by `start` too.
+        ImportError: sounddevice is not installed, or soxr isn't and the audio has to be converted (`start`
+            raises this one); the message names the extra to install.
+        DeviceError: The device is in use (raised by `start`), there is no default device, or PortAudio is
+            missing.
+        ValueError: ``device`` names no device, or several; ``block_ms`` or ``max_seconds`` is not a finite
+            number above 0; or ``latency`` is negative or not finite.
+        TypeError: ``device`` is neither an index nor a name nor ``None``.
     """
 
     def __init__(
@@ -75,19 +84,24 @@ class Microphone:
         self._changed = threading.Condition()
         self._blocks: deque[bytes] = deque(maxlen=max(1, int(max_seconds * 1000 / block_ms)))
         self._stopped = True
-        # Lets one thread at a time start, stop or end it.
+        # Lets one thread at a time start or stop the device.
         self._control = threading.Lock()
 
     @property
     def failure(self) -> Exception | None:
-        """Why it sends no more, if it has stopped by itself and the session has not ended."""
+        """Return why it has stopped by itself, or ``None``; the end of the session is no failure."""
         return self._failure or (self._line.failure if self._line else None)
 
     def start(self) -> None:
-        """Begin to listen and to send."""
+        """Begin to record and to send; do nothing if it does already.
+
+        Raises:
+            DeviceError: The device can't be opened or started.
+            ImportError: The audio has to be converted, and soxr is not installed.
+        """
         if self._line is not None and self.failure is None:
             return
-        self.stop()  # what has failed
+        self.stop()  # it has failed
         with self._control:
             if self._line is None:
                 self._open()
@@ -114,7 +128,7 @@ class Microphone:
         self._sender.start()
 
     def stop(self) -> None:
-        """Listen no more, and send what was heard until now."""
+        """Stop recording, and wait until everything recorded so far is sent."""
         with self._control:
             self._close_line()
             sender, self._sender = self._sender, None
@@ -122,7 +136,7 @@ class Microphone:
             sender.join()
 
     def close(self) -> None:
-        """The same as `stop`."""
+        """Do the same as `stop`."""
         self.stop()
 
     def mute(self) -> None:
@@ -130,7 +144,7 @@ class Microphone:
         self.muted = True
 
     def unmute(self) -> None:
-        """Send what is heard again."""
+        """Send the recorded audio again."""
         self.muted = False
 
     def __enter__(self) -> "Self":
@@ -149,7 +163,7 @@ class Microphone:
             self._changed.notify_all()
 
     def _hear(self, heard: Any, count: int, times: Any, status: Any) -> None:
-        """Take a block, in PortAudio's thread."""
+        """Queue a block; called by PortAudio's thread."""
         with self._changed:
             full = len(self._blocks) == self._blocks.maxlen
             self.dropped += full + bool(status.input_overflow)
@@ -172,7 +186,7 @@ class Microphone:
             pass
         except Exception as error:
             self._failure = error
-            _log.error("the microphone has stopped: %s", error)
+            _log.error("the microphone has stopped because of an error: %s", error)
         finally:
             with self._control:
                 if self._line is line:
@@ -180,13 +194,13 @@ class Microphone:
             self._blocks.clear()
 
     def _next(self) -> bytes | None:
-        """The next block; ``None`` when it was stopped and all is sent."""
+        """Return the next block; ``None`` once it was stopped and all is sent."""
         with self._changed:
             self._changed.wait_for(lambda: self._blocks or self._stopped)
             return self._blocks.popleft() if self._blocks else None
 
     def _heard(self, block: bytes) -> bytes:
-        """A block of the device's as PCM; silence if it is muted."""
+        """Return a block from the device as PCM, or silence if muted; update `level`."""
         samples = array.array("h", block)
         self.level = loudness(samples)
         return bytes(len(block)) if self.muted else bytes_of(samples)
@@ -196,23 +210,26 @@ class Microphone:
 
 
 class FileMicrophone:
-    """Sends a sound file to a session's input, on a thread of its own, in place of a `Microphone`.
+    """Send an audio file to a session, on a thread of its own, in place of a `Microphone`.
 
-    After it comes silence, so that the server's turn detection hears that the user has stopped speaking.
+    It sends silence after the file, so that the server's turn detection notices the end of the speech.
 
     Args:
-        session: An open one.
-        path: A file of any kind that `realtime_sync.voice.audio.decode` reads.
-        pace: ``"realtime"``: as if it were spoken now; ``"fast"``: as fast as the server takes it.
-        trailing_silence: Seconds of silence.
-        block_ms: Milliseconds that are sent at once.
+        session: An open session.
+        path: A file in any format that `realtime_sync.voice.audio.decode` reads.
+        pace: ``"realtime"`` (the default) sends it as if it were being spoken; ``"fast"`` sends it as fast
+            as the server accepts it.
+        trailing_silence: Seconds of silence to send after the file.
+        block_ms: Milliseconds of audio per event.
 
     Attributes:
-        finished: Set when nothing more is sent: all was, it was stopped, it failed, or the session has ended.
-        failure: Why it has stopped in the middle, if that was none of these.
+        finished: An event that is set once sending has ended: with the last block, by `stop`, by an error,
+            or by the end of the session.
+        failure: The error that stopped it, or ``None``; the end of the session is none.
 
     Raises:
-        ValueError: ``pace`` is neither, ``trailing_silence`` is below 0, or ``block_ms`` is not above it.
+        ValueError: ``pace`` is neither ``"realtime"`` nor ``"fast"``, ``trailing_silence`` is negative or
+            not finite, or ``block_ms`` is not a finite number above 0.
     """
 
     def __init__(
@@ -237,7 +254,7 @@ class FileMicrophone:
         self._sender: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to send the file; again only after `stop`, and then from its beginning.
+        """Begin to send the file.  Call `stop` before starting again, which sends it from its beginning.
 
         Raises:
             OSError, ValueError, TypeError, ImportError: The file can't be read; see
@@ -247,12 +264,12 @@ class FileMicrophone:
             return
         audio_format = input_format(self._session.config)
         sound = decode(self._path, self._block_ms, audio_format)
-        first = next(sound, b"")  # here, so that what is wrong with the file is raised here
+        first = next(sound, b"")  # read here, so that a bad file raises its error here
         rest = chunks(silence(self._silence, audio_format), self._block_ms, audio_format)
         self.finished.clear()
         self._stop.clear()
         self.failure = None
-        # Waits until it is time for the next piece, while the program goes on.
+        # Waits until the next block is due, while the program goes on.
         self._sender = threading.Thread(
             target=self._run,
             args=(first, sound, rest, audio_format),
@@ -262,14 +279,14 @@ class FileMicrophone:
         self._sender.start()
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop sending, and wait until the thread has ended."""
         self._stop.set()
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.join()
 
     def close(self) -> None:
-        """The same as `stop`."""
+        """Do the same as `stop`."""
         self.stop()
 
     def __enter__(self) -> "Self":
@@ -287,21 +304,21 @@ class FileMicrophone:
         audio_format: str,
     ) -> None:
         try:
-            with contextlib.closing(sound):  # which ends what decodes it
+            with contextlib.closing(sound):  # this ends the decoder
                 self._send(itertools.chain([first], sound, rest), audio_format)
         except ConnectionClosed:
             pass
         except Exception as error:
             self.failure = error
-            _log.error("the file %s was not sent to its end: %s", self._path, error)
+            _log.error("sending the file %s stopped because of an error: %s", self._path, error)
         finally:
             self.finished.set()
 
-    def _send(self, pieces: Iterable[bytes], audio_format: str) -> None:
+    def _send(self, blocks: Iterable[bytes], audio_format: str) -> None:
         append = append_to(self._session)
         due = time.monotonic()
-        for piece in pieces:
+        for block in blocks:
             if self._stop.wait(0 if self._fast else max(0.0, due - time.monotonic())):
                 return
-            append(piece)
-            due += len(piece) / bytes_per_second(audio_format)
+            append(block)
+            due += len(block) / bytes_per_second(audio_format)

@@ -1,4 +1,4 @@
-"""`Order`: which items are in a conversation, and where."""
+"""`Order` keeps the items of a conversation in their order."""
 
 from .items import ConversationItem
 
@@ -6,37 +6,41 @@ __all__ = ["Order"]
 
 
 class Order:
-    """The items that are in a conversation, in order.
+    """Keep the items of a conversation in order.
 
-    One without a predecessor is the first.  But many servers never name any, and then it is the last.
-    What tells them apart: a server puts its own items, and what the user said, at the end.  If such an item
-    has no predecessor, or one that we took for the first, or is not told of at all, then none were meant.
+    By the specification an item without ``previous_item_id`` is the first.  But many servers never send
+    that field, and then the item is the last.  To tell these servers apart: every server appends its own
+    items and the user's speech at the end.  If such an item has no predecessor although it is not the
+    first, or one that was taken for the first, this server doesn't name predecessors.
 
     Attributes:
-        items: From the first to the last.
+        items: The items, from the first to the last.
     """
 
     def __init__(self) -> None:
         self.items: list[ConversationItem] = []
-        self._guessed: set[str] = set()  # ids of items whose place nothing has told yet
-        self._fronted: list[ConversationItem] = []  # put first as they have no predecessor, perhaps wrongly
-        self._names_predecessors: bool | None = None  # whether the server does; `None` = not known yet
+        self._guessed: set[str] = set()  # ids of items whose place is not known yet
+        self._fronted: list[ConversationItem] = []  # put first for want of a predecessor, perhaps wrongly
+        self._names_predecessors: bool | None = None  # whether the server does; ``None`` if not known yet
 
     def is_settled(self, item: ConversationItem) -> bool:
-        """Whether an item is where the server has said."""
+        """Return whether an item is in the conversation at the place that the server named."""
         return item.in_conversation and item.id not in self._guessed
 
     def guess(self, item: ConversationItem) -> None:
-        """Put an item at the end until something says where it is."""
+        """Put an item at the end until an event says where it belongs."""
         self.remove(item)
         self._guessed.add(item.id)
         self._insert(len(self.items), item)
 
     def put_after(self, before: ConversationItem, item: ConversationItem, *, by_server: bool) -> None:
-        """Put an item behind another one, which is in the conversation.
+        """Put an item after another one, which must be in the conversation.
 
         Args:
-            by_server: The server puts it at the end.
+            by_server: Whether it is one of the items that servers append at the end.
+
+        Raises:
+            ValueError: ``before`` is not in the conversation.
         """
         self.remove(item)
         self._names_predecessors = self._names_predecessors is not False
@@ -45,7 +49,11 @@ class Order:
         self._insert(self._index(before) + 1, item)
 
     def put(self, item: ConversationItem, *, by_server: bool) -> None:
-        """Put an item of which no predecessor is named."""
+        """Put an item for which no predecessor is named.
+
+        Args:
+            by_server: Whether it is one of the items that servers append at the end.
+        """
         self.remove(item)
         if by_server and self.items:
             self._learn(False)
@@ -57,7 +65,7 @@ class Order:
             self._insert(0, item)
 
     def remove(self, item: ConversationItem) -> None:
-        """Take an item out, if it is there."""
+        """Remove an item, if it is in the conversation."""
         self._guessed.discard(item.id)
         if item.in_conversation:
             del self.items[self._index(item)]
@@ -68,7 +76,7 @@ class Order:
         self.items.insert(index, item)
 
     def _learn(self, names_predecessors: bool) -> None:
-        """What was put first because it has no predecessor: it was right, or it belongs to the end."""
+        """Keep the items that were put first for want of a predecessor, or move them to the end."""
         if not names_predecessors:
             self._names_predecessors = False
             for item in self._fronted:
@@ -78,7 +86,7 @@ class Order:
         self._fronted.clear()
 
     def _index(self, item: ConversationItem) -> int:
-        """Where an item is; looked for from the end, where nearly all of them are."""
+        """Return an item's index; search from the end, where nearly all wanted items are."""
         for index in range(len(self.items) - 1, -1, -1):
             if self.items[index] is item:
                 return index

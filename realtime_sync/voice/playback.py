@@ -1,4 +1,4 @@
-"""`Playback`: plays a session's answers, and cuts them off correctly when the user speaks."""
+"""`Playback` plays a session's responses, and handles barge-in: it stops them when the user speaks."""
 
 import logging
 import math
@@ -37,28 +37,30 @@ __all__ = ["Interruption", "Playback"]
 
 _log = logging.getLogger("realtime_sync")
 
-_TICKS = 48  # in a millisecond: a byte of every format is a whole number of them, so that sums are exact
-_REMEMBERED = 256  # of responses cut off, and of items that are gone
-_SHORTEST_WAIT = 0.005  # seconds; what is left to play may be less
-_STALLED = 5.0  # seconds in which a speaker that has something to play plays nothing of it
+_TICKS = 48  # per millisecond: in every format a byte lasts a whole number of ticks, so sums are exact
+_REMEMBERED = 256  # interrupted responses, and deleted items
+_SHORTEST_WAIT = 0.005  # seconds, even if less is left to play
+_STALLED = 5.0  # seconds without progress after which a speaker with pending audio counts as stalled
 
 
 class Interruption(Struct, frozen=True):
-    """What was cut off, and what the server was told.
+    """Report an interruption: what was cut off, and what was sent to the server.
 
     Attributes:
-        response_id: The response that was playing; if none was, the one that was only on its way.
-        item_id: The item whose audio was playing; ``None`` if none was, or it is none of an item
-            (translations).
-        content_index: The place of that audio in the item's content.
-        audio_end_ms: How much of it was heard, in whole milliseconds; 0 if it had not begun.
-        played_ms: The same, exactly.
-        received_ms: How much of it had come.
-        truncated: Whether the server was told where it ended.
-        deleted: The items that were not heard at all, and the server was asked to delete.
-        cancelled: The response that the server was asked to stop; ``None`` if none ran, or if the server
-            stops it by itself.
-        event_ids: Of the events sent, in order; an error that answers one has it in ``error.event_id``.
+        response_id: The response that was playing; if none was, the one whose audio had yet to arrive;
+            ``None`` for translations.
+        item_id: The item whose audio was playing; ``None`` if none was, and for translations, which belong
+            to no item.
+        content_index: The index of that audio in the item's content.
+        audio_end_ms: How much of it was played, in whole milliseconds; 0 if it had not begun.
+        played_ms: The same length with its fraction, in milliseconds.
+        received_ms: How much of it had been received, in milliseconds.
+        truncated: Whether ``conversation.item.truncate`` was sent.
+        deleted: The ids of the items of which nothing was played and that the server was asked to delete.
+        cancelled: The id of the response that the server was asked to cancel; ``None`` if none was running,
+            or if the server cancels it by itself.
+        event_ids: The ids of the events sent, in order.  If the server rejects one, its error has that id
+            as ``error.event_id``.
     """
 
     response_id: str | None = None
@@ -74,20 +76,20 @@ class Interruption(Struct, frozen=True):
 
 
 class _Part(Struct, eq=False):
-    """The audio of one content part.  Lengths are in ticks."""
+    """Hold the audio of one content part.  Lengths are in ticks."""
 
     response_id: str
     item_id: str | None
     content_index: int
     ticks_per_byte: int
     received: int = 0
-    heard: int = 0  # of the segments that are over
+    heard: int = 0  # the length of the segments that were played to their end
     complete: bool = False
-    held: bytearray = field(default_factory=bytearray)  # what is not to be written to the speaker yet
+    held: bytearray = field(default_factory=bytearray)  # audio that is not to be written to the speaker yet
 
 
 class _Segment(Struct):
-    """A stretch of what was written to the speaker.  Positions are what it will have played by then."""
+    """Mark a range of the audio written to the speaker, in ticks from the first that it ever played."""
 
     part: _Part
     start: int
@@ -95,51 +97,54 @@ class _Segment(Struct):
 
 
 class _Cut(Struct):
-    """What was cut off, and is to be told to the server."""
+    """Describe an interruption of which the server is yet to be informed."""
 
-    part: _Part  # that was playing; if none was, one in place of what was on its way
+    part: _Part  # the part that was playing; if none was, a placeholder for audio that has yet to arrive
     cancel: str | None
-    unheard: list[str]  # items of the conversation
+    unheard: list[str]  # ids of items of the conversation
 
 
 class Playback(Visitor[None]):
-    """Plays the audio of responses, and knows which of it was really heard.
+    """Play the audio of responses, and keep track of how much of each was really played.
 
     ::
 
         session.run(rt.Visitors(Playback(session, Speaker()), MyVisitor()))
 
-    When the user begins to speak (``input_audio_buffer.speech_started``), and by `interrupt`, the speaker
-    falls silent at once, the response is cancelled unless the server does that by itself, and the server
-    is told how much of which item was heard (``conversation.item.truncate``), so that the model knows
-    where it was cut off.  What is still on its way of a response that was cut off is not played.
+    On barge-in (``input_audio_buffer.speech_started``), and when you call `interrupt`, the speaker falls
+    silent at once.  The response is cancelled, unless the server does that by itself, and the server is
+    told how much of the item was played (``conversation.item.truncate``), so that the model knows where it
+    was cut off.  Audio that still arrives for the interrupted response is discarded.
 
-    Responses are played one after another, also if two come at the same time.  What is said beside the
-    conversation (``conversation="none"``) and translations are played as well, and fall silent as well;
-    there is nothing to truncate then, and the response beside the conversation is not cancelled.
+    Responses are played one after another, even if two arrive at the same time.  Out-of-band responses
+    (``conversation="none"``) and translations are played, and interrupted, as well; they are not truncated,
+    and an out-of-band response is not cancelled.
+
+    All methods except ``visit_*`` may be called from any thread.
 
     Args:
-        session: What is cancelled and truncated in.
-        speaker: Any `AudioOutput`.  Nobody else may write to it.
-        unheard: What becomes of items of which nothing was heard, because they had not begun or were
-            queued behind another one: ``"leave"`` them, and the model believes that they were said, or
-            ``"delete"`` them from the conversation.
-        format: Of the audio, to know how long it lasts; ``None`` = as the session's settings are when a
-            response begins.
-        on_interrupt: Called with each `Interruption`, by the thread that interrupts.  What it raises is
-            logged.
+        session: The session whose responses are played.
+        speaker: Any `AudioOutput`.  Only this `Playback` may write to it.
+        unheard: What to do on an interruption with items of which nothing was played, because they had not
+            begun or were queued: ``"leave"`` (the default) keeps them, and the model believes that they
+            were said; ``"delete"`` deletes them from the conversation.
+        format: The format of the audio: ``"audio/pcm"``, ``"audio/pcmu"`` or ``"audio/pcma"``.  It
+            determines how long the audio lasts.  ``None`` (the default) takes it from the session's
+            settings when a response begins.
+        on_interrupt: Called with each `Interruption`, in the thread that interrupts.  An exception that it
+            raises is logged.
 
     Attributes:
-        speaker: As given.
-        interruptions: All there were, in order.
-        failure: What the speaker raised first, or ``None``.  It is logged once; the session goes on, and
-            what can't be played is not heard.
-
-    All but the ``visit_*`` methods may be called from any thread.
+        speaker: The speaker passed as ``speaker``.
+        interruptions: All interruptions, in order.
+        failure: The first exception that the speaker raised, or ``None``.  It is logged once; the session
+            goes on, and audio that can't be played counts as not played.
 
     Raises:
-        TypeError: The speaker is none.
-        ValueError: ``unheard`` is neither, ``format`` is no format, or ``played_ms`` no finite number.
+        TypeError: ``speaker`` lacks one of ``write``, ``clear`` and ``played_ms``, or ``played_ms`` is no
+            number.
+        ValueError: ``unheard`` is neither ``"leave"`` nor ``"delete"``, ``format`` is unknown, or
+            ``played_ms`` is not finite.
     """
 
     def __init__(
@@ -152,7 +157,7 @@ class Playback(Visitor[None]):
         on_interrupt: Callable[[Interruption], object] | None = None,
     ) -> None:
         if unheard not in ("leave", "delete"):
-            raise ValueError(f"unheard is 'leave' or 'delete', not {unheard!r:.80}")
+            raise ValueError(f"unheard must be 'leave' or 'delete', got {unheard!r:.80}")
         self.interruptions: list[Interruption] = []
         self.failure: Exception | None = None
         self._session = session
@@ -160,29 +165,32 @@ class Playback(Visitor[None]):
         self._delete_unheard = unheard == "delete"
         self._format = None if format is None else known_format(format)
         self._on_interrupt = on_interrupt
-        # Guards all that follows, between the thread that runs the session and those that interrupt or look.
-        # Held while the speaker is written to or cleared, so that no late sound slips in behind a `clear`;
-        # never while anything is sent.  Threads that wait for the end are told of interruptions by it.
+        # Guards all that follows, between the thread that runs the session and those that interrupt or read.
+        # Held while the speaker is written to or cleared, so that no late audio slips in after a `clear`;
+        # never while anything is sent.  It also wakes the threads in `wait_played` on an interruption.
         self._changed = threading.Condition()
-        self._heard = self._end = _position(speaker)  # what it has played, and will have played
-        self._segments: deque[_Segment] = deque()  # those that are not heard to their end
-        # Of responses that run, or are not heard to their end; by response, item and content index.
+        self._heard = self._end = _position(speaker)  # ticks that it has played, and will have played
+        self._segments: deque[_Segment] = deque()  # segments that were not played to their end
+        # Parts of responses that run or were not played to their end, by response, item and content index.
         self._parts: dict[tuple[str, str, int], _Part] = {}
-        self._last: _Part | None = None  # what was written last
-        self._waiting: list[_Part] = []  # until that is complete
-        self._running: dict[str, int] = {}  # responses that run, and the ticks of a byte of theirs
-        # Responses of which nothing more is to be played, and whether their beginning has still to come here.
+        self._last: _Part | None = None  # the part that was written last
+        self._waiting: list[_Part] = []  # parts to be played once that is complete
+        self._running: dict[str, int] = {}  # running responses, with the ticks per byte of their audio
+        # Interrupted responses, and whether their response.created has yet to arrive.
         self._cut_off: Latest[bool] = Latest(_REMEMBERED)
-        self._gone: Latest[None] = Latest(_REMEMBERED)  # items that were deleted, or are to be
-        self._has_warned = False  # that the speaker takes another format
+        self._gone: Latest[None] = Latest(_REMEMBERED)  # items that were deleted, or are about to be
+        self._has_warned = False  # whether a mismatch of formats was logged
         self._cuts = 0
-        self._telling = 0  # interruptions that are being told to the server
+        self._telling = 0  # interruptions of which the server is being informed
 
-    # --- What is playing -----------------------------------------------------------------------------
+    # --- State ---------------------------------------------------------------------------------------
 
     @property
     def playing(self) -> tuple[str, int] | None:
-        """The item and the content index of what is playing, or was and has more to come."""
+        """Return the item id and the content index of the audio that is playing, or ``None``.
+
+        Between two chunks of the same audio it is still playing.
+        """
         with self._changed:
             self._advance()
             part = self._current()
@@ -190,7 +198,7 @@ class Playback(Visitor[None]):
 
     @property
     def pending_ms(self) -> float:
-        """How much of what has come is still to be heard, in milliseconds."""
+        """Return how much of the received audio is still to be played, in milliseconds."""
         with self._changed:
             self._advance()
             return self._pending / _TICKS
@@ -200,15 +208,15 @@ class Playback(Visitor[None]):
         return self._end - self._heard + sum(len(part.held) * part.ticks_per_byte for part in self._waiting)
 
     def wait_played(self, timeout: float | None = None) -> bool:
-        """Wait until all that has come was heard.  This doesn't run the session: nothing comes by it.
+        """Wait until all received audio was played.  This doesn't run the session, so no audio is added.
 
         Args:
-            timeout: Seconds to wait at most; ``None`` = as long as it takes.
+            timeout: Seconds to wait at most; ``None`` (the default) waits without a limit.
 
         Returns:
-            False if it was not: the time was up, it was interrupted, or the speaker has failed, or plays
-            nothing for five seconds.  If it was interrupted, the server has been told by now and the
-            `Interruption` is there, unless the time was up before.
+            True if all was played.  False if the timeout expired, an interruption came, or the speaker
+            failed or played nothing for five seconds.  After an interruption the server has been informed
+            and the `Interruption` is in `interruptions`, unless the timeout expired before.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         with self._changed:
@@ -220,37 +228,37 @@ class Playback(Visitor[None]):
                     heard, moved_at = self._heard, now
                 failed = self.failure is not None or self._cuts != cuts
                 over = failed or not self._pending or now >= moved_at + _STALLED
-                # Who has waited may close the session next: not before the server is told.
+                # The caller may close the session next, so first let the server be informed.
                 if now >= deadline or (over and not self._telling):
                     return not failed and not self._pending
                 left = _STALLED if self._telling else self._pending / _TICKS / 1000
                 self._changed.wait(min(max(left, _SHORTEST_WAIT), deadline - now, _STALLED))
 
-    # --- What comes ------------------------------------------------------------------------------------
+    # --- Events ----------------------------------------------------------------------------------------
 
     def visit_response_created(self, event: ResponseCreated) -> None:
-        """``response.created``"""
+        """Handle ``response.created``."""
         response_id = event.response.id or ""
         with self._changed:
             silent = all(part.response_id != response_id for part in self._parts.values())
             if response_id and response_id in self._running and silent:
-                return  # it is told twice
-            self._stopped(response_id)  # the one before it: some servers call all of them the same
-            if self._cut_off.pop(response_id, False):  # then it was this one, before it began
+                return  # announced twice
+            self._stopped(response_id)  # the previous one: some servers give all responses the same id
+            if self._cut_off.pop(response_id, False):  # this one was interrupted before it began
                 self._cut_off[response_id] = False
             self._begin(response_id)
 
     def visit_response_content_part_added(self, event: ResponseContentPartAdded) -> None:
-        """``response.content_part.added``"""
+        """Handle ``response.content_part.added``."""
         if isinstance(event.part, OutputAudio):
             self._take(event, b"")
 
     def visit_response_output_audio_delta(self, event: ResponseOutputAudioDelta) -> None:
-        """``response.output_audio.delta``"""
+        """Handle ``response.output_audio.delta``."""
         self._take(event, event.delta)
 
     def _take(self, event: ResponseContentPartAdded | ResponseOutputAudioDelta, audio: bytes) -> None:
-        """Play a piece of a part, unless it comes too late."""
+        """Play a delta, unless its response was interrupted."""
         with self._changed:
             late = event.response_id in self._cut_off
             unheard = late and self._delete_unheard and self._is_unheard(event.response_id, event.item_id)
@@ -264,7 +272,7 @@ class Playback(Visitor[None]):
             self._tell(self._session.conversation.item.delete, event.item_id)
 
     def visit_session_output_audio_delta(self, event: SessionOutputAudioDelta) -> None:
-        """``session.output_audio.delta``"""
+        """Handle ``session.output_audio.delta``."""
         with self._changed:
             last = self._segments[-1].part if self._segments else None
             part = (
@@ -275,7 +283,7 @@ class Playback(Visitor[None]):
             self._play(part, event.delta)
 
     def visit_response_output_audio_done(self, event: ResponseOutputAudioDone) -> None:
-        """``response.output_audio.done``"""
+        """Handle ``response.output_audio.done``."""
         with self._changed:
             part = self._parts.get((event.response_id, event.item_id, event.content_index))
             if part is not None:
@@ -283,42 +291,42 @@ class Playback(Visitor[None]):
                 self._play_waiting()
 
     def visit_response_done(self, event: ResponseDone) -> None:
-        """``response.done``"""
+        """Handle ``response.done``."""
         self._over(event.response.id or "")
 
     def visit_response_cancelled(self, event: ResponseCancelled) -> None:
-        """``response.cancelled``"""
+        """Handle ``response.cancelled``."""
         self._over((event.response.id if event.response else event.response_id) or "")
 
     def visit_conversation_item_deleted(self, event: ConversationItemDeleted) -> None:
-        """``conversation.item.deleted``"""
+        """Handle ``conversation.item.deleted``."""
         with self._changed:
             self._gone[event.item_id] = None
 
     def visit_input_audio_buffer_speech_started(self, event: InputAudioBufferSpeechStarted) -> None:
-        """``input_audio_buffer.speech_started``"""
+        """Handle ``input_audio_buffer.speech_started``."""
         self._interrupt(by_hand=False)
 
     def _over(self, response_id: str) -> None:
-        """This response is over; without a name, the one that began last."""
+        """Mark a response as ended; without an id, the one that began last."""
         with self._changed:
             self._stopped(response_id or next(reversed(self._running), ""))
 
     def _stopped(self, response_id: str) -> None:
-        """Note that a response runs no more."""
+        """Mark a response as no longer running."""
         self._running.pop(response_id, None)
         self._complete(response_id)
         self._play_waiting()
         self._forget()
 
     def _complete(self, response_id: str) -> None:
-        """No more is to come of the parts of this response."""
+        """Mark all parts of a response as complete."""
         for part in self._parts.values():
             if part.response_id == response_id:
                 part.complete = True
 
     def _begin(self, response_id: str) -> None:
-        """Note that a response runs, whose sound has the format that is in force now."""
+        """Mark a response as running, with the session's present audio format."""
         if response_id not in self._running:
             self._running[response_id] = self._ticks_now()
 
@@ -327,11 +335,11 @@ class Playback(Visitor[None]):
         takes = format_of(self.speaker)
         if takes not in (None, audio_format) and not self._has_warned:
             self._has_warned = True
-            _log.warning("the speaker takes %s, and the session's sound is %s", takes, audio_format)
+            _log.warning("the speaker expects %s audio, but the session sends %s", takes, audio_format)
         return _TICKS * 1000 // bytes_per_second(audio_format)
 
     def _part(self, event: ResponseContentPartAdded | ResponseOutputAudioDelta) -> _Part:
-        """The part that a piece belongs to.  A new one ends the response's others: it says one by one."""
+        """Return the part that a delta belongs to.  A new part completes the response's earlier ones."""
         self._begin(event.response_id)
         key = (event.response_id, event.item_id, event.content_index)
         if key not in self._parts:
@@ -341,7 +349,7 @@ class Playback(Visitor[None]):
         return self._parts[key]
 
     def _play(self, part: _Part, audio: bytes) -> None:
-        """Play a piece, when its turn has come."""
+        """Write a delta to the speaker, or hold it while another response has to finish first."""
         part.received += len(audio) * part.ticks_per_byte
         if part in self._waiting or self._has_to_wait(part):
             part.held += audio
@@ -351,9 +359,10 @@ class Playback(Visitor[None]):
             self._write(part, audio)
 
     def _has_to_wait(self, part: _Part) -> bool:
-        """Whether a response that runs at the same time is in the middle of saying something.
+        """Return whether another running response is in the middle of a part, which goes first.
 
-        In the conversation there is one at a time, whether or not the server says when one is over.
+        Only one response at a time runs in the conversation, whether or not the server sends its end, so
+        one of the two must be out-of-band.
         """
         last = self._last
         if last is None or last.complete or last.response_id == part.response_id:
@@ -363,14 +372,14 @@ class Playback(Visitor[None]):
         return self._is_out_of_band(last.response_id) or self._is_out_of_band(part.response_id)
 
     def _play_waiting(self) -> None:
-        """Play those whose turn has come."""
+        """Write the held parts that no longer have to wait."""
         while self._waiting and not self._has_to_wait(self._waiting[0]):
             part = self._waiting.pop(0)
             audio, part.held = bytes(part.held), bytearray()
             self._write(part, audio)
 
     def _write(self, part: _Part, audio: bytes) -> None:
-        """Write to the speaker, and note what it is."""
+        """Write to the speaker, and record which part the audio belongs to."""
         self._advance()
         self._last = part
         try:
@@ -384,16 +393,16 @@ class Playback(Visitor[None]):
         self._segments[-1].end = self._end
 
     def _fail(self, error: Exception) -> None:
-        """Keep what the speaker raised, and say so once."""
+        """Keep the first exception of the speaker, and log it once."""
         if self.failure is None:
             self.failure = error
             _log.error("the speaker has failed: %s", error)
             self._changed.notify_all()
 
-    # --- What was heard: under the lock ------------------------------------------------------------------
+    # --- What was played: call these under the lock ------------------------------------------------------
 
     def _advance(self) -> None:
-        """Look how far the speaker is, and forget what is over."""
+        """Read the speaker's position, and forget the segments that were played."""
         try:
             played = _ticks(self.speaker.played_ms)
         except Exception as error:
@@ -404,27 +413,27 @@ class Playback(Visitor[None]):
             segment = self._segments.popleft()
             segment.part.heard += segment.end - segment.start
             self._forget()
-        if not self._segments:  # whatever the speaker has played beside what is ours
+        if not self._segments:  # the speaker may have played audio that is not ours
             self._heard = self._end = max(self._heard, played)
 
     def _forget(self) -> None:
-        """Forget the parts of responses that are over and were heard to their end."""
+        """Forget the parts of responses that have ended and were played to their end."""
         kept = {*self._running, *(part.response_id for part in self._pending_parts())}
         self._parts = {key: part for key, part in self._parts.items() if part.response_id in kept}
 
     def _pending_parts(self) -> list[_Part]:
-        """Those that are not heard as far as they have come."""
+        """Return the parts with received audio that was not played yet."""
         return [*(segment.part for segment in self._segments), *self._waiting]
 
     def _current(self) -> _Part | None:
-        """The part that is playing; if there is nothing to play, the last one that has more to come."""
+        """Return the part that is playing; if no audio is pending, the last incomplete one."""
         if self._segments:
             return self._segments[0].part
         unfinished = (part for part in reversed(self._parts.values()) if not part.complete)
         return next((part for part in unfinished if part.response_id not in self._cut_off), None)
 
     def _is_unheard(self, response_id: str, item_id: str) -> bool:
-        """Whether an item of the conversation is there of which not a millisecond was heard."""
+        """Return whether an item is in the conversation and less than a millisecond of it was played."""
         heard = any(part.heard >= _TICKS for part in self._parts.values() if part.item_id == item_id)
         return not heard and self._is_in_conversation(response_id, item_id)
 
@@ -432,18 +441,20 @@ class Playback(Visitor[None]):
         return bool(item_id) and item_id not in self._gone and not self._is_out_of_band(response_id)
 
     def _is_out_of_band(self, response_id: str) -> bool:
-        """Whether a response has nothing to do with the conversation."""
+        """Return whether a response is known to be out-of-band."""
         request = self._session.request_of(response_id)
         return request is not None and request.out_of_band
 
     # --- Interruption ----------------------------------------------------------------------------------
 
     def interrupt(self) -> Interruption | None:
-        """Stop what is playing, and the response that is running, as if the user had spoken.
+        """Stop the audio that is playing and the response that is running, as if the user had spoken.
+
+        It raises no error if the session has ended.
 
         Returns:
-            What was cut off; ``None`` if there was nothing, for example because it was cut off already.
-            It is no error if the session has ended.
+            The interruption; ``None`` if there was nothing to interrupt, for example because that was done
+            already.
         """
         return self._interrupt(by_hand=True)
 
@@ -453,7 +464,7 @@ class Playback(Visitor[None]):
             cut = self._cut(by_hand)
             self._telling += 1
         try:
-            if by_hand and self._session.active_response is None:  # one may have been asked for just now
+            if by_hand and self._session.active_response is None:  # one may have been requested just now
                 self._tell(self._session.response.cancel, if_active=True)
             if cut is None:
                 return None
@@ -473,10 +484,10 @@ class Playback(Visitor[None]):
         try:
             self._on_interrupt(interruption)
         except Exception:
-            _log.warning("what is told of interruptions (on_interrupt) failed", exc_info=True)
+            _log.warning("the on_interrupt= callback raised an exception", exc_info=True)
 
     def _silence(self) -> None:
-        """Clear the speaker, and then look how far it came: now that stands still."""
+        """Clear the speaker, and then read its position, which no longer changes."""
         try:
             self.speaker.clear()
         except Exception as error:
@@ -484,12 +495,12 @@ class Playback(Visitor[None]):
         self._advance()
 
     def _cut(self, by_hand: bool) -> _Cut | None:
-        """Cut off what there is."""
+        """Interrupt whatever is playing or running; return ``None`` if there is nothing."""
         running = [name for name in self._running if name not in self._cut_off]
         active = self._session.active_response
         if by_hand and active is not None and active not in self._running and not self._cut_off.get(active):
-            running.append(active)  # the session knows of it before its events come here
-        # When the user speaks, only what had begun before that is meant: `active` may be the next one.
+            running.append(active)  # the session knows of it before its events arrive here
+        # Barge-in affects only a response that began before it: `active` may already be the next one.
         cancel = (
             active if active in running and (by_hand or not _server_cancels(self._session.config)) else None
         )
@@ -505,7 +516,7 @@ class Playback(Visitor[None]):
         return _Cut(playing or _Part(stopped[0], None, 0, 1), cancel, unheard)
 
     def _drop(self) -> list[str]:
-        """Forget what is not heard; the items of the conversation to delete, as nothing of them was heard."""
+        """Discard all pending audio; return the ids of the items to delete, of which nothing was played."""
         if self._segments:
             self._segments[0].part.heard += self._heard - self._segments[0].start
         pending = self._pending_parts()
@@ -523,7 +534,7 @@ class Playback(Visitor[None]):
         return list(unheard)
 
     def _report(self, cut: _Cut) -> Interruption:
-        """Tell the server, and say what it was told."""
+        """Inform the server of an interruption, and return the report of it."""
         session = self._session
         part = cut.part
         end_ms, received_ms = min(part.heard, part.received) // _TICKS, part.received // _TICKS
@@ -554,7 +565,7 @@ class Playback(Visitor[None]):
         )
 
     def _tell(self, call: Callable[..., str], *args: object, **options: object) -> str | None:
-        """Send; what it was sent as, or ``None`` if the session has ended, which is told elsewhere."""
+        """Send an event and return its id; ``None`` if the session has ended, which is reported elsewhere."""
         try:
             return call(*args, **options)
         except ConnectionClosed:
@@ -566,22 +577,20 @@ def _ticks(ms: float) -> int:
 
 
 def _position(speaker: AudioOutput) -> int:
-    """What a speaker has played already."""
+    """Check a speaker, and return what it has played already, in ticks."""
     for name in ("write", "clear", "played_ms"):
         if not hasattr(speaker, name):
-            raise TypeError(f"a speaker has a {name!r}: {speaker!r:.80} has none")
+            raise TypeError(f"speaker must have a {name!r} attribute; {speaker!r:.80} has none")
     played = speaker.played_ms
     try:
         return _ticks(played)
     except (TypeError, ValueError, OverflowError) as error:
-        text = (
-            f"played_ms of the speaker {speaker!r:.80} is a property that gives a number, not {played!r:.80}"
-        )
+        text = f"played_ms of a speaker must be a finite number, got {played!r:.80} from {speaker!r:.80}"
         raise (TypeError if isinstance(error, TypeError) else ValueError)(text) from error
 
 
 def _server_cancels(config: SessionConfig | None) -> bool:
-    """Whether the server stops its response by itself when the user speaks; if in doubt, it does not."""
+    """Return whether the server cancels its response by itself on barge-in; if unknown, it does not."""
     ga = input_settings(config)
     detection = (ga and ga.turn_detection) or (config and config.turn_detection)
     if isinstance(detection, ServerVad | SemanticVad):

@@ -1,4 +1,4 @@
-"""A Python function as the model sees it: its JSON schema, and how the model's arguments become Python's."""
+"""Describe a Python function to the model by a JSON schema, and convert the model's arguments to Python."""
 
 import inspect
 import re
@@ -17,13 +17,13 @@ _DATA = {"const", "default", "enum", "examples"}  # keywords of a schema that ho
 
 
 class Signature(Struct, frozen=True):
-    """What a function says about itself.
+    """Hold a function's description, the schema of its arguments, and their decoder.
 
     Attributes:
-        description: The first paragraph of its docstring, in one line; ``""`` without one.
-        parameters: The JSON schema of its arguments.  It stands alone: the types it is made of are written
-            out where they are used, and only a type that contains itself is in ``"$defs"``.
-        decoder: Reads the arguments from JSON.
+        description: The first paragraph of the docstring, as one line; ``""`` without a docstring.
+        parameters: The JSON schema of the arguments.  It is self-contained: types are inlined where they
+            are used, and only a recursive type is in ``"$defs"``.
+        decoder: Decodes the arguments from JSON.
     """
 
     description: str
@@ -35,8 +35,8 @@ class Signature(Struct, frozen=True):
         """Read a function's signature and docstring.
 
         Raises:
-            TypeError: It can't be called with named arguments from JSON.  The text names the function and
-                the parameter, and says what to do.
+            TypeError: It can't be called with named arguments from JSON.  The message names the function
+                and the parameter, and says what to do.
         """
         _check_function(function)
         parameters = _parameters(function)
@@ -45,31 +45,31 @@ class Signature(Struct, frozen=True):
         return cls(_summary(inspect.getdoc(function) or ""), schema, msgspec.json.Decoder(arguments))
 
     def read(self, text: str) -> dict[str, Any]:
-        """The arguments in JSON text, checked, converted, and completed with the defaults.
+        """Return the arguments in a JSON text by name: checked, converted, and completed with the defaults.
 
-        An empty text is no arguments.
+        An empty text stands for no arguments.
 
         Raises:
-            Exception: They are not JSON, or don't fit.  A `msgspec.ValidationError`, as a rule; what a
-                type's own ``__post_init__`` raises may be anything.
+            Exception: The text is not JSON, or the arguments are invalid.  Usually it is a
+                `msgspec.ValidationError`, but a type's own ``__post_init__`` may raise any exception.
         """
         arguments = self.decoder.decode(text if text.strip() else "{}")
         return {name: getattr(arguments, name) for name in arguments.__struct_fields__}
 
 
-# --- What can be a function --------------------------------------------------------------------------
+# --- Checking the function ---------------------------------------------------------------------------
 
 
 def _check_function(function: Callable[..., Any]) -> None:
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
-        raise TypeError(f"a tool is made of a plain function or a bound method, not of {function!r:.80}")
+        raise TypeError(f"a tool must be a plain function or a bound method, got {function!r:.80}")
     kind = None
     if inspect.iscoroutinefunction(function):
         kind = "'async def'"
     elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         kind = "a generator"
     if kind:
-        raise TypeError(f"{function.__qualname__} is {kind}, but tools are plain functions that return")
+        raise TypeError(f"{function.__qualname__} is {kind}; a tool must be a plain function that returns")
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -77,34 +77,34 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     for index, (name, parameter) in enumerate(parameters.items()):
         where = f"{function.__qualname__}: the parameter {name!r}"
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise TypeError(f"{where} stands for any number of them; name each, or take a list or a dict")
+            raise TypeError(f"{where} is variadic; name each parameter, or take a list or a dict")
         if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise TypeError(f"{where} is positional-only, but arguments are given by name; remove the '/'")
+            raise TypeError(f"{where} is positional-only, but the model passes names; remove the '/'")
         if parameter.annotation is not parameter.empty:
             continue
         if index == 0 and name in ("self", "cls"):
             raise TypeError(
-                f"{where} is not bound; declare the method of an object: tools.function(it.method)"
+                f"{where} is not bound; pass the method of an instance: tools.function(instance.method)"
             )
-        raise TypeError(f"{where} has no annotation; say what it is, as in '{name}: str'")
+        raise TypeError(f"{where} has no annotation; add its type, as in '{name}: str'")
     return parameters
 
 
 def _arguments_struct(function: Callable[..., Any], parameters: dict[str, inspect.Parameter]) -> type[Struct]:
-    """What the arguments are decoded into: a struct with the parameters as its fields."""
+    """Make the struct that the arguments are decoded into; its fields are the parameters."""
     fields = [(name, _type_of(function, it), _field_of(it)) for name, it in parameters.items()]
     try:
         return msgspec.defstruct("arguments", fields, kw_only=True, forbid_unknown_fields=True)
     except Exception as error:
         raise TypeError(
-            f"{function.__qualname__}: its parameters can't be read from JSON: {error}"
+            f"{function.__qualname__}: its parameters can't be decoded from JSON: {error}"
         ) from error
 
 
 def _type_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     def holder() -> None: ...
 
-    # One by one, so that the text can say which it is; and the return type needn't be known.
+    # One by one, so that the message can name it; the return type need not be resolved.
     holder.__annotations__ = {parameter.name: parameter.annotation}
     where = f"{function.__qualname__}: the type of the parameter {parameter.name!r}"
     namespace = getattr(inspect.unwrap(function), "__globals__", {})
@@ -112,7 +112,7 @@ def _type_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
         hint = typing.get_type_hints(holder, namespace, include_extras=True)[parameter.name]
     except Exception as error:
         raise TypeError(
-            f"{where} is not known: {error}; a type that is named in quotes must be the module's own"
+            f"{where} can't be resolved: {error}; a type named in quotes must be defined in the module"
         ) from error
     try:
         msgspec.json.schema_components([hint])
@@ -120,7 +120,7 @@ def _type_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     except Exception as error:
         problem = str(error).strip().splitlines()[-1:]
         raise TypeError(
-            f"{where} can't come from JSON: {' '.join(problem)}; use str, int, float, bool, Literal, "
+            f"{where} can't be decoded from JSON: {' '.join(problem)}; use str, int, float, bool, Literal, "
             "an Enum, list, dict, a dataclass, a TypedDict or a msgspec.Struct"
         ) from error
     return hint
@@ -129,7 +129,7 @@ def _type_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
 def _field_of(parameter: inspect.Parameter) -> Any:
     if parameter.default is parameter.empty:
         return msgspec.NODEFAULT
-    # By a factory, since a plain default of msgspec's must not be mutable.
+    # A factory, since msgspec rejects mutable defaults.
     return msgspec.field(default_factory=lambda: parameter.default)
 
 
@@ -158,19 +158,19 @@ def _schema(
 
 
 def _json_default(default: Any) -> Any:
-    """A default in JSON; ``None`` for none that is worth telling the model."""
+    """Return a default as JSON data; ``None`` if there is none that the schema can show."""
     if default is inspect.Parameter.empty:
         return None
     try:
         return msgspec.json.decode(msgspec.json.encode(default))
-    except Exception:  # it is for Python only, which is fine
+    except Exception:  # a value that JSON can't express; the model needn't know it
         return None
 
 
 def _written_out(schema: Any, components: _Json, inside: tuple[str, ...], recursive: set[str]) -> Any:
-    """A schema with the types it refers to in place.  Those that contain themselves are noted.
+    """Return a schema with its references inlined; add the recursive types' names to ``recursive``.
 
-    Not every server follows references, and OpenAI's strict schemas allow no description beside one.
+    Some servers don't follow references, and OpenAI's strict schemas allow no description next to one.
     """
     if isinstance(schema, list):
         return [_written_out(each, components, inside, recursive) for each in schema]
@@ -181,11 +181,11 @@ def _written_out(schema: Any, components: _Json, inside: tuple[str, ...], recurs
         recursive.add(name)
         return {**schema, "$ref": f"#/$defs/{name}"}
     if isinstance(name, str):
-        beside = {key: value for key, value in schema.items() if key != "$ref"}
-        return {**_written_out(components[name], components, (*inside, name), recursive), **beside}
+        siblings = {key: value for key, value in schema.items() if key != "$ref"}
+        return {**_written_out(components[name], components, (*inside, name), recursive), **siblings}
     written: _Json = {}
     for key, value in schema.items():
-        if key == "properties":  # their names are no keywords
+        if key == "properties":  # its keys are names, not keywords
             names = value.items()
             written[key] = {name: _written_out(it, components, inside, recursive) for name, it in names}
         else:
@@ -195,27 +195,27 @@ def _written_out(schema: Any, components: _Json, inside: tuple[str, ...], recurs
 
 def _tidied(schema: _Json) -> _Json:
     if isinstance(schema.get("anyOf"), list):
-        schema.pop("discriminator", None)  # OpenAPI's; it points at definitions that are not there any more
+        schema.pop("discriminator", None)  # OpenAPI's; it refers to definitions that are inlined now
     if schema.get("required") == []:
         del schema["required"]
     values = schema.get("enum")
-    if isinstance(values, list) and "type" not in schema:  # msgspec names none, some servers want one
+    if isinstance(values, list) and "type" not in schema:  # msgspec omits it, some servers require it
         for name, kind in (("string", str), ("integer", int), ("boolean", bool)):
             if all(type(value) is kind for value in values):
                 return {"type": name, **schema}
     return schema
 
 
-# --- The docstring: whatever can't be made out is left out ---------------------------------------------
+# --- The docstring: a part that can't be parsed is left out ----------------------------------------------
 
 _ARGUMENTS = re.compile(r"(?:Args|Arguments|Parameters):\s*")
 _ENTRY = re.compile(r"(\w+)\s*(?:\([^)]*\))?:\s*(.*)")
-_FIELD = re.compile(r":(?:param(?:[^:]*\s)(\w+)|\w[^:]*)\s*:(?!`)\s*(.*)")  # of a parameter, or another one
+_FIELD = re.compile(r":(?:param(?:[^:]*\s)(\w+)|\w[^:]*)\s*:(?!`)\s*(.*)")  # ``:param x:``, or another field
 _NUMPY_SECTION = re.compile(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+$|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def _summary(docs: str) -> str:
-    """The first paragraph in one line."""
+    """Return the first paragraph as one line."""
     lines = []
     section = _NUMPY_SECTION.search(docs)
     for line in docs[: section.start() if section else None].strip().splitlines():
@@ -226,12 +226,12 @@ def _summary(docs: str) -> str:
 
 
 def _described(docs: str) -> dict[str, str]:
-    """What a docstring says about each parameter, in any of the three styles there are."""
+    """Return a docstring's descriptions of the parameters, in any of the three common styles."""
     return _in_google_style(docs) or _in_sphinx_style(docs) or _in_numpy_style(docs)
 
 
 def _in_sphinx_style(docs: str) -> dict[str, str]:
-    """``:param name: ...``, and what is indented below it."""
+    """Parse ``:param name: ...`` and the lines indented below it."""
     found: dict[str, str] = {}
     name = ""
     for line in docs.expandtabs().splitlines():
@@ -246,7 +246,7 @@ def _in_sphinx_style(docs: str) -> dict[str, str]:
 
 
 def _in_numpy_style(docs: str) -> dict[str, str]:
-    """Below ``Parameters`` and a line of dashes: ``name : type``, and the text indented below it."""
+    """Parse, below ``Parameters`` and a line of dashes, ``name : type`` and the text indented below it."""
     section = _NUMPY_SECTION.search(docs.expandtabs())
     found: dict[str, str] = {}
     names: list[str] = []
@@ -260,7 +260,7 @@ def _in_numpy_style(docs: str) -> dict[str, str]:
 
 
 def _in_google_style(docs: str) -> dict[str, str]:
-    """The section ``Args:``."""
+    """Parse the section ``Args:``."""
     lines = iter(docs.expandtabs().splitlines())
     if not any(_ARGUMENTS.fullmatch(line) for line in lines):  # the lines after it are left in the iterator
         return {}

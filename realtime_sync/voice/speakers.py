@@ -1,4 +1,4 @@
-"""What plays sound: `AudioOutput`, a device's `Speaker`, and two without: by the clock, into a file."""
+"""`AudioOutput` and what implements it: `Speaker` (a device), `ClockedSpeaker` (none), `FileSpeaker`."""
 
 import math
 import threading
@@ -30,43 +30,43 @@ __all__ = ["AudioOutput", "ClockedSpeaker", "FileSpeaker", "Speaker"]
 
 Clock = Callable[[], float]
 
-_EARLY = 0.001  # of a sample; what a sum of times may be wrong by
-_SAME_SPEECH = 0.5  # seconds within which sound that goes on was meant to go on without a gap
-_LONGEST_DELAY = 5.0  # seconds that a device may say it takes; more is nonsense
+_EARLY = 0.001  # samples; the rounding error that a sum of times may have
+_SAME_SPEECH = 0.5  # seconds; a shorter gap in the audio is an underrun, a longer one is a pause
+_LONGEST_DELAY = 5.0  # seconds; a device that reports a longer delay is wrong
 
 
 class AudioOutput(Protocol):
-    """A speaker: whatever has these three.  They may be called from any thread, and none of them waits.
+    """Define a speaker: any object with these three.  Calls may come from any thread, and must not block.
 
-    `Playback` writes to it; what else is written to it meanwhile would be taken for the response's sound.
+    `Playback` writes to it.  Other audio written to it meanwhile would be counted as the response's.
     """
 
     def write(self, audio: bytes) -> None:
-        """Play this after what is there already: raw bytes in the session's output format.
+        """Queue audio after what is pending: raw bytes in the session's output format.
 
-        What it raises is in `Playback.failure`; the session goes on without sound.
+        If it raises an exception, that becomes `Playback.failure`, and the session goes on without audio.
         """
         ...
 
     @property
     def played_ms(self) -> float:
-        """How much of all that was ever written has been heard, in milliseconds.
+        """Return how much of the audio written since the beginning was played, in milliseconds.
 
-        Never decreases.  The silence when there is nothing to play doesn't count, and what `clear`
-        dropped never does.
+        It never decreases.  Silence while nothing is pending doesn't count, nor does audio that `clear`
+        discarded.
         """
         ...
 
     def clear(self) -> None:
-        """Be silent at once and drop the rest.
+        """Fall silent at once and discard the pending audio.
 
-        After it has returned, `played_ms` stands still until the next `write`.
+        After it has returned, `played_ms` doesn't change until the next `write`.
         """
         ...
 
 
 def format_of(speaker: object) -> str | None:
-    """The format that a speaker takes, if it says so; that of somebody else's may be anything."""
+    """Return the format in a speaker's ``format`` attribute; ``None`` if it has none or an unknown one."""
     named = getattr(speaker, "format", None)
     return named if isinstance(named, str) and named in BETA_FORMATS else None
 
@@ -75,16 +75,21 @@ def format_of(speaker: object) -> str | None:
 
 
 class ClockedSpeaker:
-    """Plays by the clock, without a device: for tests, and where nobody listens.
+    """Simulate a speaker by the clock, without a device: for tests, and where no one listens.
 
-    What is written is heard from that moment on, in real time; ``played_ms`` is exact to the sample.
+    Audio counts as played in real time from the moment it is written; ``played_ms`` is exact to the
+    sample.
 
     Args:
-        format: Of what is written; ``"audio/pcm"``, ``"audio/pcmu"`` or ``"audio/pcma"``.
-        clock: Gives seconds, and never goes back.
+        format: The format of the audio: ``"audio/pcm"`` (the default), ``"audio/pcmu"`` or
+            ``"audio/pcma"``.
+        clock: Returns the time in seconds, and never goes back.
+
+    Attributes:
+        format: The format passed as ``format``.
 
     Raises:
-        ValueError: ``format`` is none of the three.
+        ValueError: ``format`` is unknown.
     """
 
     def __init__(self, format: str = PCM, *, clock: Clock = time.monotonic) -> None:  # noqa: A002
@@ -92,30 +97,30 @@ class ClockedSpeaker:
         self._rate = sample_rate(format)
         self._width = bytes_per_sample(format)
         self._clock = clock
-        # Makes one step of each method: one thread writes while others look or clear.
+        # Makes each method atomic: one thread writes while others read or clear.
         self._lock = threading.Lock()
-        self._since = clock()  # when the sound that plays now began, or the silence
-        self._before = 0  # samples that were heard before that
+        self._since = clock()  # when the present audio, or the present silence, began
+        self._before = 0  # samples that were played before that
         self._written = 0  # bytes, without those that were cleared
 
     def write(self, audio: bytes) -> None:
-        """Play this after what is there already."""
+        """Queue audio after what is pending; see `AudioOutput.write`."""
         with self._lock:
             self._write(audio, self._clock())
 
     @property
     def played_ms(self) -> float:
-        """How much has been heard, in milliseconds; see `AudioOutput`."""
+        """Return how much was played, in milliseconds; see `AudioOutput.played_ms`."""
         with self._lock:
             return self._heard(self._clock()) * 1000 / self._rate
 
     def clear(self) -> None:
-        """Be silent at once and drop the rest."""
+        """Fall silent at once and discard the pending audio."""
         with self._lock:
             self._clear(self._clock())
 
     def close(self) -> None:
-        """Nothing needs closing here."""
+        """Do nothing; other speakers need to be closed."""
 
     def __enter__(self) -> "Self":
         return self
@@ -135,27 +140,29 @@ class ClockedSpeaker:
 
     @property
     def _samples(self) -> int:
-        """Whole samples that were written."""
+        """Return how many whole samples were written."""
         return self._written // self._width
 
     def _heard(self, now: float) -> int:
-        """Samples that were heard by now."""
+        """Return how many samples were played by now."""
         return min(self._samples, self._before + math.floor((now - self._since) * self._rate + _EARLY))
 
 
 class FileSpeaker(ClockedSpeaker):
-    """Plays by the clock, and writes what was heard into a WAV file: not what `clear` dropped.
+    """Simulate a speaker by the clock, and write the played audio to a WAV file.
+
+    Audio that `clear` discarded is not in the file.
 
     Args:
-        path: The file; one that is there is overwritten.
-        format: Of what is written, and of the file; see `ClockedSpeaker`.
-        gaps: Whether the silence when there was nothing to play is in the file as well, so that it takes as
-            long as it took, from the moment the speaker was made.
-        clock: As in `ClockedSpeaker`.
+        path: The file; an existing file is overwritten.
+        format: The format of the audio and of the file; see `ClockedSpeaker`.
+        gaps: Whether to write the silence between responses to the file as well, so that it lasts as long
+            as the conversation did, from the making of the speaker.  The default leaves the silence out.
+        clock: See `ClockedSpeaker`.
 
     Raises:
-        ValueError: ``format`` is none of the three; by `write`: it was closed.
-        OSError: The file can't be written; by `write`, `clear` and `close` too.
+        ValueError: ``format`` is unknown; or, from `write`, the speaker is closed.
+        OSError: The file can't be written; `write`, `clear` and `close` raise it too.
     """
 
     def __init__(
@@ -173,7 +180,7 @@ class FileSpeaker(ClockedSpeaker):
         self._closed = False
 
     def close(self) -> None:
-        """Put what is not heard yet into the file, at once, and close it.  `clear` first to leave it out."""
+        """Write the pending audio to the file at once, and close it.  To leave it out, call `clear` first."""
         with self._lock:
             if self._closed:
                 return
@@ -185,9 +192,9 @@ class FileSpeaker(ClockedSpeaker):
                 self._file.close()
 
     def _write(self, audio: bytes, now: float) -> None:
-        """Play."""
+        """Queue audio, after bringing the file up to date."""
         if self._closed:
-            raise ValueError("the speaker was closed")
+            raise ValueError("write() on a closed speaker")
         self._keep(now)
         if self._gaps:
             ended = self._since + (self._samples - self._before) / self._rate
@@ -201,7 +208,7 @@ class FileSpeaker(ClockedSpeaker):
         self._unheard.clear()
 
     def _keep(self, now: float) -> None:
-        """Put what was heard meanwhile into the file."""
+        """Write what was played meanwhile to the file."""
         first = self._written - len(self._unheard)
         size = self._heard(now) * self._width - first
         if size > 0:
@@ -213,31 +220,34 @@ class FileSpeaker(ClockedSpeaker):
 
 
 class Speaker:
-    """Plays on a sound device; an `AudioOutput`.  It runs once it is made.  Close it, or use it in ``with``.
+    """Play on an audio device; an `AudioOutput`.  It runs once made: close it, or use it in ``with``.
 
-    Sound comes over the network in bursts.  So it begins to play when ``jitter_ms`` of it are there, or have
-    been waited for, and again so after it has run dry.
+    Audio arrives over the network in bursts.  Therefore playing begins once ``jitter_ms`` of audio are
+    pending, or that time has passed, and does so again after the buffer has run empty.
 
     Args:
-        device: A part of its name, its index (see `list_devices`), or ``None`` for the system's default.
-        format: Of what is written: ``"audio/pcm"``, ``"audio/pcmu"`` or ``"audio/pcma"``.  It is
-            converted for a device that can't play at its sample rate.
-        latency: Seconds of sound that the device should hold itself.  They can't be taken back: `clear`
-            counts them as heard, which they will be.  Less may crackle on a busy machine.
-        jitter_ms: See above.
-        max_seconds: How much may wait to be played.  Beyond that `write` raises `BufferError`.
-        clock: Gives seconds, and never goes back.
+        device: The device: a part of its name, its index (see `list_devices`), or ``None`` (the default)
+            for the system's default.
+        format: The format of the audio: ``"audio/pcm"`` (the default), ``"audio/pcmu"`` or
+            ``"audio/pcma"``.  The audio is converted for a device without that sample rate.
+        latency: Seconds of audio that the device should buffer itself.  They can't be taken back: `clear`
+            counts them as played, since they will be.  A lower value may crackle on a busy machine.
+        jitter_ms: Milliseconds of audio to collect before playing.
+        max_seconds: Seconds of audio that may be pending.  Beyond that, `write` raises `BufferError`.
+        clock: Returns the time in seconds, and never goes back.
 
     Attributes:
-        format: As given.
-        underruns: How often the sound stopped and went on within half a second, or the device ran dry.
+        format: The format passed as ``format``.
+        underruns: How often the audio stopped and continued within half a second, or the device ran dry.
 
     Raises:
-        ImportError: sounddevice is missing, or the sound has to be converted and soxr is; it names the extra.
-        DeviceError: There is no such device, it is in use, or PortAudio is missing; by `start` too.
-        ValueError: No device has this name, or several have; ``format`` is none of the three; a time is
-            below 0 or not finite, or ``max_seconds`` not above 0.
-        TypeError: ``device`` is none of these.
+        ImportError: sounddevice is not installed, or soxr isn't and the audio has to be converted; the
+            message names the extra to install.
+        DeviceError: The device is in use, there is no default device, or PortAudio is missing; `start`
+            raises it too.
+        ValueError: ``device`` names no device, or several; ``format`` is unknown; ``latency`` or
+            ``jitter_ms`` is negative or not finite; or ``max_seconds`` is not a finite number above 0.
+        TypeError: ``device`` is neither an index nor a name nor ``None``.
     """
 
     def __init__(
@@ -256,21 +266,21 @@ class Speaker:
         self.underruns = 0
         self._clock = clock
         self._jitter = jitter_ms / 1000
-        # Lets one thread at a time convert sound and put it into the buffer, or empty it.
+        # Lets one thread at a time convert audio and put it into the buffer, or empty the buffer.
         self._writing = threading.Lock()
         # Guards all that follows, between these threads and PortAudio's; held for a moment only.
         self._lock = threading.Lock()
-        self._rest = b""  # half a sample
-        self._buffer = bytearray()  # samples as the device takes them
-        self._kept = False  # the resampler has some as well
-        self._waits = True  # what is there is not played yet
-        self._since = 0.0  # when it began to wait
-        self._dry: float | None = None  # since when there is none though it played
-        self._heard = 0.0  # ms of all, when somebody asked last
-        self._base = 0.0  # ms that were heard before the last `clear`; what follows counts from there
+        self._rest = b""  # an incomplete sample
+        self._buffer = bytearray()  # samples in the device's format
+        self._kept = False  # whether the resampler holds some samples as well
+        self._waits = True  # whether audio is still being collected before playing
+        self._since = 0.0  # when that began
+        self._dry: float | None = None  # when the buffer ran empty while playing
+        self._heard = 0.0  # the last value of `played_ms`
+        self._base = 0.0  # ms that were played before the last `clear`; the counters below start there
         self._written = 0  # bytes
-        self._given = 0  # samples that the device has got
-        self._flying: deque[tuple[float, int]] = deque()  # those not heard yet: from when on, how many
+        self._given = 0  # samples passed to the device
+        self._flying: deque[tuple[float, int]] = deque()  # of these, what is not played yet: start, count
         self._closed = False
         self._line = Line("output", chosen(device, "output"), sample_rate(format), 0, latency, self._play)
         self._rate = self._line.rate
@@ -285,19 +295,23 @@ class Speaker:
 
     @property
     def failure(self) -> DeviceError | None:
-        """Why the device plays no more, if it has stopped by itself; `write` raises it."""
+        """Return why the device has stopped by itself, or ``None``; `write` raises it."""
         return self._line.failure
 
     def start(self) -> None:
-        """Go on after `stop`."""
+        """Resume after `stop`.
+
+        Raises:
+            DeviceError: The device can't be started.
+        """
         self._line.start()
 
     def stop(self) -> None:
-        """Be silent; what is not played yet is played after the next `start`."""
+        """Fall silent; the pending audio is played after the next `start`."""
         self._line.stop()
 
     def close(self) -> None:
-        """Be silent, and give the device back.  To hear the rest first, call `Playback.wait_played`."""
+        """Fall silent and release the device.  To play pending audio first, call `Playback.wait_played`."""
         if not self._closed:
             self._closed = True
             self._line.close()
@@ -308,23 +322,29 @@ class Speaker:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    # --- From the program ------------------------------------------------------------------------------
+    # --- Called by the program -------------------------------------------------------------------------
 
     def write(self, audio: bytes) -> None:
-        """Play this after what is there already; doesn't wait.
+        """Queue audio after what is pending, without blocking.
+
+        Args:
+            audio: Raw bytes in the speaker's format; it may end within a sample.
 
         Raises:
-            BufferError: As much as ``max_seconds`` waits already.  Nothing was taken.
+            BufferError: ``max_seconds`` of audio are pending; this audio was not queued.
             DeviceError: The device has stopped by itself; see `failure`.
-            ValueError: It was closed.
+            ValueError: The speaker is closed.
         """
         with self._writing:
             if self._closed:
-                raise ValueError("the speaker was closed")
+                raise ValueError("write() on a closed speaker")
             if self.failure is not None:
                 raise DeviceError(str(self.failure))
             if len(self._buffer) >= self._most:
-                raise BufferError(f"{self._most // SAMPLE_WIDTH / self._rate:g} s of sound wait to be played")
+                most = self._most // SAMPLE_WIDTH / self._rate
+                raise BufferError(
+                    f"the speaker's buffer is full: {most:g} s of audio are pending (max_seconds)"
+                )
             samples = self._converted(audio)
             with self._lock:
                 self._go_on(self._clock())
@@ -333,12 +353,12 @@ class Speaker:
                 self._kept = self._converts
 
     def _converted(self, audio: bytes) -> bytes:
-        """Samples as the device takes them."""
+        """Return audio as samples in the device's format."""
         data, self._rest = whole_samples(self._rest + audio, self.format)
         return samples_of(self._resampler.feed(decoded(data, self.format))).tobytes()
 
     def _go_on(self, now: float) -> None:
-        """More sound comes: note whether there was a gap, and count anew if all was heard."""
+        """Prepare for more audio: count an underrun, and reset the counters if all was played."""
         if self._dry is not None and now - self._dry < _SAME_SPEECH:
             self.underruns += 1
         self._dry = None
@@ -348,18 +368,18 @@ class Speaker:
                 self._begin(self._position(now))
 
     def _begin(self, position: float) -> None:
-        """Count from here on."""
+        """Let the counters start at this position."""
         self._base = position
         self._written = self._given = 0
 
     @property
     def played_ms(self) -> float:
-        """How much has been heard, in milliseconds, by what the device says; see `AudioOutput`."""
+        """Return how much was played by the device's clock, in milliseconds; see `AudioOutput.played_ms`."""
         with self._lock:
             return self._position(self._clock())
 
     def clear(self) -> None:
-        """Be silent as soon as the device has played what it holds itself, and drop the rest."""
+        """Discard the pending audio; fall silent once the device has played what it buffers itself."""
         with self._writing, self._lock:
             self._begin(self._position(math.inf))
             self._buffer.clear()
@@ -374,20 +394,20 @@ class Speaker:
         )
         heard = (self._given - flying) * 1000 / self._rate
         written = self._written * 1000 / bytes_per_second(self.format)
-        if not (self._buffer or self._kept or self._flying):  # converted, it may be a sample more or less
+        if not (self._buffer or self._kept or self._flying):  # conversion may add or lose a sample
             heard = written
         self._heard = max(self._heard, self._base + min(heard, written))
         return self._heard
 
     def _land(self, now: float) -> None:
-        """Forget what was heard."""
+        """Forget samples that were played."""
         while self._flying and self._flying[0][0] + self._flying[0][1] / self._rate <= now:
             self._flying.popleft()
 
-    # --- From PortAudio's thread -----------------------------------------------------------------------
+    # --- Called by PortAudio's thread ------------------------------------------------------------------
 
     def _play(self, out: Any, count: int, times: Any, status: Any) -> None:
-        """Give the device the next samples."""
+        """Pass the next samples to the device."""
         with self._lock:
             now = self._clock()
             sound = self._next(count * SAMPLE_WIDTH, now)
@@ -399,7 +419,7 @@ class Speaker:
         out[:] = sound + bytes(count * SAMPLE_WIDTH - len(sound))
 
     def _next(self, size: int, now: float) -> bytes:
-        """So many bytes of sound; fewer if there are not more, none while it waits for more."""
+        """Return the next bytes of audio, at most ``size``; none while audio is being collected."""
         if self._waits:
             enough = len(self._buffer) >= self._jitter * self._rate * SAMPLE_WIDTH
             if not (self._buffer or self._kept) or not (enough or now - self._since >= self._jitter):
@@ -414,7 +434,7 @@ class Speaker:
         return sound
 
     def _take_kept(self) -> None:
-        """Get what the resampler has kept, unless a thread is just about to write more."""
+        """Flush the resampler, unless a thread is about to write more."""
         if self._writing.acquire(blocking=False):
             try:
                 self._buffer += samples_of(self._resampler.finish()).tobytes()
@@ -423,6 +443,6 @@ class Speaker:
                 self._writing.release()
 
     def _delay(self, times: Any) -> float:
-        """Seconds until what is given now is heard.  Not every system knows."""
+        """Return the seconds until samples passed now are played.  Not every system reports them."""
         delay = float(times.outputBufferDacTime - times.currentTime)
         return delay if 0 < delay < _LONGEST_DELAY else self._line.latency

@@ -1,4 +1,4 @@
-"""`ToolRunner`: runs the functions that the model calls in a session, on threads of their own."""
+"""`ToolRunner` runs the functions that the model calls in a session, on threads of their own."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ from ..exceptions import ConnectionClosed
 from ..session import Session
 from ..session.latest import Latest
 from ..visitor import Visitor
-from .tools import Outcome, Tools, described, failed, refusal
+from .tools import Outcome, Tools, described, failed, rejection
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -24,23 +24,23 @@ __all__ = ["ApproveMcp", "ToolResult", "ToolRunner"]
 
 _log = logging.getLogger("realtime_sync")
 _ENDED_BADLY = {"cancelled", "failed", "incomplete"}
-_REMEMBERED = 1024  # of responses, and of calls
+_REMEMBERED = 1024  # responses, and calls
 
 ApproveMcp = Callable[[ev.McpApprovalRequest], bool | str]
-"""Says whether an MCP server's tool may be called: ``True``; ``False``, or a text that says why not."""
+"""A callback to decide on an MCP call: ``True`` allows it; ``False``, or the reason as text, rejects it."""
 
 
 class ToolResult(Struct, frozen=True):
-    """A call that has ended, for display.
+    """Describe a call that has ended, for display.
 
     Attributes:
-        name: The function's name, as the model gave it.
-        arguments: JSON text, as the model wrote it.
-        output: What the model gets to read.
-        error: Why it failed, or ``None``.
-        seconds: From the beginning of the call to its end.
-        call_id, response_id: The server's names for it; ``""`` if there is none.
-        server_label: The MCP server that ran it; ``None`` for a function of ours.
+        name: The tool's name, as the model wrote it.
+        arguments: The arguments as JSON text, as the model wrote it.
+        output: The text that the model reads.
+        error: Why the call failed; ``None`` if it succeeded.
+        seconds: Seconds from the beginning of the call to its end; 0 for MCP calls.
+        call_id, response_id: The server's ids for the call and its response; ``""`` if there is none.
+        server_label: The MCP server that ran it; ``None`` for a local function.
     """
 
     name: str
@@ -54,42 +54,43 @@ class ToolResult(Struct, frozen=True):
 
 
 class _Turn(Struct):
-    """A response: what it asked for, and how far that is.
+    """Hold the state of a response: its calls, and which of them are pending.
 
     Attributes:
-        open: Calls and questions that are not answered yet.
-        asked: There were some.
-        mcp: There were MCP calls, and as far as is known the model has not spoken after them.
-        begun: MCP calls that the server still runs, or wants to.
-        refused: Questions answered with no, whose MCP calls need not end.
-        left: There were questions that nobody here answers.
-        status: How the response ended; ``""`` as long as it runs.
-        followed: The next response was asked for.
-        told: Calls whose item is still to come, by its id; ``"incomplete"`` until their arguments are known.
-        calls: Those that were taken, by ``call_id`` and item id.
+        open: The number of calls and approval requests that are not answered yet.
+        asked: Whether there were any.
+        mcp: Whether there were MCP calls, and no message of the model after them yet.
+        begun: The number of MCP calls that the server runs, or is waiting to run.
+        rejected: The number of rejected approval requests; their MCP calls may never end.
+        left: Whether there were approval requests that this runner leaves to the user.
+        status: How the response ended; ``""`` while it runs.
+        followed: Whether the follow-up was requested.
+        announced: Announced calls whose complete item has yet to arrive, by item id; their status is
+            ``"incomplete"`` until the arguments are known.
+        calls: The ``call_id`` and item id of each call that was begun.
     """
 
     open: int = 0
     asked: bool = False
     mcp: bool = False
     begun: int = 0
-    refused: int = 0
+    rejected: int = 0
     left: bool = False
     status: str = ""
     followed: bool = False
-    told: Latest[ev.FunctionCall] = field(default_factory=lambda: Latest(_REMEMBERED))
+    announced: Latest[ev.FunctionCall] = field(default_factory=lambda: Latest(_REMEMBERED))
     calls: deque[tuple[str | None, str | None]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     @property
     def due(self) -> bool:
-        """All is answered, and the model may go on."""
+        """Return whether all calls are answered and the follow-up is to be requested."""
         ended_well = self.status != "" and self.status not in _ENDED_BADLY
-        settled = self.open == 0 and self.begun <= self.refused
+        settled = self.open == 0 and self.begun <= self.rejected
         return ended_well and settled and (self.asked or self.mcp) and not self.left and not self.followed
 
 
 class _Job(Struct, eq=False):
-    """One call, or one question about an MCP call, on its way.  ``answered``: or given up."""
+    """Hold a call or an MCP approval request in flight.  ``answered`` is true for an abandoned one too."""
 
     item: ev.FunctionCall | ev.McpApprovalRequest
     response_id: str
@@ -100,41 +101,42 @@ class _Job(Struct, eq=False):
 
 
 class ToolRunner(Visitor[None]):
-    """Runs the functions that the model calls in a session, and says which MCP tools the server may run.
+    """Run the functions that the model calls in a session, and decide which MCP calls the server may run.
 
-    A visitor: give it the session's events, with others in `Visitors`.  A slow function never holds them
-    up, for each call runs in a thread of its own, ``tools.workers`` of them at a time.  When all calls of a
-    response are answered and the response has ended, it asks for the next one, once
+    It is a visitor: pass it the session's events, alone or among `Visitors`.  A slow function doesn't delay
+    them, since each call runs in a thread of its own, at most ``tools.workers`` at a time.  Once all calls
+    of a response are answered and the response has ended, it requests the follow-up, once
     (``session.response.create(when_idle=True)``).
 
-    * A call that fails in any way (no such function, arguments that don't fit, an exception, a refused
-      approval, a timeout) is answered with ``{"error": "..."}`` and logged.  What a function returns after
-      its timeout is thrown away; its thread can't be stopped, but takes no other call's place.
-    * A response that ended cancelled, failed or incomplete gets the outputs of what was called, but no
-      response is asked for: as a rule the user has interrupted, and will be answered.
-    * What a response beside the conversation (``conversation="none"``) calls is left to you, since its
-      calls are not in the conversation and can't be answered there.
-    * MCP tools are run by the server, which doesn't go on by itself after them either: the next response is
-      asked for when they have ended, unless the same response has gone on to speak.
-    * Where a server asks for approval, ``approve_mcp`` is asked, in a thread, and has ``tools.timeout``
-      seconds to answer; then it is a no.  Without it the question is left to you, and so is the next
-      response; a warning in the log says so.
-    * Anything sent after the session's end is thrown away.
+    * A call that fails in any way (an unknown function, invalid arguments, an exception, a rejected
+      approval, a timeout) is answered with ``{"error": "..."}`` and logged.  The result of a function that
+      returns after its timeout is discarded; its thread can't be stopped, but another one takes its place.
+    * If a response ends cancelled, failed or incomplete, its calls are answered, but no follow-up is
+      requested: usually the user has interrupted it and will get a response anyway.
+    * Calls of an out-of-band response (``conversation="none"``) are left to you: they are not in the
+      conversation, so their outputs can't be added there.
+    * The server runs MCP tools itself, but doesn't continue after them by itself either: the follow-up is
+      requested once they have ended, unless the same response goes on to a message.
+    * If a server requests approval for an MCP call, ``approve_mcp`` is called in a thread and has
+      ``tools.timeout`` seconds; after that the call is rejected.  Without ``approve_mcp``, the approval and
+      the follow-up are left to you, and a warning is logged.
+    * After the end of the session nothing is sent any more.
 
     Args:
-        session: Where to answer.
-        tools: The functions.  That the server knows them is up to you:
+        session: The session whose calls are answered.
+        tools: The functions.  Announce them to the server yourself:
             ``session.update(tools=tools.definitions)``.
-        approve_mcp: Says of an `events.McpApprovalRequest` whether the tool may run: ``True``, ``False``,
-            or a text that says why not.
-        respond: Whether to ask for the next response.
-        on_call: Told of every call that was answered, MCP calls too, in the thread where it was.
+        approve_mcp: Called with each `events.McpApprovalRequest`: ``True`` allows the call; ``False``, or a
+            text with the reason, rejects it.
+        respond: Whether to request follow-ups; true by default.
+        on_call: Called with the `ToolResult` of each call that has ended, MCP calls included, in the thread
+            that answered it.  An exception that it raises is logged.
 
     Attributes:
-        tools: As given.
+        tools: The functions passed as ``tools``.
 
     Raises:
-        TypeError: ``tools`` is something else.
+        TypeError: ``tools`` is not a `Tools`.
     """
 
     def __init__(
@@ -147,108 +149,111 @@ class ToolRunner(Visitor[None]):
         on_call: Callable[[ToolResult], object] | None = None,
     ) -> None:
         if not isinstance(tools, Tools):
-            raise TypeError(f"expected Tools(function, ...), not {tools!r:.80}")
+            raise TypeError(f"tools must be Tools(function, ...), got {tools!r:.80}")
         self._session = session
         self.tools = tools
         self._approve_mcp = approve_mcp
         self._respond = respond
         self._on_call = on_call
         # Guards all that follows, between the thread with the events, the workers and the timers; never held
-        # while sending or calling anybody.  Those in `wait` wait on it.
+        # while sending or calling the user's functions.  It also wakes the threads in `wait`.
         self._changed = threading.Condition()
         self._turns: Latest[_Turn] = Latest(_REMEMBERED)  # by response id
-        self._latest = ""  # the response that began last
-        self._mcp: Latest[_Turn] = Latest(_REMEMBERED)  # MCP calls that are not over, by item id
-        self._seen: Latest[None] = Latest(_REMEMBERED)  # what was dealt with
+        self._latest = ""  # the id of the response that began last
+        self._mcp: Latest[_Turn] = Latest(_REMEMBERED)  # responses of MCP calls in flight, by item id
+        self._seen: Latest[None] = Latest(_REMEMBERED)  # keys of what was handled already
         self._jobs: set[_Job] = set()  # not answered yet
-        self._queue: deque[_Job] = deque()  # of these, what waits for a worker
+        self._queue: deque[_Job] = deque()  # of these, the ones that wait for a worker
         self._busy = 0  # workers, without those whose call has timed out
         self._closed = False
 
-    # --- What the server says ------------------------------------------------------------------------
+    # --- Events --------------------------------------------------------------------------------------
 
     def visit_response_created(self, event: ev.ResponseCreated) -> None:
-        """Remember which response runs."""
+        """Handle ``response.created``: remember which response runs."""
         self._turn(event.response.id or "", begins=True)
 
     def visit_response_output_item_added(self, event: ev.ResponseOutputItemAdded) -> None:
-        """Note that a call begins."""
+        """Handle ``response.output_item.added``: note that a call begins."""
         item = event.item
         if isinstance(item, ev.McpCall):
             self._mcp_begins(item.id or "", event.response_id)
         elif isinstance(item, ev.FunctionCall) and (turn := self._turn(event.response_id)):
-            turn.told[item.id or ""] = replace(item, status="incomplete")
+            turn.announced[item.id or ""] = replace(item, status="incomplete")
 
     def visit_response_function_call_arguments_done(
         self, event: ev.ResponseFunctionCallArgumentsDone
     ) -> None:
-        """Note a call: there are servers that tell of it nowhere else."""
+        """Handle ``response.function_call_arguments.done``, the only event some servers send for a call."""
         if turn := self._turn(event.response_id):
-            call = turn.told.get(event.item_id) or ev.FunctionCall(id=event.item_id, name="", arguments="")
-            turn.told[event.item_id] = replace(
+            call = turn.announced.get(event.item_id) or ev.FunctionCall(
+                id=event.item_id, name="", arguments=""
+            )
+            turn.announced[event.item_id] = replace(
                 call,
                 status="completed",
                 call_id=event.call_id or call.call_id,
-                name=event.name or call.name,  # Beta says it with the item only
+                name=event.name or call.name,  # Beta sends it with the item only
                 arguments=event.arguments,
             )
 
     def visit_response_mcp_call_arguments_done(self, event: ev.ResponseMcpCallArgumentsDone) -> None:
-        """Note that the server begins an MCP call."""
+        """Handle ``response.mcp_call_arguments.done``: note that the server begins an MCP call."""
         self._mcp_begins(event.item_id, event.response_id)
 
     def visit_response_mcp_call_completed(self, event: ev.ResponseMcpCallCompleted) -> None:
-        """Note the end of an MCP call."""
+        """Handle ``response.mcp_call.completed``: note the end of an MCP call."""
         self._mcp_ends(event.item_id)
 
     def visit_response_mcp_call_failed(self, event: ev.ResponseMcpCallFailed) -> None:
-        """Note the end of an MCP call."""
+        """Handle ``response.mcp_call.failed``: note the end of an MCP call."""
         self._mcp_ends(event.item_id)
 
     def visit_mcp_list_tools_failed(self, event: ev.McpListToolsFailed) -> None:
-        """Log it: the model does without these tools."""
+        """Handle ``mcp_list_tools.failed``: log that the model lacks these tools."""
         _log.warning("the server could not list the tools of an MCP server (item %r)", event.item_id)
 
     def visit_response_output_item_done(self, event: ev.ResponseOutputItemDone) -> None:
-        """Begin a call, or ask about one."""
+        """Handle ``response.output_item.done``: begin a call, or ask for its approval."""
         self._take(event.item, event.response_id)
 
     def visit_conversation_item_done(self, event: ev.ConversationItemDone) -> None:
-        """Ask about an MCP call, or note its end: both may come after the response."""
+        """Handle ``conversation.item.done``: MCP approvals and results may arrive after their response."""
         item = event.item
-        # What the user has put into the conversation, such as the items of an earlier one, is history.
+        # Items that the user created, such as those of an earlier conversation, are history.
         with self._changed:
             begun = f"mcp {item.id}" in self._seen if isinstance(item, ev.McpCall) else False
         if begun or (isinstance(item, ev.McpApprovalRequest) and self._latest):
             self._take(item, self._latest)
 
     def visit_response_done(self, event: ev.ResponseDone) -> None:
-        """Begin what was missed, and ask for the next response if all is answered."""
+        """Handle ``response.done``: begin calls not seen before; request the follow-up if it is due."""
         response = event.response
         output = response.output or []
         if response.status not in _ENDED_BADLY:
             for item in output:
                 self._take(item, response.id or "")
             if turn := self._turn(response.id or ""):
-                for call in list(turn.told.values()):
+                for call in list(turn.announced.values()):
                     self._take(call, response.id or "")
         spoken = bool(output) and isinstance(output[-1], ev.Message)
         self._end(response.id or "", response.status or "completed", spoken)
 
     def visit_response_cancelled(self, event: ev.ResponseCancelled) -> None:
-        """The same as ``response.done`` with that status, from some servers."""
+        """Handle ``response.cancelled``, which some servers send instead of ``response.done``."""
         response_id = event.response.id if event.response else event.response_id
         self._end(response_id or "", "cancelled")
 
-    # --- What becomes of it: in the thread with the events -------------------------------------------
+    # --- Following the responses: in the thread with the events --------------------------------------
 
     def _turn(self, response_id: str, begins: bool = False) -> _Turn | None:
-        """A response by its id (``""``: the latest), perhaps new; ``None`` for one beside the conversation.
+        """Return a response's state, making it if needed; ``None`` for an out-of-band response.
 
-        One that is new is the latest from then on.
+        A new one becomes the latest.
 
         Args:
-            begins: It begins just now, so it is another one than any of that name that has ended.
+            response_id: Its id; ``""`` stands for the latest.
+            begins: Whether it begins just now, so that an ended one with the same id is another response.
         """
         if not begins:
             response_id = response_id or self._latest
@@ -257,23 +262,23 @@ class ToolRunner(Visitor[None]):
             return None
         with self._changed:
             turn = self._turns.get(response_id)
-            if turn is None or (begins and turn.status):  # some servers name all alike, or none
+            if turn is None or (begins and turn.status):  # some servers give all the same id, or none
                 turn = self._turns.pop("", None)
-                if turn is None or begins or turn.status:  # else it runs, and is named only now
+                if turn is None or begins or turn.status:  # else it runs, and gets its id only now
                     turn = _Turn()
                 self._turns[response_id] = turn
                 self._latest = response_id
             return turn
 
     def _take(self, item: ev.Item, response_id: str) -> None:
-        """An item of a response is complete."""
+        """Handle a complete item of a response, if it is a call or an approval request."""
         if not isinstance(item, ev.FunctionCall | ev.McpApprovalRequest | ev.McpCall):
             return
         response_id = response_id or self._latest
         turn = self._turn(response_id)
         if turn is None:
-            if self._is_new("beside"):
-                _log.warning("%r was called beside the conversation: such calls are not run", item.name)
+            if self._is_new("out-of-band"):
+                _log.warning("not running %r: it was called by an out-of-band response", item.name)
         elif isinstance(item, ev.McpCall):
             self._mcp_begins(item.id or "", response_id)
             self._mcp_result(item, response_id)
@@ -281,7 +286,7 @@ class ToolRunner(Visitor[None]):
             if self._is_new(f"question {item.id}"):
                 self._ask(_Job(item, response_id, turn))
         else:
-            turn.told.pop(item.id or "", None)
+            turn.announced.pop(item.id or "", None)
             if item.status != "incomplete" and self._is_new_call(item, turn):
                 self._submit(_Job(item, response_id, turn))
 
@@ -292,9 +297,9 @@ class ToolRunner(Visitor[None]):
         return new
 
     def _is_new_call(self, item: ev.FunctionCall, turn: _Turn) -> bool:
-        """Whether it was not taken yet in this response: some servers count the calls of each anew.
+        """Return whether a call is new in its response: some servers restart ``call_id`` with each.
 
-        The item's own id tells where the server once leaves out the ``call_id``.
+        The item's id identifies it if one of the events lacks the ``call_id``.
         """
         with self._changed:
             new = not any(
@@ -306,14 +311,14 @@ class ToolRunner(Visitor[None]):
         return new
 
     def _ask(self, job: _Job) -> None:
-        """The server asks about an MCP call."""
+        """Handle a request for approval of an MCP call."""
         if self._approve_mcp is not None:
             self._submit(job)
             return
         job.turn.left = True
         _log.warning(
-            "the server waits for approval of the MCP tool %r: give ToolRunner an approve_mcp=, or answer "
-            "with an McpApprovalResponse and ask for a response yourself",
+            "the server waits for approval of the MCP tool %r: pass approve_mcp= to ToolRunner, or create an "
+            "McpApprovalResponse and request a response yourself",
             job.item.name,
         )
 
@@ -334,13 +339,13 @@ class ToolRunner(Visitor[None]):
             self._follow(turn)
 
     def _mcp_result(self, item: ev.McpCall, response_id: str) -> None:
-        """Tell how an MCP call ended, if it has."""
+        """Report how an MCP call ended, if it has."""
         if item.output is None and item.error is None:
             return
         if self._is_new(f"result {item.id}"):
             error = None if item.error is None else str(getattr(item.error, "message", item.error))
             if error is not None:
-                _log.warning("the MCP tool %r of %r failed: %r", item.name, item.server_label, error)
+                _log.warning("the MCP tool %r of server %r failed: %r", item.name, item.server_label, error)
             self._tell(
                 ToolResult(
                     item.name,
@@ -354,7 +359,11 @@ class ToolRunner(Visitor[None]):
         self._mcp_ends(item.id or "")
 
     def _end(self, response_id: str, status: str, spoken: bool = False) -> None:
-        """A response has ended.  ``spoken``: with words, so that MCP calls before them were made use of."""
+        """Note the end of a response.
+
+        Args:
+            spoken: Whether it ended with a message, so that the model has used its MCP calls already.
+        """
         turn = self._turn(response_id)
         if turn is None:
             return
@@ -364,7 +373,7 @@ class ToolRunner(Visitor[None]):
         self._follow(turn)
 
     def _follow(self, turn: _Turn) -> None:
-        """Ask for the next response, if it is time."""
+        """Request the follow-up, if it is due."""
         with self._changed:
             if not turn.due or self._closed:
                 return
@@ -376,7 +385,7 @@ class ToolRunner(Visitor[None]):
         try:
             send()
         except ConnectionClosed as closed:
-            _log.debug("nothing more can be answered: %s", closed)
+            _log.debug("the session has ended, so no more calls are answered: %s", closed)
             self.close()
 
     def _tell(self, result: ToolResult) -> None:
@@ -385,12 +394,12 @@ class ToolRunner(Visitor[None]):
         try:
             self._on_call(result)
         except Exception:
-            _log.warning("what is told of calls (on_call) failed", exc_info=True)
+            _log.warning("the on_call= callback raised an exception", exc_info=True)
 
     # --- The workers -----------------------------------------------------------------------------------
 
     def _submit(self, job: _Job) -> None:
-        """Have a job done: now, or when a worker is free."""
+        """Start a job now, or queue it until a worker is free."""
         with self._changed:
             if self._closed:
                 return
@@ -404,15 +413,15 @@ class ToolRunner(Visitor[None]):
         self._start(job)
 
     def _start(self, job: _Job | None) -> None:
-        """Have a new worker begin with a job; if there can be none, it has failed, and so has what waits."""
+        """Start a worker with a job; if no thread can be started, fail the job and the queued ones."""
         while job is not None:
-            # Runs jobs until none waits.  A daemon, so that a hung tool doesn't keep the program from ending.
+            # Runs jobs until the queue is empty.  A daemon, so that a hung tool can't keep the program alive.
             worker = threading.Thread(target=self._work, args=(job,), name="realtime_sync-tool", daemon=True)
             try:
                 worker.start()
                 return
-            except RuntimeError as error:  # the system gives us no more threads
-                _log.warning("%r could not be begun: %s", job.item.name, error)
+            except RuntimeError as error:  # the system's limit of threads
+                _log.warning("could not start a thread for %r: %s", job.item.name, error)
                 failing, job = job, self._next()
                 if self._claim(failing):
                     self._answer(failing, failed(described(error)))
@@ -423,22 +432,22 @@ class ToolRunner(Visitor[None]):
             following = self._do(following)
 
     def _do(self, job: _Job) -> _Job | None:
-        """Do a job, and give the next; ``None`` if there is none, or another worker has taken over."""
+        """Do a job, and return the next; ``None`` if there is none, or another worker has taken over."""
         with self._changed:
             if job.answered:
-                return None  # closed
+                return None  # the runner was closed
             job.began = time.monotonic()
         outcome = self._outcome(job)
         if job.timer is not None:
             job.timer.cancel()
         if not self._claim(job):
             late = "the session or the runner was closed" if self._closed else "it had timed out"
-            _log.info("%r ended after %s; what it gave is thrown away", job.item.name, late)
+            _log.info("%r ended after %s; its result is discarded", job.item.name, late)
             return None
         try:
             self._answer(job, outcome)
-        except BaseException:  # SystemExit from on_call, say: it would end nothing but this worker
-            _log.warning("the answer to %r failed", job.item.name, exc_info=True)
+        except BaseException:  # such as SystemExit from on_call, which would only end this worker
+            _log.warning("answering the call of %r failed", job.item.name, exc_info=True)
         return self._next()
 
     def _timeout_of(self, job: _Job) -> float | None:
@@ -451,30 +460,30 @@ class ToolRunner(Visitor[None]):
             if isinstance(job.item, ev.FunctionCall):
                 return self.tools.perform(job.item, job.response_id, lambda: not job.answered)
             assert self._approve_mcp is not None
-            return Outcome("", refusal(self._approve_mcp, job.item, job.item.name))
-        except BaseException as error:  # even KeyboardInterrupt: Ctrl-C goes to the main thread only
-            _log.warning("%r failed", job.item.name, exc_info=True)
+            return Outcome("", rejection(self._approve_mcp, job.item, job.item.name))
+        except BaseException as error:  # even KeyboardInterrupt: Ctrl-C reaches the main thread only
+            _log.warning("the call of %r failed", job.item.name, exc_info=True)
             return failed(described(error))
 
     def _limit(self, job: _Job) -> None:
-        """Begin to count the time that a job may take."""
+        """Start the timeout of a job."""
         seconds = self._timeout_of(job)
         with self._changed:
             if seconds is not None and not job.answered:
-                # Answers in place of a job that takes too long.  A daemon, as this thread is.
+                # Answers in place of a job that takes too long.  It is a daemon, like this thread.
                 job.timer = threading.Timer(seconds, self._expire, (job, seconds))
                 job.timer.name = "realtime_sync-tool-timeout"
                 job.timer.start()
 
     def _claim(self, job: _Job) -> bool:
-        """Be the one who answers a job; false if somebody is already."""
+        """Claim the right to answer a job; return False if another thread has it."""
         with self._changed:
             first = not job.answered
             job.answered = True
         return first
 
     def _next(self) -> _Job | None:
-        """What waits, for the worker that has become free."""
+        """Return the next queued job for a worker that has become free; ``None`` if there is none."""
         with self._changed:
             if self._queue:
                 return self._queue.popleft()
@@ -484,12 +493,12 @@ class ToolRunner(Visitor[None]):
     def _expire(self, job: _Job, seconds: float) -> None:
         if not self._claim(job):
             return
-        _log.warning("%r timed out after %g s", job.item.name, seconds)
+        _log.warning("the call of %r timed out after %g s", job.item.name, seconds)
         self._start(self._next())
         self._answer(job, failed(f"it timed out after {seconds:g} s"))
 
     def _answer(self, job: _Job, outcome: Outcome) -> None:
-        """Send what a job came to, and ask for the next response if it was the last."""
+        """Send the outcome of a job, and request the follow-up if it was the last."""
         item, turn = job.item, job.turn
         answer: ev.Item
         if isinstance(item, ev.FunctionCall):
@@ -503,7 +512,7 @@ class ToolRunner(Visitor[None]):
             self._send(lambda: self._session.conversation.item.create(answer))
             with self._changed:
                 turn.open -= 1
-                turn.refused += isinstance(item, ev.McpApprovalRequest) and outcome.error is not None
+                turn.rejected += isinstance(item, ev.McpApprovalRequest) and outcome.error is not None
             self._follow(turn)
             self._tell_of(job, outcome)
         finally:
@@ -531,28 +540,26 @@ class ToolRunner(Visitor[None]):
 
     @property
     def pending(self) -> int:
-        """How many calls, and questions about MCP calls, are not answered yet."""
+        """Return how many calls and MCP approval requests are not answered yet."""
         with self._changed:
             return len(self._jobs)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all calls that were begun are answered.
-
-        It takes no events: what the server says meanwhile is queued as usual.
+        """Wait until all calls are answered.  It doesn't run the session: arriving events stay queued.
 
         Args:
-            timeout: Seconds to wait at most; ``None`` = as long as it takes.
+            timeout: Seconds to wait at most; ``None`` (the default) waits without a limit.
 
         Returns:
-            Whether they are; true after `close`.
+            True if all are answered, or after `close`; False if the timeout expired.
         """
         with self._changed:
             return self._changed.wait_for(lambda: not self._jobs, timeout)
 
     def close(self) -> None:
-        """Begin no more calls and answer none.  Doesn't wait for the functions that run.
+        """Abandon all calls: begin and answer no more.  It doesn't wait for running functions.
 
-        May be called any number of times, from any thread.  The session is left as it is.
+        It may be called several times and from any thread.  The session stays open.
         """
         with self._changed:
             self._closed = True

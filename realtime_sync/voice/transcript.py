@@ -1,4 +1,4 @@
-"""A conversation in lines for people, and in items for another session."""
+"""Turn the items of a conversation into lines for people, and into items for another session."""
 
 import re
 from collections.abc import Iterable
@@ -8,12 +8,17 @@ from .items import ConversationItem, ConversationPart
 
 __all__ = ["items_to_create", "line_of"]
 
-_BRIEF = 100  # characters of a tool's arguments, and of its output
+_BRIEF = 100  # characters shown of a tool's arguments, and of its output
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
 def line_of(item: ConversationItem, call: ConversationItem | None) -> str:
-    """A turn in one line; ``""`` if there is nothing to show.  ``call`` is what an output answers."""
+    """Return an item as one line; ``""`` if it has nothing to show.
+
+    Args:
+        item: The item.
+        call: The call that a ``function_call_output`` belongs to, if known: its line shows the output too.
+    """
     if item.type == "message":
         words = [shown for part in item.content for shown in _shown(part)]
         if item.status == "incomplete" and all(part.truncated_ms is None for part in item.content):
@@ -28,7 +33,7 @@ def line_of(item: ConversationItem, call: ConversationItem | None) -> str:
 
 
 def items_to_create(items: Iterable[ConversationItem], dialect: str) -> list[ev.Item]:
-    """See `Conversation.to_items`."""
+    """Return the items to create in another session of this dialect; see `Conversation.to_items`."""
     made: list[ev.Item] = []
     calls = set()
     for item in items:
@@ -44,12 +49,12 @@ def items_to_create(items: Iterable[ConversationItem], dialect: str) -> list[ev.
 
 
 def _is_complete(call: ConversationItem) -> bool:
-    """Whether the model finished it: some servers don't say so of one that a client created."""
+    """Return whether a call is complete: some servers send no status for one that a client created."""
     return call.status == "completed" or (call.output is not None and call.status != "incomplete")
 
 
 def _content(item: ConversationItem, dialect: str) -> list[ev.ContentPart]:
-    """The parts of a message that a client can create."""
+    """Return those parts of a message that a client can create."""
     if item.role == "assistant":
         text = ev.Text if dialect == "beta" else ev.OutputText
         return [text(text=part.said) for part in item.content if part.said]
@@ -63,7 +68,7 @@ def _content(item: ConversationItem, dialect: str) -> list[ev.ContentPart]:
 
 
 def _plain(text: str) -> str:
-    """A text in one line, with nothing that moves the cursor."""
+    """Return a text as one line, without characters that move the cursor."""
     return _UNPRINTABLE.sub(" ", text).strip()
 
 
@@ -73,7 +78,7 @@ def _brief(text: str) -> str:
 
 
 def _shown(part: ConversationPart) -> list[str]:
-    """A part in the transcript: its words, and what happened to it."""
+    """Return how the transcript shows a part: its words, and where it was cut off."""
     words = _plain(part.said)
     if not words and part.kind not in ("text", "audio"):
         words = f"[{_plain(part.kind) or 'unknown'}]"

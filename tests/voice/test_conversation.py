@@ -1,7 +1,6 @@
-"""`Conversation`: what was said, as the server has it, whatever the server does."""
+"""`Conversation`: it mirrors the server's conversation, whatever the server does."""
 
 import array
-import base64
 import json
 import math
 import threading
@@ -11,20 +10,35 @@ from typing import Any
 
 import pytest
 import samples
+from conversation_events import (
+    added,
+    at,
+    created,
+    done,
+    ids,
+    message,
+    sound,
+    spoken,
+    texts,
+    told,
+    truncated,
+    wire,
+)
 from conversation_model import MOST_INDEX, Model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import CREATED, DEADLINE, Caller, Open, ScriptedServer
 from talk import Talk
+from talkers import Talkers
 
 import realtime_sync as rt
 from realtime_sync import events as ev
 from realtime_sync.events import SERVER_EVENTS, ServerEvent
-from realtime_sync.local import CallFunction, CallMcpTool, Heard, LocalServer, Request, Say, ScriptedResponder
+from realtime_sync.local import CallFunction, CallMcpTool, Heard, LocalServer, Request, Say
 from realtime_sync.local.faults import Duplicate, Fault, Reorder, SendMalformed, SendUnknown
 from realtime_sync.sound.formats import bytes_of
 from realtime_sync.testing import RealtimeServer
-from realtime_sync.voice import Conversation, ConversationItem, ConversationPart, ToolRunner, Tools
+from realtime_sync.voice import Conversation, ConversationItem, ToolRunner, Tools
 
 SKY = "The sky is blue because air scatters blue light more than red light."
 SOUND = bytes(range(250)) * 96  # half a second
@@ -34,88 +48,6 @@ TONE = bytes_of(
 )  # 600 ms that a voice detector takes for speech
 SILENCE = bytes(48_000)
 DIALECTS = ["ga", "beta"]
-
-
-class Talkers:
-    """Opens local servers and sessions with them, and ends them after the test."""
-
-    def __init__(self) -> None:
-        self._open: list[Any] = []
-
-    def __call__(self, *answers: Any, dialect: Any = "ga", **options: Any) -> rt.Session:
-        server = LocalServer(responder=ScriptedResponder(answers), **options)
-        server.start()
-        self._open.append(server.stop)
-        session = rt.connect(base_url=server.url, dialect=dialect)
-        self._open.append(session.close)
-        return session
-
-    def end(self) -> None:
-        for end in reversed(self._open):
-            end()
-
-
-@pytest.fixture
-def talk() -> Iterator[Talkers]:
-    talkers = Talkers()
-    yield talkers
-    talkers.end()
-
-
-def wire(kind: str, /, **fields: Any) -> ServerEvent:
-    """An event as it comes out of the decoder."""
-    return rt.decode(json.dumps({"type": kind, "event_id": "", **fields}))
-
-
-def message(item_id: str, *texts: str, role: str = "user", status: str = "completed") -> dict[str, Any]:
-    kind = "output_text" if role == "assistant" else "input_text"
-    content = [{"type": kind, "text": text} for text in texts]
-    return {"id": item_id, "type": "message", "role": role, "status": status, "content": content}
-
-
-def at(item: str = "i", index: int = 0, response: str = "r", output: int = 0) -> dict[str, Any]:
-    return {"response_id": response, "item_id": item, "output_index": output, "content_index": index}
-
-
-def added(item: dict[str, Any], previous: str | None = None) -> ServerEvent:
-    return wire("conversation.item.added", item=item, previous_item_id=previous)
-
-
-def created(response: str = "r", conversation: str | None = "conv", **fields: Any) -> ServerEvent:
-    details = {"id": response, "status": "in_progress", "conversation_id": conversation, **fields}
-    return wire("response.created", response=details)
-
-
-def done(response: str | None = "r", status: str = "completed", **fields: Any) -> ServerEvent:
-    return wire("response.done", response={"id": response, "status": status, **fields})
-
-
-def spoken(text: str, item: str = "i", **fields: Any) -> ServerEvent:
-    return wire("response.output_audio_transcript.delta", **{**at(item), **fields}, delta=text)
-
-
-def sound(chunk: bytes, item: str = "i", **fields: Any) -> ServerEvent:
-    return ev.ResponseOutputAudioDelta(event_id="", **{**at(item), **fields}, delta=chunk)
-
-
-def truncated(ms: int, item: str = "i", index: int = 0) -> ServerEvent:
-    return wire("conversation.item.truncated", item_id=item, content_index=index, audio_end_ms=ms)
-
-
-def told(*events: ServerEvent, **options: Any) -> Conversation:
-    """A conversation that was told of these."""
-    conversation = Conversation(**options)
-    for event in events:
-        conversation.visit(event)
-    return conversation
-
-
-def ids(conversation: Conversation) -> list[str]:
-    return [item.id for item in conversation.items]
-
-
-def texts(conversation: Conversation) -> list[tuple[str | None, str]]:
-    return [(item.role, item.text) for item in conversation.items]
 
 
 # --- With the local server ---------------------------------------------------------------------------
@@ -320,39 +252,6 @@ def test_beside_while_another_runs(talk: Talkers) -> None:
     assert conversation.wait_for_response(second, timeout=DEADLINE).text == " ".join(["other"] * 14)
     assert conversation.wait_for_response(first, timeout=DEADLINE).text == SKY
     assert texts(conversation) == [("assistant", SKY)]
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_order(talk: Talkers, dialect: str) -> None:
-    """Items are where the client put them: first, in between, last; and gone when deleted."""
-    session = talk("An answer.", dialect=dialect)
-    conversation = Conversation(session)
-    create = session.conversation.item.create
-
-    def item(text: str) -> dict[str, Any]:
-        content = [{"type": "input_text", "text": text}]
-        return {"id": f"item_{text}", "type": "message", "role": "user", "content": content}
-
-    create(item("b"))
-    create(item("a"), previous_item_id="root")
-    create(item("d"))
-    create(item("c"), previous_item_id="item_b")
-    for name in "badc":
-        assert conversation.wait_for_item(timeout=DEADLINE).text == name
-    assert ids(conversation) == ["item_a", "item_b", "item_c", "item_d"]
-    session.response.create()
-    conversation.wait_for_response(timeout=DEADLINE)
-    session.conversation.item.delete("item_b")
-    create(item("0"), previous_item_id="root")
-    conversation.wait_for_item("item_0", timeout=DEADLINE)
-    assert [item.text for item in conversation.items] == ["0", "a", "c", "d", "An answer."]
-    deleted = conversation.item("item_b")
-    assert deleted is not None
-    assert not deleted.in_conversation
-    create(item("b"))
-    assert [conversation.wait_for_item(timeout=DEADLINE).text for _ in range(2)] == ["An answer.", "b"]
-    assert [item.text for item in conversation.items] == ["0", "a", "c", "d", "An answer.", "b"]
-    assert not conversation.deviations
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -643,148 +542,13 @@ def test_an_error_about_something_else(open_session: Open) -> None:
         session.close()
 
 
-def test_refusals_are_forgotten() -> None:
+def test_rejections_are_forgotten() -> None:
     """A server that sends errors without end fills no memory."""
     conversation = Conversation()
     for number in range(2000):
         conversation.visit(rt.decode(error(event_id=f"e{number}")))
-    assert len(conversation._refusals) < 1000
-    assert conversation._refusals.keys() >= {"e1999"}
-
-
-# --- Another session ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("there", DIALECTS)
-@pytest.mark.parametrize("here", DIALECTS)
-def test_made_again(talk: Talkers, here: str, there: str) -> None:
-    """The items of one session can all be created in another, in either dialect, and read the same."""
-    answers = [[Say(SKY), CallFunction("look", {"far": True}), CallMcpTool("docs", "find", "{}", output="x")]]
-    session = talk(*answers, Say("As I said.", SOUND), "Beside.", dialect=here)
-    conversation = Conversation(session)
-    session.conversation.item.create({"type": "message", "role": "system", "content": [
-        {"type": "input_text", "text": "Be\nbrief."}]})  # fmt: skip
-    image = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
-    session.conversation.item.create({"type": "message", "role": "user", "content": [
-        {"type": "input_text", "text": "What is this?"}, image]})  # fmt: skip
-    session.response.create()
-    [call] = conversation.wait_for_response(timeout=DEADLINE).function_calls
-    session.conversation.item.create(ev.FunctionCallOutput(call_id=call.call_id or "", output="nothing"))
-    conversation.wait_for_response(session.response.create(), timeout=DEADLINE)
-    session.conversation.item.truncate(conversation.items[-1].id, audio_end_ms=250)
-    session.run(conversation, until=ev.ConversationItemTruncated, timeout=DEADLINE)
-    session.conversation.item.create(ev.FunctionCallOutput(call_id="call_of_nobody", output="?"))
-    session.conversation.item.create({"type": "message", "role": "user", "content": [
-        {"type": "input_audio", "audio": "AAAA"}]})  # fmt: skip
-    conversation.wait_for_response(session.response.create(conversation="none"), timeout=DEADLINE)
-
-    items = conversation.to_items(dialect=there)
-    if here == there:
-        assert conversation.to_items() == items
-    assert all(getattr(item, "id", None) is None for item in items)
-    other = talk(dialect=there)
-    again = Conversation(other)
-    for item in items:
-        other.conversation.item.create(item)
-    for _ in items:
-        again.wait_for_item(timeout=DEADLINE)
-    assert again.to_items() == items
-    assert again.transcript().splitlines() == [
-        "System: Be brief.",
-        "User: What is this? [image]",
-        f"Assistant: {SKY}",
-        'Tool: look({"far": true}) -> nothing',
-        "Assistant: As I",
-    ]
-    assert conversation.transcript().splitlines() == [
-        *again.transcript().splitlines()[:4],
-        "Tool: find({}) -> x",
-        "Assistant: As I [cut off after 0.2 s]",
-        "Tool: -> ?",
-        "User: [audio]",
-    ]
-
-
-def test_made_again_without_a_session() -> None:
-    """A conversation read from a log gives items for GA; calls that broke off are left out."""
-    call = {"id": "c", "type": "function_call", "status": "incomplete", "call_id": "1", "name": "f"}
-    conversation = told(
-        added(message("a", "Hi")),
-        added(message("b", "Hello", role="assistant"), "a"),
-        added({**call, "arguments": '{"x'}, "b"),
-        added(message("d", "?", role="stranger"), "c"),
-    )
-    assert conversation.to_items() == [
-        ev.Message(role="user", content=[ev.InputText(text="Hi")]),
-        ev.Message(role="assistant", content=[ev.OutputText(text="Hello")]),
-    ]
-
-
-@pytest.mark.parametrize("kind", ["conversation.item.added", "conversation.item.created"])
-def test_made_again_though_nothing_is_complete(kind: str) -> None:
-    """A call that was answered is complete, also where the server never says so."""
-    call = {"id": "c", "type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"}
-    output = {"id": "o", "type": "function_call_output", "call_id": "1", "output": "7"}
-    items = [
-        ev.FunctionCall(call_id="1", name="f", arguments="{}"),
-        ev.FunctionCallOutput(call_id="1", output="7"),
-    ]
-    told_of = [wire(kind, item=call), wire(kind, item=output, previous_item_id="c")]
-    assert told(*told_of).to_items() == items
-    assert told(wire(kind, item={**call, "status": "incomplete"}), *told_of[1:]).to_items() == []
-
-
-# --- The words that were heard -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "ms", "heard"),
-    [
-        ("one two three four", 1000, "one two three four"),
-        ("one two three four", 5000, "one two three four"),
-        ("one two three four", 999, "one two three"),
-        ("one two three four", 389, "one two"),
-        ("one two three four", 445, "one two"),
-        ("one two three four", 388, "one"),
-        ("one two three four", 0, ""),
-        ("one", 500, ""),
-        ("天空是蓝色的", 500, "天空是"),
-        ("", 500, ""),
-    ],
-)
-def test_heard(text: str, ms: int, heard: str) -> None:
-    """Of words that were cut off, those remain whose share of the sound was heard."""
-    conversation = told(created(), spoken(text), sound(bytes(48_000)), truncated(ms))
-    [part] = conversation.items[0].content
-    assert part.transcript == heard
-    assert part.generated == text
-    assert len(part.audio) == min(ms, 1000) * 48
-    assert conversation.transcript() == f"Assistant: {heard} [cut off after {ms / 1000:.1f} s]".replace(
-        "  ", " "
-    )
-
-
-def test_more_after_a_cut() -> None:
-    """What still comes of sound that was cut off is counted, not kept or handed on; cuts only grow."""
-    heard = bytearray()
-    events = [created(), sound(bytes(4800)), truncated(50), sound(bytes(4800)), truncated(80)]
-    assert len(told(*events).items[0].audio) == 2400
-    conversation = told(*events, audio=lambda item, chunk: heard.extend(chunk))
-    assert len(heard) == 4800  # these had come before
-    [part] = conversation.items[0].content
-    assert (part.received_ms, part.truncated_ms) == (200, 50)
-    early = told(created(), sound(b""), truncated(150), sound(bytes(4800)), sound(bytes(4800)))
-    assert len(early.items[0].audio) == 150 * 48
-    assert early.deviations.total() == 2  # neither the item nor its part was announced
-
-
-def test_the_whole_sound_after_a_cut() -> None:
-    """Sound that comes as a whole after it was cut off is cut off too."""
-    part = {"type": "output_audio", "audio": base64.b64encode(bytes(48_000)).decode()}
-    item = {**message("i", role="assistant", status="incomplete"), "content": [part]}
-    events = [created(), sound(bytes(24_000)), truncated(250)]
-    [held] = told(*events, wire("response.output_item.done", **at(), item=item)).responses[0].items
-    assert (len(held.audio), held.content[0].received_ms) == (12_000, 1000)
+    assert len(conversation._rejections) < 1000
+    assert conversation._rejections.keys() >= {"e1999"}
 
 
 # --- Servers of all sorts ----------------------------------------------------------------------------
@@ -949,58 +713,6 @@ def test_no_transcript() -> None:
     silent = told(transcribed("completed", transcript=""), added(message("u")))
     assert silent.items[0].content[0].transcript == ""
     assert silent.transcript() == ""
-
-
-def test_first_without_predecessor() -> None:
-    """An item without a predecessor is the first, on a server that names them."""
-    conversation = told(added(message("b")), added(message("a")))
-    assert ids(conversation) == ["a", "b"]
-    answer = message("c", role="assistant", status="in_progress")
-    for event in (
-        created(),
-        wire("response.output_item.added", **at("c"), item=answer),
-        added(answer, "b"),
-        added(message("0"), "root"),
-    ):
-        conversation.visit(event)
-    assert ids(conversation) == ["0", "a", "b", "c"]
-
-
-@pytest.mark.parametrize("names", [True, False])
-def test_predecessors_that_are_not_named(names: bool) -> None:
-    """A server that doesn't name them, or only those of its own items, is found out."""
-    answer = message("c", role="assistant", status="in_progress")
-    conversation = told(
-        added(message("a")),
-        added(message("b")),
-        created(),
-        wire("response.output_item.added", **at("c"), item=answer),
-        added(answer, "b" if names else None),
-        added(message("d")),
-    )
-    assert ids(conversation) == ["a", "b", "c", "d"]
-
-
-@pytest.mark.parametrize("first", ["response.output_item.added", "conversation.item.added"])
-def test_predecessors_that_nothing_names(first: str) -> None:
-    """Nor does it matter which of an item's two events comes first, or whether there is but one."""
-    answer = message("c", role="assistant", status="in_progress")
-    events = [
-        wire("response.output_item.added", **at("c"), item=answer),
-        *([] if first.startswith("response") else [added(answer)]),
-    ]
-    conversation = told(added(message("a")), created(), *reversed(events), done(), added(message("d")))
-    assert ids(conversation) == ["a", "c", "d"]
-
-
-def test_predecessors_that_are_unknown() -> None:
-    """What should follow an unknown item is put at the end, counted, and moved when its place is known."""
-    conversation = told(added(message("a")), added(message("b"), "zz"), added(message("c"), "a"))
-    assert ids(conversation) == ["a", "c", "b"]
-    conversation.visit(wire("conversation.item.done", item=message("b"), previous_item_id="a"))
-    assert ids(conversation) == ["a", "b", "c"]
-    conversation.visit(added(message("d"), "d"))
-    assert conversation.deviations == {"conversation.item.added: unknown previous_item_id": 2}
 
 
 ABSURD = [-1, MOST_INDEX, 10**9, 2**63]
@@ -1209,22 +921,6 @@ def test_item_ids_that_are_used_again(announced: bool, in_items: bool) -> None:
     assert sum(conversation.deviations[kind] for kind in conversation.deviations if "item id" in kind) == 2
 
 
-def test_the_whole_text_counts() -> None:
-    """What ends a text carries the whole of it, which repairs what was lost; an empty one erases nothing."""
-    conversation = told(
-        created(),
-        spoken("Hel"),
-        wire("response.output_audio_transcript.done", **at(), transcript="Hello."),
-        wire("response.output_audio.done", **at()),
-        wire("response.content_part.done", **at(), part={"type": "audio"}),
-        wire("response.output_audio_transcript.done", **at(), transcript=""),
-        wire("response.output_text.delta", **at("t"), delta="a"),
-        wire("response.content_part.done", **at("t"), part={"type": "text", "text": "abc"}),
-        added(message("t", "late", role="assistant", status="in_progress")),
-    )
-    assert [item.text for item in conversation.responses[0].items] == ["Hello.", "abc"]
-
-
 def test_what_is_late_undoes_nothing() -> None:
     """An item that is finished stays so, whatever comes late or again."""
     item = message("i", "Hello", role="assistant")
@@ -1281,26 +977,6 @@ def test_deviations_are_kinds() -> None:
     assert len(conversation.deviations) < 10
 
 
-def test_other_parts() -> None:
-    """Parts of kinds that are not known are shown by their kind; nothing in a transcript moves the cursor."""
-    item = message("i", "a\x1b[2Jb\nc\u2028d")
-    item["content"].append({"type": "smell", "of": "roses"})
-    item["content"].append({})
-    item["content"].append({"type": "input_image", "image_url": "data:,"})
-    conversation = told(added(item))
-    assert conversation.transcript() == "User: a [2Jb c d [smell] [unknown] [image]"
-    assert [part.kind for part in conversation.items[0].content] == ["text", "smell", "", "image"]
-    audio = wire("response.content_part.done", **at(), part={})
-    assert told(created(), spoken("Hi"), audio).responses[0].items[0].content[0].kind == "audio"
-
-
-def test_a_long_output_is_shortened() -> None:
-    """A tool's arguments and output take no more than a line in the transcript."""
-    call = {"id": "c", "type": "function_call", "call_id": "1", "name": "f", "arguments": "x" * 1000}
-    output = {"id": "o", "type": "function_call_output", "call_id": "1", "output": "y" * 1000}
-    assert len(told(added(call), added(output, "c")).transcript()) < 250
-
-
 def test_what_becomes_of_sound_is_a_choice_of_three() -> None:
     """Anything else is an error that names them."""
     with pytest.raises(ValueError, match="'keep', 'drop' or a function"):
@@ -1321,15 +997,6 @@ def test_an_error_of_the_callback_comes_out() -> None:
             conversation.visit(sound(chunk))
     assert heard == [b"ab", b"cd"]
     assert conversation.items[0].audio == b""
-
-
-def test_linear() -> None:
-    """Sound isn't joined while it comes: the chunks are the very objects that the events carried."""
-    chunks = [bytes([number]) * 4800 for number in range(100)]
-    conversation = told(created(), *(sound(chunk) for chunk in chunks))
-    part: ConversationPart = conversation.items[0].content[0]
-    assert all(one is other for one, other in zip(part._chunks, chunks, strict=True))
-    assert part.audio == b"".join(chunks)
 
 
 # --- Against models ----------------------------------------------------------------------------------

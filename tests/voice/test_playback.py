@@ -1,4 +1,4 @@
-"""Playing, and cutting off what plays: clocked speakers, and `Playback` against the local server."""
+"""`Playback`: it plays a session's responses, and tells the server how much of them was played."""
 
 import json
 import logging
@@ -7,10 +7,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
+from clock import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from response_script import ResponseScript
@@ -21,28 +21,14 @@ import realtime_sync as rt
 from realtime_sync import events as ev
 from realtime_sync.local import CallFunction, Say, ScriptedResponder
 from realtime_sync.local.protocol.responders import Scripted
-from realtime_sync.sound.formats import PCM, PCMA, PCMU, bytes_per_sample, sample_rate
+from realtime_sync.sound.formats import PCM, PCMA, PCMU
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice import playback as module
-from realtime_sync.voice.audio import read_wav
 from realtime_sync.voice.playback import Interruption, Playback
-from realtime_sync.voice.speakers import ClockedSpeaker, FileSpeaker
+from realtime_sync.voice.speakers import ClockedSpeaker
 
 SLOWLY = 0.01  # seconds between two pieces of a response, so that a long one is still running
 LONG = silence(120_000)
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.1
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_by(self, ms: float) -> None:
-        self.now += ms / 1000
 
 
 class Witness(rt.Visitor[None]):
@@ -1283,95 +1269,3 @@ def test_agrees_with_a_model(quiet: rt.Session, steps: list[tuple[str, int]], un
             playback.visit(created(model.response))
         assert playback.playing == model.playing
         assert playback.pending_ms == pytest.approx(len(model.queue) / 24, abs=1e-9)
-
-
-# --- Speakers ----------------------------------------------------------------------------------------
-
-FORMATS = [PCM, PCMU, PCMA]
-_WRITES = st.lists(
-    st.one_of(
-        st.tuples(st.just("write"), st.integers(0, 500)),
-        st.tuples(st.just("clear"), st.just(0)),
-        st.tuples(st.just("time"), st.integers(0, 400)),
-    ),
-    max_size=40,
-)
-
-
-@pytest.mark.parametrize("audio_format", FORMATS)
-@settings(deadline=None, max_examples=60)
-@given(_WRITES, st.floats(0, 1e6))
-def test_clocked_speaker_agrees_with_a_model(
-    audio_format: str, steps: list[tuple[str, int]], start: float
-) -> None:
-    """Sample by sample: what is written is heard in its turn, what is cleared is not, gaps don't count."""
-    clock = Clock()
-    clock.now = start
-    speaker = ClockedSpeaker(audio_format, clock=clock)
-    width, rate = bytes_per_sample(audio_format), sample_rate(audio_format)
-    queued = heard = odd = ticks = 0
-    for kind, amount in steps:
-        if kind == "write":
-            speaker.write(bytes(amount))
-            odd += amount
-            queued += odd // width
-            odd %= width
-        elif kind == "clear":
-            speaker.clear()
-            queued = odd = 0
-        else:
-            ticks += amount
-            clock.now = start + ticks / rate
-            played = min(amount, queued)
-            queued, heard = queued - played, heard + played
-        assert speaker.played_ms == heard * 1000 / rate
-
-
-@pytest.mark.parametrize("audio_format", FORMATS)
-@pytest.mark.parametrize("gaps", [False, True])
-def test_file_speaker(tmp_path: Path, audio_format: str, gaps: bool) -> None:
-    """The file has what was heard, and the rest when it is closed; the silence between, if wanted."""
-    clock = Clock()
-    sound = tone(600, audio_format=audio_format)
-    ms = len(sound) // 600
-    nothing = silence(100, audio_format) if gaps else b""
-    path = tmp_path / "heard.wav"
-    with FileSpeaker(path, audio_format, gaps=gaps, clock=clock) as speaker:
-        clock.pass_by(100)
-        speaker.write(sound[: 200 * ms])
-        clock.pass_by(50)
-        speaker.write(sound[200 * ms :])
-        clock.pass_by(250)
-        speaker.clear()
-        assert speaker.played_ms == 300
-        clock.pass_by(100)
-        assert speaker.played_ms == 300
-        speaker.write(sound)
-        clock.pass_by(700)
-        speaker.write(sound)
-        clock.pass_by(100)
-    assert speaker.played_ms == 300 + 600 + 600
-    expected = nothing + sound[: 300 * ms] + nothing + sound + nothing + sound
-    assert read_wav(path, audio_format) == expected
-    speaker.close()
-    with pytest.raises(ValueError, match="closed"):
-        speaker.write(sound)
-
-
-def test_half_a_sample(tmp_path: Path) -> None:
-    """Pieces may end in the middle of a sample."""
-    clock = Clock()
-    path = tmp_path / "heard.wav"
-    with FileSpeaker(path, clock=clock) as speaker:
-        for size in (1, 3, 5, 6):
-            speaker.write(bytes(range(size)))
-            clock.pass_by(1 / 24)
-    assert read_wav(path) == b"\0\0\1\2\0\1\2\3\4\0\1\2\3\4\5"[:14]
-
-
-def test_clocked_speaker_closes() -> None:
-    """It may be used in ``with``, like the others."""
-    with ClockedSpeaker() as speaker:
-        speaker.write(silence(10))
-    with pytest.raises(ValueError, match="is none of"):
-        ClockedSpeaker("audio/mp3")
