@@ -4,15 +4,15 @@ import contextlib
 import logging
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from .. import events as ev
+from ..clock import monotonic
 from ..events import ServerEvent, SessionConfig
-from .faults import Action, Close, Cut, Send, SendHalf, Silence, Stage
 from .observer import Observer
 from .protocol.machine import Protocol
+from .stage import Action, Close, Cut, Send, SendHalf, Silence, Stage
 from .websocket import WebSocket
 
 __all__ = ["Bell", "Loop", "Sunset"]
@@ -110,7 +110,7 @@ class Loop:
         websocket = self._websocket
         self._tell(lambda observer: observer.opened(self._id))
         try:
-            self._converse(lambda: self._say(self._protocol.start(time.monotonic())))
+            self._converse(lambda: self._say(self._protocol.start(monotonic())))
             while not websocket.over:
                 self._heed_bells()
                 self._deliver()
@@ -168,14 +168,14 @@ class Loop:
             if message is None:
                 break
             self._hear(message)
-        now = time.monotonic()
+        now = monotonic()
         due = self._protocol.due
         if due is not None and now >= due and self._has_room():
             self._say(self._protocol.step(now))
 
     def _hear(self, message: str) -> None:
         self._tell(lambda observer: observer.received(self._id, message))
-        self._say(self._protocol.receive(message, time.monotonic()))
+        self._say(self._protocol.receive(message, monotonic()))
 
     def _may_hear(self) -> bool:
         """A closing WebSocket still has to hear the client's answer."""
@@ -193,7 +193,7 @@ class Loop:
         if not self._late and not after:
             self._perform(action)
             return
-        at = time.monotonic() + after
+        at = monotonic() + after
         if self._late:
             at = max(at, self._late[-1][0])
         self._late.append((at, action))
@@ -201,7 +201,7 @@ class Loop:
 
     def _deliver(self) -> None:
         """Do what is late enough now."""
-        while self._late and self._late[0][0] <= time.monotonic():
+        while self._late and self._late[0][0] <= monotonic():
             _, action = self._late.popleft()
             self._late_bytes -= _size(action)
             self._perform(action)

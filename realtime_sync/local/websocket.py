@@ -10,12 +10,13 @@ import contextlib
 import select
 import socket
 import ssl
-import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import generate_accept_token
+
+from ..clock import monotonic
 
 __all__ = ["BadHandshake", "WebSocket", "accepting", "shut"]
 
@@ -106,7 +107,7 @@ class WebSocket:
         self._unread = bool(early)  # whether the events above may have more
         self._message = bytearray()  # the fragments of a message so far
         self._out = bytearray(answer)
-        self._moved = time.monotonic()  # when something went out, or nothing was waiting to
+        self._moved = monotonic()  # when something went out, or nothing was waiting to
         self._flushed: float | None = None  # when the last byte of a connection that closes went out
         self.silent = False
         self._dropping = False
@@ -154,7 +155,7 @@ class WebSocket:
 
     def _put(self, data: bytes) -> None:
         if not self._out:
-            self._moved = time.monotonic()
+            self._moved = monotonic()
         self._out += data
 
     def flush(self) -> None:
@@ -175,22 +176,22 @@ class WebSocket:
                 self.over = True
             else:
                 del self._out[:sent]
-                self._moved = time.monotonic()
+                self._moved = monotonic()
         self._conclude()
 
     def _conclude(self) -> None:
         if self._out:
-            if time.monotonic() - self._moved >= STALL_SECONDS:
+            if monotonic() - self._moved >= STALL_SECONDS:
                 self.over = True
                 self.code, self.reason = _NEVER_CLOSED, ""
             return
         if not self.closing:
             return
         if self._flushed is None:
-            self._flushed = time.monotonic()
+            self._flushed = monotonic()
             if self._dropping:
                 shut(self._sock, socket.SHUT_WR)
-        if self._ws.state is ConnectionState.CLOSED or time.monotonic() >= self._flushed + self.patience:
+        if self._ws.state is ConnectionState.CLOSED or monotonic() >= self._flushed + self.patience:
             self.over = True
 
     # --- In ------------------------------------------------------------------------------------------
@@ -310,7 +311,7 @@ def _poll(sock: socket.socket, wanted: int, wakers: Sequence[socket.socket], unt
 
     What the socket is ready for, where anything beyond reading and writing means that its end is near.
     """
-    timeout = None if until is None else min(max(until - time.monotonic(), 0.0), _LONGEST_WAIT)
+    timeout = None if until is None else min(max(until - monotonic(), 0.0), _LONGEST_WAIT)
     if not hasattr(select, "poll"):  # pragma: no cover  # Windows
         read = [sock] if wanted & _READ else []
         write = [sock] if wanted & _WRITE else []

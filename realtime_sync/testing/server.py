@@ -1,19 +1,19 @@
 """`RealtimeServer`: a local server that a test talks to, looks at, and tells what to answer."""
 
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..events import ClientEvent, ErrorEvent, ServerEvent, UnknownEvent
-from ..local import LocalServer, Request, Responder, Transcriber
-from ..local.faults import Fault
+from ..local import LocalServer, Request
+from ..local.options import ServerOptions
+from ..options import check_options
 from .dialogue import Dialogue, Expectation, Matcher
 from .readable import event_lines, name_of
 from .record import Received, Record, Recorder, audio_of
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
 __all__ = ["RealtimeServer"]
 
@@ -44,38 +44,13 @@ class RealtimeServer(LocalServer):
         api_key: The one key that is let in, or ``None``.
     """
 
-    def __init__(
-        self,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        *,
-        responder: Responder | None = None,
-        transcriber: Transcriber | None = None,
-        delay: float = 0.0,
-        realtime_pace: bool = False,
-        api_key: str | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        faults: Sequence[Fault | str] = (),
-        sunset_beta: bool = False,
-        lifetime: float = 3600.0,
-    ) -> None:
-        self.api_key = api_key
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, **options: "Unpack[ServerOptions]") -> None:
+        check_options("RealtimeServer", options, ServerOptions, "host", "port")
+        self.api_key = options.get("api_key")
         self._recorder = Recorder()
-        self._dialogue = Dialogue(responder, self._recorder)
-        super().__init__(
-            host,
-            port,
-            responder=self._dialogue,
-            transcriber=transcriber,
-            delay=delay,
-            realtime_pace=realtime_pace,
-            api_key=api_key,
-            ssl_context=ssl_context,
-            faults=faults,
-            sunset_beta=sunset_beta,
-            lifetime=lifetime,
-            observer=self._recorder,
-        )
+        self._dialogue = Dialogue(options.get("responder"), self._recorder)
+        options["responder"] = self._dialogue
+        super().__init__(host, port, observer=self._recorder, **options)
 
     def __enter__(self) -> "Self":
         self.start()

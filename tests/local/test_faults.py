@@ -14,27 +14,20 @@ from realtime_sync.events import ServerEvent
 from realtime_sync.local import LocalServer, Protocol, ScriptedResponder
 from realtime_sync.local.faults import (
     MALFORMED,
-    Action,
-    Close,
     CloseAfter,
-    Cut,
     Delay,
     Drop,
     Duplicate,
     Expire,
     Fault,
     GoSilent,
-    Plan,
     RefuseHandshake,
     Reorder,
-    Send,
-    SendHalf,
     SendMalformed,
     SendUnknown,
-    Silence,
-    Stage,
     parse,
 )
+from realtime_sync.local.stage import Action, Close, Cut, Plan, Send, SendHalf, Silence, Stage
 
 DEADLINE = 20.0
 CREATE = '{"type":"response.create","response":{"output_modalities":["text"]}}'

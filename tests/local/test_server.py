@@ -24,9 +24,9 @@ import websocket
 
 import realtime_sync as rt
 from realtime_sync.local import LocalServer, Request, Say, ScriptedResponder
-from realtime_sync.local import server as serving
+from realtime_sync.local import connections as serving
 from realtime_sync.local import websocket as wire
-from realtime_sync.local.faults import Stage
+from realtime_sync.local.stage import Stage
 from realtime_sync.local.loop import Loop, Sunset
 
 DEADLINE = 20.0

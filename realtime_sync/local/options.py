@@ -1,0 +1,35 @@
+"""The options of `LocalServer` and of `realtime_sync.testing.RealtimeServer`: each is declared here, once.
+
+`server.LocalServer` says what they mean; the default of each is where it is used.
+"""
+
+import ssl
+from collections.abc import Sequence
+from typing import TypedDict
+
+from .observer import Observer
+from .protocol.responders import Responder
+from .protocol.transcribers import Transcriber
+from .stage import Fault
+
+__all__ = ["LocalServerOptions", "ServerOptions"]
+
+
+class ServerOptions(TypedDict, total=False):
+    """What every local server takes besides its address."""
+
+    responder: Responder | None
+    transcriber: Transcriber | None
+    delay: float
+    realtime_pace: bool
+    api_key: str | None
+    ssl_context: ssl.SSLContext | None
+    faults: Sequence[Fault | str]
+    sunset_beta: bool
+    lifetime: float
+
+
+class LocalServerOptions(ServerOptions, total=False):
+    """What `LocalServer` takes besides its address."""
+
+    observer: Observer | None
