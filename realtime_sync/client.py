@@ -15,12 +15,12 @@ from .options import (
     ClientOptions,
     ConnectOptions,
     Options,
-    check_options,
     check_positive,
 )
 from .providers import AZURE, AZURE_PREVIEW, LOCAL, LOCAL_PORT, OPENAI, Provider, provider_at
 from .redaction import Redact, without_secrets
 from .session import Session
+from .spelling import check_options
 from .wire.handshake import open_transport
 from .wire.tls import tls_context
 

@@ -5,14 +5,13 @@
 
 import os
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 from .endpoint import ApiKey
 from .providers import Provider
-from .spelling import nearest
 
-__all__ = ["AzureOptions", "ClientOptions", "ConnectOptions", "Options", "check_options", "check_positive"]
+__all__ = ["AzureOptions", "ClientOptions", "ConnectOptions", "Options", "check_positive"]
 
 
 class _SharedOptions(TypedDict, total=False):
@@ -68,24 +67,6 @@ class ConnectOptions(TypedDict, total=False):
 
 class Options(ClientOptions, ConnectOptions, total=False):
     """What `connect` takes besides the model: the options of both."""
-
-
-def check_options(caller: str, options: Iterable[str], declared: type, *more: str) -> None:
-    """Refuse options that are not declared.
-
-    Args:
-        caller: Of the function, for the text of the error.
-        options: The names that were given.
-        declared: The `TypedDict` that declares the options.
-        more: The other arguments that the caller takes by name.
-
-    Raises:
-        TypeError: One is unknown; the text has the nearest right name.
-    """
-    known = [*declared.__annotations__, *more]
-    for name in options:
-        if name not in known:
-            raise TypeError(f"{caller}() has no option {name!r}; did you mean {nearest(name, known)!r}?")
 
 
 def check_positive(options: Mapping[str, Any], *names: str) -> None:

@@ -37,8 +37,8 @@ MAY_IMPORT = {
     "client": WORDS | {"endpoint", "options", "providers", "wire", "session", "rest"},
     "__init__": WORDS | {"client", "session", "webhooks"},
     "voice": WORDS | {"session", "sound"},
-    "local": WORDS | {"options", "sound", "wire"},
-    "testing": WORDS | {"client", "local", "options", "session"},
+    "local": WORDS | {"sound", "wire"},
+    "testing": WORDS | {"client", "local", "session"},
     "cli": WORDS | {"__init__", "client", "local", "providers", "session", "sound", "voice"},
     "__main__": {"cli"},
 }

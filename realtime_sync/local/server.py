@@ -6,7 +6,7 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..options import check_options
+from ..spelling import check_options
 from ..wire.proxy import is_loopback
 from .faults import parse_all
 from .http.api import Api

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from ..events import ClientEvent, ErrorEvent, ServerEvent, UnknownEvent
 from ..local import LocalServer, Request
 from ..local.options import ServerOptions
-from ..options import check_options
+from ..spelling import check_options
 from .dialogue import Dialogue, Expectation, Matcher
 from .readable import event_lines, name_of
 from .record import Received, Record, Recorder, audio_of

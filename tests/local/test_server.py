@@ -26,8 +26,8 @@ import realtime_sync as rt
 from realtime_sync.local import LocalServer, Request, Say, ScriptedResponder
 from realtime_sync.local import connections as serving
 from realtime_sync.local import websocket as wire
-from realtime_sync.local.stage import Stage
 from realtime_sync.local.loop import Loop, Sunset
+from realtime_sync.local.stage import Stage
 
 DEADLINE = 20.0
 FDS = Path("/proc/self/fd")
