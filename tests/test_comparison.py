@@ -49,7 +49,7 @@ def openai_python(server: ScriptedServer) -> Iterator[Receive]:
 def raw_loop(server: ScriptedServer) -> Iterator[Receive]:
     connection = websocket.create_connection(f"{server.url}/realtime?model=m")
     yield lambda: json.loads(connection.recv())
-    connection.shutdown()
+    connection.shutdown()  # type: ignore[no-untyped-call,unused-ignore]
 
 
 each_client = pytest.mark.parametrize(
