@@ -1,1 +1,1 @@
-"""Audio without a session: formats of the wire, conversion, resampling, and WAV files."""
+"""Audio without a session: formats of the wire, conversion, resampling, WAV and other files."""

@@ -1,7 +1,7 @@
-"""Sound as the wire carries it: the three formats, their sizes, their samples, and how loud they are.
+"""Audio as the wire carries it: the three formats, their sizes, their samples, and how loud they are.
 
 All formats are mono: `PCM` (16-bit little-endian at 24000 Hz), and G.711's `PCMU` (mu-law) and `PCMA` (A-law)
-with one byte a sample at 8000 Hz.
+with one byte a sample at 8000 Hz.  What else needs to know such a fact takes it from here.
 """
 # What the wire calls `format` is called so here.
 # ruff: noqa: A002
@@ -17,10 +17,14 @@ from ..events import AudioConfig, AudioFormat, AudioInputConfig, AudioOutputConf
 
 __all__ = [
     "BETA_FORMATS",
+    "FULL_SCALE",
+    "G711_RATE",
     "GA_FORMATS",
     "PCM",
     "PCMA",
     "PCMU",
+    "PCM_RATE",
+    "Audio",
     "bytes_of",
     "bytes_per_sample",
     "bytes_per_second",
@@ -41,58 +45,68 @@ __all__ = [
 Audio = bytes | bytearray | memoryview
 
 PCM, PCMU, PCMA = "audio/pcm", "audio/pcmu", "audio/pcma"
-
-_BYTES_PER_SECOND = {PCM: 48_000, PCMU: 8_000, PCMA: 8_000}
+PCM_RATE = 24_000
+"""Samples per second of `PCM`."""
+G711_RATE = 8_000
+"""Samples per second of `PCMU` and `PCMA`."""
+FULL_SCALE = 32_768
+"""The size of the loudest 16-bit sample, which is negative."""
 BETA_FORMATS = {PCM: "pcm16", PCMU: "g711_ulaw", PCMA: "g711_alaw"}
-"""What Beta calls the three."""
+"""The names of the three formats in Beta, by those of GA."""
 GA_FORMATS = {beta: ga for ga, beta in BETA_FORMATS.items()}
-"""The way back."""
-_FULL_SCALE = 32_768
+"""The names of the three formats in GA, by those of Beta."""
 
-
-def bytes_per_second(format: str) -> int:
-    """How many bytes one second of sound takes.
-
-    Raises:
-        ValueError: It is not one of the three formats.
-    """
-    return _BYTES_PER_SECOND[known_format(format)]
+_RATES = {PCM: PCM_RATE, PCMU: G711_RATE, PCMA: G711_RATE}
+_WIDTHS = {PCM: 2, PCMU: 1, PCMA: 1}  # bytes of a sample
 
 
 def known_format(format: str) -> str:
-    """The same, if it is one of the three.
+    """Return the format unchanged if it is one of the three.
 
     Raises:
         ValueError: It is not.
     """
-    if not isinstance(format, str) or format not in _BYTES_PER_SECOND:
-        raise ValueError(f"{format!r:.80} is none of {', '.join(_BYTES_PER_SECOND)}")
+    if not isinstance(format, str) or format not in _RATES:
+        raise ValueError(f"unknown audio format {format!r:.80}; expected one of {', '.join(_RATES)}")
     return format
 
 
-def bytes_per_sample(format: str) -> int:
-    """2 of PCM, 1 of G.711."""
-    return bytes_per_second(format) // sample_rate(format)
-
-
 def sample_rate(format: str) -> int:
-    """Samples per second."""
-    return 24_000 if format == PCM else bytes_per_second(format)
+    """Return the samples per second of a format: 24000 of PCM, 8000 of G.711.
+
+    Raises:
+        ValueError: It is not one of the three formats; so do all functions here that take one.
+    """
+    return _RATES[known_format(format)]
+
+
+def bytes_per_sample(format: str) -> int:
+    """Return the bytes of one sample: 2 of PCM, 1 of G.711."""
+    return _WIDTHS[known_format(format)]
+
+
+def bytes_per_second(format: str) -> int:
+    """Return how many bytes one second of audio takes."""
+    return sample_rate(format) * bytes_per_sample(format)
 
 
 def duration(audio: Audio | int, format: str = PCM) -> float:
-    """Seconds that audio lasts, or so many bytes of it."""
+    """Return the seconds that audio lasts, given as a buffer or as its number of bytes."""
     size = audio if isinstance(audio, int) else memoryview(audio).nbytes
     return size / bytes_per_second(format)
 
 
 def size_of(seconds: float, format: str = PCM) -> int:
-    """How many bytes so many seconds take; whole samples, the nearest."""
+    """Return the bytes that this many seconds take, rounded to whole samples."""
     return round(seconds * sample_rate(format)) * bytes_per_sample(format)
 
 
 def samples_of(audio: Audio, format: str = PCM) -> "array.array[int]":
-    """The samples, 16 bits each.  Of PCM, an even number of bytes."""
+    """Return the samples of audio, 16 bits each.
+
+    Raises:
+        ValueError: It is PCM of an odd number of bytes.
+    """
     data = memoryview(audio).tobytes()  # its items may be larger than a byte
     if format != PCM:
         return array.array("h", map(_decoded(format).__getitem__, data))
@@ -104,7 +118,7 @@ def samples_of(audio: Audio, format: str = PCM) -> "array.array[int]":
 
 
 def bytes_of(samples: Iterable[int], format: str = PCM) -> bytes:
-    """16-bit samples in a format of the wire; the way back from `samples_of`."""
+    """Encode 16-bit samples in a format of the wire; the inverse of `samples_of`."""
     if format != PCM:
         # A negative index counts from the end, where the table has the negative samples.
         return bytes(map(_encoded(format).__getitem__, samples))
@@ -115,40 +129,40 @@ def bytes_of(samples: Iterable[int], format: str = PCM) -> bytes:
 
 
 def whole_samples(data: bytes, format: str) -> tuple[bytes, bytes]:
-    """The whole samples in it, and the rest, to be put before what comes next."""
+    """Return the whole samples in the data, and the rest, which belongs before the data that follows."""
     whole = len(data) - len(data) % bytes_per_sample(format)
     return data[:whole], data[whole:]
 
 
 def silence(seconds: float, format: str = PCM) -> bytes:
-    """So many seconds of nothing; whole samples, the nearest."""
+    """Return this many seconds of silence, rounded to whole samples."""
     return bytes_of([0], format) * round(seconds * sample_rate(format))
 
 
 def loudness(samples: "array.array[int]") -> float:
-    """The mean level in dBFS: 0 is the loudest square wave there can be, silence is minus infinity."""
+    """Return the mean level in dBFS: 0 for a square wave of full scale, minus infinity for silence."""
     power = sum(map(operator.mul, samples, samples)) / len(samples) if samples else 0
-    return 10 * math.log10(power / _FULL_SCALE**2) if power else -math.inf
+    return 10 * math.log10(power / FULL_SCALE**2) if power else -math.inf
 
 
 # --- What a session uses -----------------------------------------------------------------------------
 
 
 def input_settings(config: SessionConfig | None) -> AudioInputConfig | None:
-    """What the settings of a session say of its input, in GA."""
+    """Return the input part of a session's settings as GA nests it; ``None`` in Beta, which has none."""
     audio = config.audio if config else None
     side = audio.input if isinstance(audio, AudioConfig) else None
     return side if isinstance(side, AudioInputConfig) else None
 
 
 def input_format(config: SessionConfig | None) -> str:
-    """The format of the audio that a session with these settings takes, in either dialect."""
+    """Return the format of audio that a session with these settings takes, in either dialect."""
     ga = input_settings(config)
     return format_name((ga and ga.format) or (config and config.input_audio_format))
 
 
 def output_format(config: SessionConfig | None) -> str:
-    """The format of the audio that a session with these settings gives, in either dialect."""
+    """Return the format of audio that a session with these settings sends, in either dialect."""
     audio = config.audio if config else None
     side = audio.output if isinstance(audio, AudioConfig) else None
     ga = side.format if isinstance(side, AudioOutputConfig) else None
@@ -156,10 +170,10 @@ def output_format(config: SessionConfig | None) -> str:
 
 
 def format_name(named: object) -> str:
-    """One of the three formats, whichever way a server names it; PCM for what is none of them."""
+    """Return which of the three formats a server means by a name or an `AudioFormat`; PCM if unknown."""
     name = named.type if isinstance(named, AudioFormat) else named
     name = GA_FORMATS.get(name, name) if isinstance(name, str) else name
-    return name if isinstance(name, str) and name in _BYTES_PER_SECOND else PCM
+    return name if isinstance(name, str) and name in _RATES else PCM
 
 
 # --- G.711 -------------------------------------------------------------------------------------------
@@ -167,13 +181,13 @@ def format_name(named: object) -> str:
 
 @functools.cache
 def _encoded(format: str) -> bytes:
-    """The byte for each sample: of 0 to 32767, then of -32768 to -1."""
+    """Return the table of the byte for each sample: of 0 to 32767, then of -32768 to -1."""
     encode = {PCMU: _to_mu_law, PCMA: _to_a_law}[known_format(format)]
-    return bytes(map(encode, [*range(_FULL_SCALE), *range(-_FULL_SCALE, 0)]))
+    return bytes(map(encode, [*range(FULL_SCALE), *range(-FULL_SCALE, 0)]))
 
 
 def _to_mu_law(sample: int) -> int:
-    """A 16-bit sample as G.711 mu-law: sign, three bits of exponent, four of mantissa, all inverted."""
+    """Encode a 16-bit sample as G.711 mu-law: sign, three bits of exponent, four of mantissa, all inverted."""
     magnitude = min(abs(sample), 32_635) + 132  # the bias makes every exponent's range start at a power of 2
     exponent = magnitude.bit_length() - 8
     mantissa = (magnitude >> (exponent + 3)) & 0x0F
@@ -181,7 +195,7 @@ def _to_mu_law(sample: int) -> int:
 
 
 def _to_a_law(sample: int) -> int:
-    """A 16-bit sample as G.711 A-law: like mu-law without the bias, every second bit inverted."""
+    """Encode a 16-bit sample as G.711 A-law: like mu-law without the bias, every second bit inverted."""
     magnitude = ~sample if sample < 0 else sample
     exponent = max(magnitude.bit_length() - 8, 0)
     mantissa = (magnitude >> max(exponent + 3, 4)) & 0x0F
@@ -190,7 +204,7 @@ def _to_a_law(sample: int) -> int:
 
 @functools.cache
 def _decoded(format: str) -> list[int]:
-    """The sample that each byte of G.711 stands for: the middle of those that are encoded so."""
+    """Return the sample that each byte of G.711 stands for: the middle of those encoded as that byte."""
     decode = {PCMU: _from_mu_law, PCMA: _from_a_law}[known_format(format)]
     return [decode(byte) for byte in range(256)]
 

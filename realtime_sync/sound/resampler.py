@@ -3,44 +3,44 @@
 from collections.abc import Callable
 from typing import Any
 
-from .formats import Audio
+from .formats import FULL_SCALE, Audio
 
 __all__ = ["Resampler"]
 
 
 class Resampler:
-    """Changes the sample rate of a stream of PCM, mono and 16 bits a sample, whatever pieces it comes in.
+    """Changes the sample rate of a stream of mono audio, 16 bits a sample, in chunks of any length.
 
-    What comes out lags some milliseconds behind what went in, up to `finish`.  Between equal rates
-    everything passes unchanged, and neither soxr nor NumPy is needed.  For one thread at a time.
+    The output lags some milliseconds behind the input until `finish`.  Between equal rates the audio
+    passes unchanged, and neither soxr nor NumPy is needed.  For one thread at a time.
 
     Args:
         from_rate, to_rate: Samples per second.
 
     Raises:
-        ImportError: The rates differ, and soxr or NumPy is not there.  It names the extra.
+        ImportError: The rates differ, and soxr or NumPy is not installed.  The message names the extra.
     """
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
         self._convert = None if from_rate == to_rate else _converter(from_rate, to_rate)
 
     def feed(self, audio: Audio) -> bytes:
-        """Take whole samples, and give those that are ready; at first, that may be none."""
+        """Take whole samples, and return those that are ready; at first, that may be ``b""``."""
         return bytes(audio) if self._convert is None else self._convert(audio, False)
 
     def finish(self) -> bytes:
-        """Give the rest.  What is fed after this is a new stream."""
+        """Return the rest.  What is fed after this is a new stream."""
         return b"" if self._convert is None else self._convert(b"", True)
 
 
 def _converter(from_rate: int, to_rate: int) -> Callable[[Audio, bool], bytes]:
-    """The stream in soxr, as a function of a piece and whether it is the last one."""
+    """Return a stream of soxr, as a function of a chunk and whether it is the last one."""
     try:
         import numpy as np
         import soxr  # type: ignore[import-untyped]
     except ImportError as error:
         raise ImportError(
-            f"sound of {from_rate} Hz can't be made sound of {to_rate} Hz without soxr and NumPy: "
+            f"resampling from {from_rate} Hz to {to_rate} Hz needs soxr and NumPy: "
             f'pip install "realtime-sync[audio]" ({error})'
         ) from error
 
@@ -55,6 +55,6 @@ def _converter(from_rate: int, to_rate: int) -> Callable[[Audio, bool], bytes]:
         out = stream.resample_chunk(np.frombuffer(audio, "<i2").astype(np.float32), last=last)
         if last:
             stream = new_stream()  # soxr before 0.5 has no way to begin anew
-        return np.rint(out).clip(-32_768, 32_767).astype("<i2").tobytes()  # type: ignore[no-any-return]
+        return np.rint(out).clip(-FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes()  # type: ignore[no-any-return]
 
     return convert
