@@ -48,9 +48,7 @@ def by_ffmpeg(
     size = 0
     with (
         tempfile.TemporaryFile() as stderr,  # a file can't fill up, as a pipe that is not read would
-        subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
-        ) as process,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr) as process,
     ):
         try:
             assert process.stdout is not None
@@ -63,7 +61,7 @@ def by_ffmpeg(
         said = complaints(_end_of(stderr).replace(f"{source}: ", ""))
     if status:
         raise ValueError(f"ffmpeg can't decode {os.fspath(path)}: {said or f'status {status}'}")
-    said = said or _cut_ogg(path)
+    said = said or _cut_short(path)
     if said:
         seconds = size / 2 / rate
         text = f"{os.fspath(path)} is damaged or cut short: ffmpeg decoded {seconds:.2f} s of it; {said}"
@@ -103,20 +101,25 @@ def _end_of(file: BinaryIO) -> str:
     return text if size <= _LAST else text.partition("\n")[2]
 
 
-# --- Ogg ---------------------------------------------------------------------------------------------
+# --- What ffmpeg ignores silently --------------------------------------------------------------------
 
 _PAGE = b"OggS"
 _LONGEST_PAGE = 27 + 255 + 255 * 255
+_MADE_UP = 0x7F00_0000  # sizes of an AIFF file from here on are guesses, of programs that write to a pipe
 
 
-def _cut_ogg(path: FilePath) -> str:
-    """Say so if a file is an Ogg one whose last page is not all there, which ffmpeg ignores silently."""
+def _cut_short(path: FilePath) -> str:
+    """Return what shows that a file has no end, of the kinds whose end ffmpeg doesn't look for."""
     with open(path, "rb") as file:
-        if file.read(len(_PAGE)) != _PAGE:
+        head = file.read(8)
+        length = file.seek(0, os.SEEK_END)
+        if head[:4] == b"FORM":  # AIFF
+            promised = 8 + int.from_bytes(head[4:], "big")
+            return f"of {promised} bytes, {length} are there" if length < promised < _MADE_UP else ""
+        if head[:4] != _PAGE:
             return ""
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * _LONGEST_PAGE))
+        file.seek(max(0, length - 2 * _LONGEST_PAGE))
         tail = file.read()
     page = tail[max(0, tail.rfind(_PAGE)) :]
-    lengths = page[27 : 27 + page[26]] if len(page) > 26 else b""
-    whole = len(page) > 26 and len(page) >= 27 + page[26] + sum(lengths)
+    whole = len(page) > 26 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
     return "" if whole else "its last Ogg page is incomplete"

@@ -187,7 +187,7 @@ def _encoded(format: str) -> bytes:
 
 
 def _to_mu_law(sample: int) -> int:
-    """Encode a 16-bit sample as G.711 mu-law: sign, three bits of exponent, four of mantissa, all inverted."""
+    """Encode a 16-bit sample as G.711 mu-law: sign, 3 bits of exponent, 4 of mantissa, all inverted."""
     magnitude = min(abs(sample), 32_635) + 132  # the bias makes every exponent's range start at a power of 2
     exponent = magnitude.bit_length() - 8
     mantissa = (magnitude >> (exponent + 3)) & 0x0F

@@ -216,6 +216,4 @@ def _check_layout(rate: int, width: int | None, channels: int) -> None:
     if width not in (None, 1, 2, 3, 4):
         raise ValueError(f"unsupported width of a WAV file: expected 1 to 4 bytes a sample, got {width}")
     if not 0 < channels <= MOST_CHANNELS:
-        raise ValueError(
-            f"unsupported channels of a WAV file: expected 1 to {MOST_CHANNELS}, got {channels}"
-        )
+        raise ValueError(f"unsupported channels of a WAV file: expected 1 to {MOST_CHANNELS}, got {channels}")

@@ -136,9 +136,9 @@ class _Chunks:
                 f"{frame} bytes each"
             )
         width = frame // channels
-        # Where a sample has fewer bits than its bytes hold, they are the upper ones: twelve bits in two bytes,
-        # and all that is "extensible".  But where plain PCM has whole bytes to spare, they are the upper
-        # bytes, as `arecord -f S24_LE` writes it.
+        # A sample with fewer bits than its bytes hold has them at the top: twelve bits in two bytes, and all
+        # that is "extensible".  But where plain PCM has whole bytes to spare, it is the upper ones, as
+        # `arecord -f S24_LE` writes it.
         used = min(_bytes_of(bits), width) if plain == INTEGER and bits else width
         layout = Layout(encoding, channels, rate, width, used, self._big_endian)
         if is_known(layout):
