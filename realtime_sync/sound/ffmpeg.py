@@ -120,6 +120,7 @@ def _cut_short(path: FilePath) -> str:
             return ""
         file.seek(max(0, length - 2 * _LONGEST_PAGE))
         tail = file.read()
-    page = tail[max(0, tail.rfind(_PAGE)) :]
+    start = tail.rfind(_PAGE)
+    page = tail[start:]
     whole = len(page) > 26 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return "" if whole else "its last Ogg page is incomplete"
+    return "" if start >= 0 and whole else "its last Ogg page is incomplete"

@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import shutil
+import struct
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 from fake_ffmpeg import posix, remove_ffmpeg, replace_ffmpeg
 from wav_files import QUESTION, chunk, fmt, riff
 
+from realtime_sync.sound.formats import samples_of
 from realtime_sync.voice import audio
 
 
@@ -115,3 +119,142 @@ def test_named_pipe_of_nothing(tmp_path: Path) -> None:
     """A pipe that nothing comes through is empty."""
     with pipe(tmp_path / "pipe") as path, pytest.raises(ValueError, match="pipe is empty"):
         audio.read_audio(path)
+
+
+@posix
+@pytest.mark.usefixtures("fake_ffmpeg")
+def test_big_endian_is_not_left_to_ffmpeg(tmp_path: Path) -> None:
+    """RIFX is read here, or refused: ffmpeg would take its samples for little-endian ones, and give noise."""
+    path = tmp_path / "sound.wav"
+    samples = [1, -2, 32_767]
+    data = chunk(b"data", struct.pack(">3h", *samples), order=">")
+    path.write_bytes(riff(fmt(order=">"), data, order=">"))
+    assert list(samples_of(audio.read_audio(path))) == samples
+    path.write_bytes(riff(fmt(2, 1, order=">"), data, order=">"))
+    with pytest.raises(ValueError, match=r"encoding 2 with 8 bits, in big-endian: convert it to WAV$"):
+        audio.read_audio(path)
+
+
+# --- What the real programs write --------------------------------------------------------------------
+
+
+def written_by(program: str, *arguments: str | Path, **environment: str) -> None:
+    """Run a program, if it is installed and can do that."""
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    done = subprocess.run(
+        [program, *arguments], capture_output=True, timeout=60, env={**os.environ, **environment}
+    )
+    if done.returncode:
+        pytest.skip(f"this {program} doesn't: {done.stderr.decode(errors='replace')[-300:]}")
+
+
+def check_question(path: Path, off_by: int, told: bool = False) -> None:
+    """Each sample is that of the question, but for this much."""
+    problems: list[str] = []
+    got = samples_of(audio.read_audio(path, on_problem=problems.append))
+    wanted = samples_of(audio.read_wav(QUESTION))
+    assert bool(problems) is told
+    assert told or len(got) == len(wanted)
+    assert max(abs(one - other) for one, other in zip(got, wanted, strict=not told)) <= off_by
+
+
+@pytest.mark.parametrize(
+    ("options", "off_by"),
+    [
+        ("-b 8", 128),
+        ("-b 16", 0),
+        ("-b 24", 0),
+        ("-b 32", 0),
+        ("-e float", 0),
+        ("-e float -b 64", 0),
+        ("-e unsigned -b 8", 128),
+        ("-e a-law", 512),
+        ("-e u-law", 520),
+        ("-c 2 -b 24", 0),
+        ("-B", 0),
+        ("-B -b 8", 128),
+        ("-B -b 24", 0),
+        ("-B -e float", 0),
+        ("-B -e u-law", 520),
+        ("-t wavpcm -b 24", 0),
+        ("--add-comment odd", 0),
+    ],
+)
+def test_sox(options: str, off_by: int, tmp_path: Path) -> None:
+    """Every kind of WAV that sox writes and that holds plain samples is read right, without ffmpeg."""
+    path = tmp_path / "sound.wav"
+    written_by("sox", "-D", QUESTION, *options.split(), path)
+    check_question(path, off_by)
+
+
+@pytest.mark.parametrize("options", ["-B -e ms-adpcm", "-B -e ima-adpcm", "-B -e gsm"])
+def test_sox_is_refused(options: str, tmp_path: Path) -> None:
+    """What sox writes and is not read is an error, with ffmpeg or without."""
+    path = tmp_path / "sound.wav"
+    written_by("sox", "-D", QUESTION, *options.split(), path)
+    with pytest.raises(ValueError, match="unsupported encoding"):
+        audio.read_audio(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "off_by"),
+    [
+        ("-c:a pcm_u8", 255),
+        ("-c:a pcm_s16le", 0),
+        ("-c:a pcm_s24le", 0),
+        ("-c:a pcm_s32le", 0),
+        ("-c:a pcm_s64le", 0),
+        ("-c:a pcm_f32le", 0),
+        ("-c:a pcm_f64le", 0),
+        ("-c:a pcm_alaw", 512),
+        ("-c:a pcm_mulaw", 520),
+        ("-c:a flac", 0),
+        ("-rf64 always", 0),
+        ("-rf64 always -c:a pcm_s24le", 0),
+        ("-write_bext 1", 0),
+        ("-write_peak on", 0),
+    ],
+)
+def test_ffmpeg(options: str, off_by: int, tmp_path: Path) -> None:
+    """Every kind of WAV that ffmpeg writes and that holds all samples is read right."""
+    path = tmp_path / "sound.wav"
+    written_by("ffmpeg", "-nostdin", "-i", QUESTION, *options.split(), path)
+    check_question(path, off_by)
+
+
+@pytest.mark.parametrize("kind", ["aiff", "au", "caf", "flac", "wv", "tta"])
+def test_ffmpeg_lossless(kind: str, tmp_path: Path) -> None:
+    """What ffmpeg writes without loss it gives back, sample by sample."""
+    path = tmp_path / f"sound.{kind}"
+    written_by("ffmpeg", "-nostdin", "-i", QUESTION, path)
+    check_question(path, 0)
+
+
+@pytest.mark.parametrize("sample_format", ["U8", "S16_LE", "S24_LE", "S24_3LE", "S32_LE", "FLOAT_LE"])
+def test_arecord(sample_format: str, tmp_path: Path) -> None:
+    """What arecord records, in each format of which it makes WAV, is what came in, from a made-up device."""
+    wanted = samples_of(audio.read_wav(QUESTION))
+    form = {
+        "U8": lambda value: bytes([(value >> 8) + 128]),
+        "S16_LE": lambda value: struct.pack("<h", value),
+        "S24_LE": lambda value: struct.pack("<i", value << 8),
+        "S24_3LE": lambda value: struct.pack("<i", value << 8)[:3],
+        "S32_LE": lambda value: struct.pack("<i", value << 16),
+        "FLOAT_LE": lambda value: struct.pack("<f", value / 32_768),
+    }[sample_format]
+    heard, config, path = tmp_path / "heard.raw", tmp_path / "asound.conf", tmp_path / "sound.wav"
+    heard.write_bytes(b"".join(map(form, wanted)))
+    device = f'type file slave.pcm {{ type null }} file "/dev/null" infile "{heard}" format "raw"'
+    config.write_text(f"pcm.made_up {{ {device} }}")
+    options = f"-q -D made_up -f {sample_format} -r 24000 -c 1 -t wav -s {len(wanted)}"
+    configs = f"/usr/share/alsa/alsa.conf:{config}"
+    written_by("arecord", *options.split(), path, ALSA_CONFIG_PATH=configs)
+    check_question(path, 255 if sample_format == "U8" else 0)
+
+
+def test_cut_wav_is_told(tmp_path: Path) -> None:
+    """A WAV file that was cut short is told by `decode` and `read_audio` as one that ffmpeg decodes."""
+    path = tmp_path / "sound.wav"
+    path.write_bytes(QUESTION.read_bytes()[:-1000])
+    check_question(path, 0, told=True)

@@ -155,7 +155,7 @@ RIFF, RIFX = "52494646 00000000 57415645 666d7420", "52494658 00000000 57415645 
 GUID = "0000 0000 1000 8000 00aa 0038 9b71"
 FACT, FACT_BE = "66616374 04000000 0a000000", "66616374 00000004 0000000a"
 LIST = "4c495354 1a000000 494e464f 49534654 0e000000 4c61766635392e32372e31303000"
-# What the programs wrote before the data and its size, taken from their files, and the samples as they had them.
+# What the programs wrote before the data and its size, taken from their files, and the samples after it.
 WRITTEN = {
     "arecord -f S16_LE": (f"{RIFF} 10000000 0100 0100 c05d0000 80bb0000 0200 1000", S16),
     "arecord -f S24_LE": (f"{RIFF} 10000000 0100 0100 c05d0000 00770100 0400 1800", S24_IN_LOWER),

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import logging
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_ffmpeg import posix, remove_ffmpeg, replace_ffmpeg
+from fake_ffmpeg import posix, replace_ffmpeg
 from wav_files import (
     DATA,
     FORMATS,
@@ -23,6 +24,7 @@ from wav_files import (
 )
 
 import realtime_sync as rt
+from realtime_sync.local import LocalServer
 from realtime_sync.local.protocol.vad import Detector, Started, Stopped
 from realtime_sync.sound.formats import (
     PCM,
@@ -34,16 +36,8 @@ from realtime_sync.voice import audio
 
 
 @pytest.fixture
-def no_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    remove_ffmpeg(tmp_path, monkeypatch)
-
-
-@pytest.fixture
 def fake_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_ffmpeg(tmp_path, monkeypatch)
-
-
-GA: dict[str, Any] = {"turn_detection": None}
 
 
 @contextlib.contextmanager
@@ -95,6 +89,154 @@ def test_stream_file_in_a_format_asked_for() -> None:
     with connected() as (server, session):
         audio.stream_file(session, QUESTION, format=PCMA)
     assert server.audio_received == audio.read_wav(QUESTION, PCMA)
+
+
+def test_stream_file_of_a_damaged_file(tmp_path: Path) -> None:
+    """What there is of a file that was cut short is sent, and then the caller is told."""
+    path = tmp_path / "cut.wav"
+    path.write_bytes(QUESTION.read_bytes()[:-1000])
+    problems: list[str] = []
+    with connected() as (server, session):
+        seconds = audio.stream_file(session, path, on_problem=problems.append)
+    assert server.audio_received == audio.read_wav(QUESTION)[:-1000]
+    assert seconds == pytest.approx(audio.duration(server.audio_received))
+    assert problems == [f"{path} is cut short: its header promises 1.78 s, got 1.76 s"]
+
+
+# --- The end of the turn -----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def hearing(turn_detection: dict[str, Any] | None, **options: Any) -> Iterator[rt.Session]:
+    """A session of the local server, which detects turns so."""
+    with LocalServer() as server, rt.connect(base_url=server.url, api_key="any", **options) as session:
+        if options.get("dialect") == "beta":
+            configure(session, turn_detection=turn_detection)
+        else:
+            configure(session, audio={"input": {"turn_detection": turn_detection}})
+        yield session
+
+
+def server_vad(silence_ms: int) -> dict[str, Any]:
+    return {"type": "server_vad", "silence_duration_ms": silence_ms, "create_response": False}
+
+
+def until(session: rt.Session, kind: Any) -> Any:
+    """The next event of a kind; an error before it is one of the test's."""
+    return session.run(NoErrors(), until=kind, timeout=10)
+
+
+class NoErrors(rt.Visitor[None]):
+    def visit_error(self, event: rt.events.ErrorEvent) -> None:
+        raise AssertionError(event.error.message)
+
+
+@pytest.mark.parametrize("dialect", ["ga", "beta"])
+@pytest.mark.parametrize("silence_ms", [200, 500, 1500])
+def test_silence_ends_the_turn(silence_ms: int, dialect: str) -> None:
+    """With silence behind the file, a server that detects turns ends this one, whatever pause it wants."""
+    with hearing(server_vad(silence_ms), dialect=dialect) as session:
+        seconds = audio.stream_file(session, QUESTION, end_with_silence=True, commit=True)
+        assert until(session, rt.events.InputAudioBufferSpeechStopped)
+        assert until(session, rt.events.ConversationItemDone if dialect == "ga" else ITEM_CREATED)
+    assert seconds == pytest.approx(audio.wav_duration(QUESTION), abs=0.001)
+
+
+ITEM_CREATED = rt.events.ConversationItemCreated
+
+
+@pytest.mark.parametrize("eagerness", ["low", "medium", "high", "auto"])
+def test_silence_for_semantic_detection(eagerness: str) -> None:
+    """Semantic detection, which may wait for seconds, is given them."""
+    with hearing({"type": "semantic_vad", "eagerness": eagerness, "create_response": False}) as session:
+        audio.stream_file(session, QUESTION, end_with_silence=True)
+        assert until(session, rt.events.InputAudioBufferSpeechStopped)
+
+
+@pytest.mark.parametrize("dialect", ["ga", "beta"])
+def test_commit_ends_the_turn(dialect: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Where turn detection is off, the file is committed, without silence, and the log says so."""
+    with hearing(None, dialect=dialect) as session, caplog.at_level(logging.INFO, "realtime_sync"):
+        audio.stream_file(session, QUESTION, end_with_silence=True, commit=True)
+        committed = until(session, rt.events.InputAudioBufferCommitted)
+        assert until(session, rt.events.ConversationItemDone if dialect == "ga" else ITEM_CREATED)
+        session.conversation.item.retrieve(item_id=committed.item_id)
+        retrieved = until(session, rt.events.ConversationItemRetrieved)
+    [part] = retrieved.item.content
+    assert part.audio == audio.read_wav(QUESTION)
+    assert "committed 1.78 s of input: the session does not detect turns" in caplog.messages
+
+
+def test_end_of_the_turn_by_default() -> None:
+    """Unless it is asked for, no silence is sent, and nothing is committed."""
+    with connected() as (server, session):
+        configure(session, audio={"input": {"turn_detection": None}})
+        audio.stream_file(session, QUESTION)
+    assert server.audio_received == audio.read_wav(QUESTION)
+    assert not server.received_of(rt.events.InputAudioBufferCommit)
+
+
+@pytest.mark.parametrize("audio_format", FORMATS)
+@pytest.mark.parametrize(("wanted", "seconds"), [(True, 0.0), (False, 0.0), (0.25, 0.25), (1, 1.0), (0, 0.0)])
+def test_seconds_of_silence(wanted: bool | float, seconds: float, audio_format: str) -> None:
+    """A number is seconds, also where detection is off; True is then none: silence would be committed."""
+    with connected() as (server, session):
+        configure(session, audio={"input": {"turn_detection": None, "format": {"type": audio_format}}})
+        sent = audio.stream_file(session, QUESTION, end_with_silence=wanted, commit=True)
+    question = audio.read_wav(QUESTION, audio_format)
+    assert server.audio_received == question + audio.silence(seconds, audio_format)
+    assert sent == pytest.approx(audio.duration(question, audio_format))
+    assert len(server.received_of(rt.events.InputAudioBufferCommit)) == 1
+
+
+@pytest.mark.parametrize(
+    ("detection", "seconds"),
+    [
+        ({"type": "server_vad"}, 1.0),
+        ({"type": "server_vad", "silence_duration_ms": 900}, 1.4),
+        ({"type": "semantic_vad"}, 4.5),
+        ({"type": "semantic_vad", "eagerness": "low"}, 8.5),
+        ({"type": "semantic_vad", "eagerness": "high"}, 2.5),
+    ],
+)
+def test_how_much_silence(detection: dict[str, Any], seconds: float) -> None:
+    """True is half a second more than the pause that was announced, or that semantic detection takes."""
+    with connected() as (server, session):
+        configure(session, audio={"input": {"turn_detection": detection}})
+        audio.stream_file(session, QUESTION, end_with_silence=True, commit=True)
+    assert server.audio_received == audio.read_wav(QUESTION) + audio.silence(seconds)
+    assert not server.received_of(rt.events.InputAudioBufferCommit)
+
+
+def test_end_of_a_translation() -> None:
+    """A translation session gets a second of silence; it has no commit, which is an error at once."""
+    with connected(translation=True) as (server, session):
+        with pytest.raises(ValueError, match="commit=True is not supported by a translation session"):
+            audio.stream_file(session, QUESTION, commit=True)
+        assert not server.received
+        audio.stream_file(session, QUESTION, end_with_silence=True)
+    assert server.audio_received == audio.read_wav(QUESTION) + bytes(48_000)
+
+
+def test_nothing_to_commit(tmp_path: Path) -> None:
+    """A file without audio is not committed, which a server would reject."""
+    audio.write_wav(tmp_path / "a.wav", b"")
+    with connected() as (server, session):
+        configure(session, audio={"input": {"turn_detection": None}})
+        assert audio.stream_file(session, tmp_path / "a.wav", commit=True) == 0
+    assert not server.received_of(rt.events.InputAudioBufferCommit)
+
+
+@pytest.mark.parametrize("seconds", [-1, -0.1, float("nan"), float("inf")])
+def test_no_such_silence(seconds: float) -> None:
+    """Silence that can't be is refused before anything is sent."""
+    refused = pytest.raises(ValueError, match="end_with_silence must be True, False or seconds of 0 or more")
+    with connected() as (server, session), refused:
+        audio.stream_file(session, QUESTION, end_with_silence=seconds)
+    assert not server.received
+
+
+# --- At its time -------------------------------------------------------------------------------------
 
 
 class Clock:
@@ -262,9 +404,9 @@ def test_soxr_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """Without soxr, a file that needs resampling names the extra before anything is sent."""
     monkeypatch.setitem(sys.modules, "soxr", None)  # its import fails, as if it were not installed
     (tmp_path / "b.wav").write_bytes(wav_of(tone(44_100), rate=44_100))
-    with connected() as (server, session):
-        with pytest.raises(ImportError, match=r"realtime-sync\[audio\]"):
-            audio.stream_file(session, tmp_path / "b.wav")
+    refused = pytest.raises(ImportError, match=r"realtime-sync\[audio\]")
+    with connected() as (server, session), refused:
+        audio.stream_file(session, tmp_path / "b.wav")
     assert not server.received
 
 
