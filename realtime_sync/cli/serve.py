@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument(
-        "--port", type=int, default=LOCAL_PORT, help="default: %(default)s; 0 = any free port"
+        "--port", type=_port, default=LOCAL_PORT, help="default: %(default)s; 0 = any free port"
     )
     parser.add_argument("--delay", type=float, default=0.0, help="seconds between deltas (default: 0)")
     parser.add_argument(
@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FAULT",
         help="what goes wrong, such as close:events=3,code=4000 or unknown:every=5; may be repeated",
     )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
