@@ -2,7 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .screen import one_line
 
@@ -11,7 +14,7 @@ __all__ = ["FORMATS", "Cue", "Writer", "clock"]
 _SHORTEST = 0.001  # seconds; a cue must end after its start
 
 
-class Cue(NamedTuple):
+class Cue(Struct, frozen=True):
     """What was said from ``start`` to ``end``, in seconds of the file.
 
     ``complete`` is false if more was said, whose transcript is missing.
@@ -54,7 +57,7 @@ class Writer:
             cues: What was said in it.
             seconds: Length of its audio.
         """
-        cues = [cue._replace(text=one_line(cue.text), speaker=one_line(cue.speaker)) for cue in cues]
+        cues = [replace(cue, text=one_line(cue.text), speaker=one_line(cue.speaker)) for cue in cues]
         self.write(path, [cue for cue in cues if cue.text], seconds)
         self._count += 1
 
@@ -115,10 +118,15 @@ class _Json(Writer):
         self._said: list[dict[str, Any]] = []
 
     def write(self, path: str, cues: Sequence[Cue], seconds: float) -> None:
-        for start, end, text, speaker, complete in cues:
-            said = {"file": path, "start": round(start, 3), "end": round(end, 3), "text": text}
-            by = {"speaker": speaker} if speaker else {}
-            part = {} if complete else {"complete": False}
+        for cue in cues:
+            said = {
+                "file": path,
+                "start": round(cue.start, 3),
+                "end": round(cue.end, 3),
+                "text": cue.text,
+            }
+            by = {"speaker": cue.speaker} if cue.speaker else {}
+            part = {} if cue.complete else {"complete": False}
             self._said.append({**said, **by, **part})
 
     def end(self) -> None:

@@ -1,6 +1,7 @@
 """What a server hears in a session's input: turns and their transcripts."""
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..events import (
     ConversationItemInputAudioTranscriptionCompleted,
@@ -178,7 +179,7 @@ class Turns(Visitor[None]):
 
 def _within(cue: Cue, seconds: float) -> Cue:
     """Return a cue that ends by the end of the audio: some models' times go beyond it."""
-    return cue._replace(start=min(cue.start, seconds), end=min(cue.end, seconds))
+    return replace(cue, start=min(cue.start, seconds), end=min(cue.end, seconds))
 
 
 def _cues(turn: Turn) -> list[Cue]:
@@ -190,6 +191,6 @@ def _cues(turn: Turn) -> list[Cue]:
     # Whether their times count from the beginning of the turn or of the audio isn't laid down.
     last = max(segment.end for segment in segments)
     offset = start if last <= end - start + _SLACK else 0.0
-    shifted = (cue._replace(start=cue.start + offset, end=cue.end + offset) for cue in segments)
+    shifted = (replace(cue, start=cue.start + offset, end=cue.end + offset) for cue in segments)
     *cues, final = sorted(shifted, key=lambda cue: cue.start)
-    return [*cues, final._replace(complete=turn.transcript is not None)]
+    return [*cues, replace(final, complete=turn.transcript is not None)]

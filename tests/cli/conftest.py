@@ -6,12 +6,13 @@ import pytest
 from tones import silence, tone
 from transcripts import wav
 
-from realtime_sync.cli import ending, transcribe
+from realtime_sync.cli import chat, ending, transcribe
 
 
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A talk is over when nothing has happened for a tenth of a second."""
+    """A talk is over when nothing has happened for a tenth of a second; the local server chats quickly."""
+    monkeypatch.setattr(chat, "_LOCAL_PACE", 0.001)
     monkeypatch.setattr(ending, "_CALM", 0.1)
     monkeypatch.setattr(ending, "_LOOK", 0.02)
 

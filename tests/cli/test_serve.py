@@ -84,7 +84,7 @@ def test_faults() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--host", "0.0.0.0"], "API key"),
+        (["--host", "0.0.0.0"], "other machines can connect"),
         (["--fault", "flood"], "close, drop, silent"),
         (["--fault", "close:code=4000"], "events="),
         (["--fault", "close:events=1,code=1"], "1000"),

@@ -15,6 +15,7 @@ from transcripts import RESPONSE, Says, completed, event_frame, feed, response, 
 
 import realtime_sync as rt
 from realtime_sync import events as ev
+from realtime_sync.cli import talk
 from realtime_sync.cli.main import main
 from realtime_sync.local import Say, ScriptedResponder
 from realtime_sync.testing import RealtimeServer
@@ -55,16 +56,17 @@ def test_file_to_file(question: str, output: str, capsys: Printed) -> None:
 def test_local(output: str) -> None:
     """`talk --local` talks with a server of its own, at the pace of a conversation, at a terminal."""
     spoken = "tests/data/question.wav"
-    talk = AtTerminal("talk", "--local", "--pace", "fast", "--input", spoken, "--output", output)
-    assert talk.end() == (
+    shown = AtTerminal("talk", "--local", "--pace", "fast", "--input", spoken, "--output", output)
+    assert shown.end() == (
         0,
         "you: One point nine seconds of audio.\nmodel: I heard 1.9 seconds of audio.\n",
     )
     assert read_wav(output)
 
 
-def test_interruption(tmp_path: Path, output: str, capsys: Printed) -> None:
+def test_interruption(tmp_path: Path, output: str, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the user interrupts is marked, with what was heard of it; no more of it is in the output."""
+    monkeypatch.setattr(talk, "_TAIL", 0.8)
     path = wav(tmp_path / "both.wav", tone(200) + silence(1000) + tone(200))
     responder = ScriptedResponder([Say("A long story", audio=tone(1000, -30) * 5), Say("Yes?", audio=ANSWER)])
     with RealtimeServer(responder=responder, transcriber=Says("Tell me.", "Stop.")) as server:

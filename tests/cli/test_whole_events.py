@@ -33,7 +33,7 @@ def test_ctrl_c_in_the_middle_of_a_word(
     responder = ScriptedResponder([Say("A long story", audio=tone(1000, -30) * 60)])
     with RealtimeServer(responder=responder, transcriber=Says("Hi.")) as server:
         monkeypatch.setattr(sys, "stdout", Stdout())
-        arguments = ["--input", question, "--output", output]
+        arguments = ["--pace", "fast", "--input", question, "--output", output]
         assert main(["talk", "--base-url", server.url, *arguments]) == 130
     assert re.fullmatch(rf"you: Hi.\nmodel: A( long){{{presses}}} — \[stopped .*\]\n", "".join(shown))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
