@@ -1,1 +1,5 @@
-"""The commands of the command line, one module each; `realtime_sync.__main__` has their options."""
+"""The command line.
+
+`main` takes the arguments and returns the exit status.  Each command is one module with its own arguments
+(`add_arguments`) and what it does (`run`): `chat`, `talk`, `transcribe` and `serve`.  The others help them.
+"""

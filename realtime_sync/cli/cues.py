@@ -2,7 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .screen import one_line
 
@@ -11,8 +14,11 @@ __all__ = ["FORMATS", "Cue", "Writer", "clock"]
 _SHORTEST = 0.001  # seconds; a cue must end after its start
 
 
-class Cue(NamedTuple):
-    """What was said from ``start`` to ``end``, in seconds of the file; not ``complete`` = more was said."""
+class Cue(Struct, frozen=True):
+    """What was said from ``start`` to ``end``, in seconds of the file.
+
+    ``complete`` is false if more was said, whose transcript is missing.
+    """
 
     start: float
     end: float
@@ -27,7 +33,7 @@ class Cue(NamedTuple):
 
 
 def clock(seconds: float, point: str = ".") -> str:
-    """A time as hours, minutes, seconds and milliseconds: ``01:02:03.004``."""
+    """Return a time as hours, minutes, seconds and milliseconds: ``01:02:03.004``."""
     whole, ms = divmod(round(max(seconds, 0) * 1000), 1000)
     return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{point}{ms:03}"
 
@@ -44,8 +50,14 @@ class Writer:
         self._count = 0
 
     def add(self, path: str, cues: Sequence[Cue], seconds: float) -> None:
-        """Write what was said in a file, which is so many seconds long."""
-        cues = [cue._replace(text=one_line(cue.text), speaker=one_line(cue.speaker)) for cue in cues]
+        """Write what was said in a file.
+
+        Args:
+            path: The file.
+            cues: What was said in it.
+            seconds: Length of its audio.
+        """
+        cues = [replace(cue, text=one_line(cue.text), speaker=one_line(cue.speaker)) for cue in cues]
         self.write(path, [cue for cue in cues if cue.text], seconds)
         self._count += 1
 
@@ -61,7 +73,10 @@ class Writer:
 
 
 class _Subtitles(Writer):
-    """What both kinds have in common.  Several files are one film: each begins where the last one ended."""
+    """What both kinds have in common.  Several files are one film: each begins where the last one ended.
+
+    A cue ends by the end of its file, so that it doesn't overlap those of the next one.
+    """
 
     _shown = 0
     _start = 0.0
@@ -69,8 +84,9 @@ class _Subtitles(Writer):
     def write(self, path: str, cues: Sequence[Cue], seconds: float) -> None:
         for cue in cues:
             self._shown += 1
-            start = self._start + max(cue.start, 0.0)
-            self.show(start, max(self._start + cue.end, start + _SHORTEST), cue)
+            start = max(min(cue.start, seconds - _SHORTEST), 0.0)
+            end = max(min(cue.end, seconds), start + _SHORTEST)
+            self.show(self._start + start, self._start + end, cue)
         self._start += seconds
 
     def show(self, start: float, end: float, cue: Cue) -> None:
@@ -79,7 +95,7 @@ class _Subtitles(Writer):
 
 class _Srt(_Subtitles):
     def show(self, start: float, end: float, cue: Cue) -> None:
-        text = _spoken(cue).replace("-->", "->")  # which SRT has no other way of saying
+        text = _spoken(cue).replace("-->", "->")  # for which SRT has no escape
         print(f"{self._shown}\n{clock(start, ',')} --> {clock(end, ',')}\n{text}\n", flush=True)
 
 
@@ -102,10 +118,15 @@ class _Json(Writer):
         self._said: list[dict[str, Any]] = []
 
     def write(self, path: str, cues: Sequence[Cue], seconds: float) -> None:
-        for start, end, text, speaker, complete in cues:
-            said = {"file": path, "start": round(start, 3), "end": round(end, 3), "text": text}
-            by = {"speaker": speaker} if speaker else {}
-            part = {} if complete else {"complete": False}
+        for cue in cues:
+            said = {
+                "file": path,
+                "start": round(cue.start, 3),
+                "end": round(cue.end, 3),
+                "text": cue.text,
+            }
+            by = {"speaker": cue.speaker} if cue.speaker else {}
+            part = {} if cue.complete else {"complete": False}
             self._said.append({**said, **by, **part})
 
     def end(self) -> None:

@@ -1,30 +1,54 @@
-"""Where the sessions of a command come from."""
+"""Where the sessions of a command come from: its arguments for that, and how they are opened."""
 
 import argparse
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..client import connect
+from ..providers import OPENAI, provider_at
 from ..session import Session
 
-__all__ = ["MODEL", "opener"]
+__all__ = ["MODEL", "add_arguments", "opener"]
 
 MODEL = "gpt-realtime-2.1"
-"""That sessions are opened with where none is named."""
+"""The model of sessions for which none is named."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which server to use."""
+    parser.add_argument("--local", action="store_true", help="use a local server, started for this command")
+    parser.add_argument(
+        "--base-url", metavar="URL", help=f"default: {OPENAI.url_variable}, or OpenAI's ({OPENAI.url})"
+    )
 
 
 @contextlib.contextmanager
 def opener(options: argparse.Namespace, **local: Any) -> Iterator[Callable[..., Session]]:
-    """`connect` for the server that the options and the environment name.
+    """Yield `connect` for the server that the options and the environment name.
 
     With ``--local`` that is one of our own, with the settings ``local``, which runs as long as this lasts.
+
+    Raises:
+        ValueError: The server needs a key, and the environment has none.
     """
     if not options.local:
+        _check_key(options.base_url)
         yield functools.partial(connect, base_url=options.base_url)
         return
     from ..local import LocalServer  # only here: it needs the extra "local"
 
     with LocalServer(**local) as server:
         yield functools.partial(connect, base_url=server.url, api_key="local")
+
+
+def _check_key(base_url: str | None) -> None:
+    """Say in the words of the command line what `connect` would say in those of a program."""
+    provider = provider_at(base_url or os.environ.get(OPENAI.url_variable) or OPENAI.url)
+    if provider.requires_key and not os.environ.get(provider.key_variable):
+        raise ValueError(
+            f"no API key: set {provider.key_variable} in the environment; "
+            "to try things out without one, add --local, which starts a local server"
+        )

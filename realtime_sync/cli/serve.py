@@ -3,36 +3,135 @@
 import argparse
 import contextlib
 import signal
+import ssl
+import threading
+from collections.abc import Iterator
 from typing import NoReturn
 
-__all__ = ["serve"]
+from ..providers import LOCAL_PORT
+from . import status
+from .screen import hint
+
+__all__ = ["add_arguments", "run"]
+
+_LIFETIME = 3600.0  # seconds that a session may last, as OpenAI's
 
 
-def serve(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``serve``."""
+    parser.description = (
+        "Run the local Realtime server until Ctrl-C.  The first line on stdout is its address, for "
+        "--base-url or OPENAI_BASE_URL."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    parser.add_argument(
+        "--port", type=_port, default=LOCAL_PORT, help="default: %(default)s; 0 = any free port"
+    )
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds between deltas (default: 0)")
+    parser.add_argument(
+        "--realtime-pace", action="store_true", help="take as long over a response as a live server would"
+    )
+    parser.add_argument(
+        "--api-key", metavar="KEY", help="admit only clients with this key (default: all of this machine)"
+    )
+    parser.add_argument(
+        "--certfile",
+        metavar="FILE",
+        help="serve https and wss with this certificate (PEM; others of its chain below it)",
+    )
+    parser.add_argument(
+        "--keyfile", metavar="FILE", help="the certificate's private key (default: in --certfile)"
+    )
+    parser.add_argument(
+        "--lifetime",
+        type=float,
+        default=_LIFETIME,
+        metavar="SECONDS",
+        help="how long a session lasts at most (default: %(default)g)",
+    )
+    parser.add_argument("--sunset-beta", action="store_true", help="send Beta clients away, as OpenAI does")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="what goes wrong, such as close:events=3,code=4000 or unknown:every=5; may be repeated",
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
     """Run the server until Ctrl-C, or until it is terminated."""
     from ..local import LocalServer, faults  # only here: it needs the extra "local"
 
+    context = _tls(options.certfile, options.keyfile)
     server = LocalServer(
         options.host,
         options.port,
         delay=options.delay,
         realtime_pace=options.realtime_pace,
         api_key=options.api_key,
+        ssl_context=context,
         lifetime=options.lifetime,
         sunset_beta=options.sunset_beta,
         faults=[faults.parse(text) for text in options.fault],
     )
-    with contextlib.suppress(ValueError):  # not the main thread: no signals there
-        signal.signal(signal.SIGTERM, _interrupt)
-    with contextlib.suppress(KeyboardInterrupt), server:  # Ctrl-C is how it is meant to end
-        print(server.url, flush=True)
-        print(f"{_key(options.api_key)}  Use it as base_url; Ctrl-C stops it.", flush=True)
+    with contextlib.suppress(KeyboardInterrupt), _terminable(), server:  # Ctrl-C is how it is meant to end
+        print(server.http_url if context else server.url, flush=True)
+        hint(f"{_key(options.api_key)}  Use it as base_url; Ctrl-C stops it.")
         server.serve_forever()
-    return 0
+    return status.DONE
+
+
+def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
+    """Return what makes the server speak TLS; ``None`` = it doesn't.
+
+    Raises:
+        ValueError: The files hold no certificate and the key for it, or there is only a key.
+        OSError: One can't be read.
+    """
+    if certificate is None:
+        if key is not None:
+            raise ValueError("--keyfile needs --certfile")
+        return None
+    for path in (certificate, key):
+        if path is not None:
+            open(path, "rb").close()  # which names the file that can't be read; TLS wouldn't
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except ssl.SSLError as error:
+        expected = "a certificate and its private key, both in PEM and the key without a password"
+        raise ValueError(f"{certificate}, {key or 'no --keyfile'}: expected {expected} ({error})") from error
+    return context
+
+
+def _no_password() -> NoReturn:
+    """Fail where OpenSSL would ask at the terminal, or where there is none wait for ever."""
+    raise ValueError("the private key is encrypted: expected one without a password")
 
 
 def _key(api_key: str | None) -> str:
     return "The key is needed." if api_key else "No key is needed."
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """While this lasts, SIGTERM ends the server as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -1,6 +1,7 @@
-"""What a server hears in a session's input: turns, and their transcripts."""
+"""What a server hears in a session's input: turns and their transcripts."""
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..events import (
     ConversationItemInputAudioTranscriptionCompleted,
@@ -29,23 +30,23 @@ class Turn(Struct):
     Attributes:
         start, end: In seconds of all audio of the session; ``None`` = not known, or not yet.
         committed: The server has made it a message.
-        pieces: Of the transcript, until all of it is there.
-        transcript: All of it; ``None`` = not yet.
-        failure: Why there is none.
-        segments: Parts with speakers; only from some models.
+        deltas: Of the transcript, in the order in which they came.
+        transcript: All of it; ``None`` = it is still to come, or failed.
+        failure: Why it failed.
+        segments: Parts of it with speakers; only some models give them.
     """
 
     start: float | None = None
     end: float | None = None
     committed: bool = False
-    pieces: list[str] = field(default_factory=list)
+    deltas: list[str] = field(default_factory=list)
     transcript: str | None = None
     failure: str | None = None
     segments: list[Cue] = field(default_factory=list)
 
     @property
     def pending(self) -> bool:
-        """Whether its transcript is still to come."""
+        """Whether its transcript is still to come, for all we know."""
         return self.transcript is None and self.failure is None
 
     @property
@@ -58,9 +59,9 @@ class Turns(Visitor[None]):
     """Collects the turns of a session.
 
     Attributes:
-        updates: How often the server has taken settings.
+        updates: How often the server has accepted settings.
         commits: How often it has made audio a message.
-        errors: What it has complained about.
+        errors: The details of the errors that it has sent.
     """
 
     def __init__(self) -> None:
@@ -90,7 +91,7 @@ class Turns(Visitor[None]):
     def visit_conversation_item_input_audio_transcription_delta(
         self, event: ConversationItemInputAudioTranscriptionDelta
     ) -> None:
-        self._turn(event.item_id).pieces.append(event.delta)
+        self._turn(event.item_id).deltas.append(event.delta)
 
     def visit_conversation_item_input_audio_transcription_segment(
         self, event: ConversationItemInputAudioTranscriptionSegment
@@ -121,33 +122,46 @@ class Turns(Visitor[None]):
 
     @property
     def pending(self) -> list[Turn]:
-        """Those whose transcript is still to come."""
+        """The turns whose transcript is still to come."""
         return [turn for turn in self._turns.values() if turn.pending]
 
     @property
     def speaking(self) -> bool:
-        """Whether the server waits for the end of one."""
+        """Whether the server waits for the end of a turn."""
         return any(turn.speaking for turn in self._turns.values())
+
+    @property
+    def found(self) -> bool:
+        """Whether the server has heard any speech."""
+        return bool(self._turns)
 
     @property
     def remarks(self) -> list[str]:
         """What is no problem, and yet may surprise."""
-        return [] if self._turns else ["the server hears nobody speak"]
+        return [] if self.found else ["the server has heard no speech"]
 
     @property
     def known(self) -> float:
-        """Seconds of the audio that something is known of."""
+        """Seconds of the audio up to the last time that the server has named."""
         return max(
             (time for turn in self._turns.values() for time in (turn.start, turn.end) if time), default=0.0
         )
 
     def transcribed(self, seconds: float) -> float | None:
-        """Where the last turn ends that was transcribed; ``None`` = none was."""
+        """Return where the last transcribed turn ends, in seconds; ``None`` if there is no such turn.
+
+        Args:
+            seconds: Length of the audio.
+        """
         turns = self.in_order(seconds)
         return max((turn.end or 0.0 for turn in turns if turn.transcript is not None), default=None)
 
     def in_order(self, seconds: float) -> list[Turn]:
-        """All turns in the order of the audio, which is so many seconds long, with their times."""
+        """Return all turns in the order of the audio, with times that lie within it.
+
+        Args:
+            seconds: Length of the audio.
+        """
         found = sorted(self._turns.values(), key=lambda turn: turn.start or 0.0)
         for turn in found:
             turn.end = min(seconds if turn.end is None else turn.end, seconds)
@@ -155,19 +169,28 @@ class Turns(Visitor[None]):
         return found
 
     def cues(self, seconds: float) -> list[Cue]:
-        """What was said, in the same order."""
-        return [cue for turn in self.in_order(seconds) for cue in _cues(turn)]
+        """Return what was said, in the same order, with times that lie within the audio.
+
+        Args:
+            seconds: Length of the audio.
+        """
+        return [_within(cue, seconds) for turn in self.in_order(seconds) for cue in _cues(turn)]
+
+
+def _within(cue: Cue, seconds: float) -> Cue:
+    """Return a cue that ends by the end of the audio: some models' times go beyond it."""
+    return replace(cue, start=min(cue.start, seconds), end=min(cue.end, seconds))
 
 
 def _cues(turn: Turn) -> list[Cue]:
     start, end = turn.start or 0.0, turn.end or 0.0
     segments = [segment for segment in turn.segments if segment.text.strip()]
     if not segments:
-        text = "".join(turn.pieces) if turn.transcript is None else turn.transcript
+        text = "".join(turn.deltas) if turn.transcript is None else turn.transcript
         return [Cue(start, end, text, complete=turn.transcript is not None)]
     # Whether their times count from the beginning of the turn or of the audio isn't laid down.
     last = max(segment.end for segment in segments)
     offset = start if last <= end - start + _SLACK else 0.0
-    shifted = (cue._replace(start=cue.start + offset, end=cue.end + offset) for cue in segments)
+    shifted = (replace(cue, start=cue.start + offset, end=cue.end + offset) for cue in segments)
     *cues, final = sorted(shifted, key=lambda cue: cue.start)
-    return [*cues, final._replace(complete=turn.transcript is not None)]
+    return [*cues, replace(final, complete=turn.transcript is not None)]

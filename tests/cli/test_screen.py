@@ -1,0 +1,51 @@
+"""What commands say to people."""
+
+import io
+
+import pytest
+from command import Terminal, streams
+
+from realtime_sync import events as ev
+from realtime_sync.cli.screen import complain, hint, one_line, plain, problem_of
+
+
+def test_complaints_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A problem is one line on stderr, whatever is in it."""
+    complain(ValueError("no\nsuch\x1b[2J\tmodel"))
+    assert capsys.readouterr() == ("", "realtime-sync: no such [2J model\n")
+
+
+def test_control_characters() -> None:
+    """Control characters become spaces, one each; in one line, so does all white space together."""
+    assert plain("a\x07\nb\x9bc") == "a  b c"
+    assert one_line(" a\r\n\tb ") == "a b"
+
+
+@pytest.mark.parametrize(
+    ("terminals", "shown"),
+    [("stdout stderr", ("Hi.\n", "")), ("stderr", ("", "Hi.\n")), ("", ("", ""))],
+)
+def test_hints_are_for_terminals(terminals: str, shown: tuple[str, str]) -> None:
+    """A remark goes to a terminal, and into no file and no pipe."""
+    written = {"stdout": io.BytesIO(), "stderr": io.BytesIO()}
+    kinds = {name: Terminal if name in terminals else io.TextIOWrapper for name in written}
+    texts = {name: kinds[name](binary, encoding="utf-8") for name, binary in written.items()}
+    with streams(**texts):
+        hint("Hi.")
+    assert tuple(binary.getvalue().decode() for binary in written.values()) == shown
+
+
+@pytest.mark.parametrize(
+    ("ended", "problem"),
+    [
+        (ev.Response(status="completed"), None),
+        (ev.Response(), None),
+        (ev.Response(status="cancelled"), "the response is cancelled"),
+        (ev.ErrorDetails(type="", message="no such model", code="x"), "no such model"),
+        (ev.ErrorDetails(type="server_error", message=""), "server_error"),
+        (ev.ErrorDetails(type="", message=""), "an error that the server does not describe"),
+    ],
+)
+def test_problems(ended: ev.Response | ev.ErrorDetails, problem: str | None) -> None:
+    """What went wrong is told in the server's best words; what did not is no problem."""
+    assert problem_of(ended) == problem
