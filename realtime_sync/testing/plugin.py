@@ -70,7 +70,11 @@ def _server(item: pytest.Item) -> "RealtimeServer":
         if marker.args:
             pytest.fail("@pytest.mark.realtime_server takes keyword arguments only", pytrace=False)
         options.update(marker.kwargs)
-    return RealtimeServer(**options)
+    try:
+        return RealtimeServer(**options)
+    except (TypeError, ValueError) as error:  # a misspelt option, or a value that makes no sense
+        wrong = str(error)
+    pytest.fail(f"@pytest.mark.realtime_server: {wrong}", pytrace=False)
 
 
 def _check(server: "RealtimeServer") -> None:

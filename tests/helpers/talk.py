@@ -8,6 +8,9 @@ from realtime_sync import events as ev
 from realtime_sync.events import ServerEvent, codec
 from realtime_sync.local import Protocol, Responder, ScriptedResponder
 
+WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+"""A function that a model may call."""
+
 
 class Talk:
     """A client of one protocol, with nothing in between."""

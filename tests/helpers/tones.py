@@ -4,9 +4,13 @@ import array
 import math
 from typing import Any
 
+from realtime_sync import encode
 from realtime_sync import events as ev
 from realtime_sync.events import ServerEvent
 from realtime_sync.sound.formats import bytes_of, sample_rate
+
+RATES = [("audio/pcm", 48_000), ("audio/pcmu", 8000), ("audio/pcma", 8000)]
+"""Each format, and its bytes per second."""
 
 
 def tone(ms: int, level: float = -20.0, audio_format: str = "audio/pcm") -> bytes:
@@ -29,6 +33,4 @@ def one(events: list[ServerEvent], kind: type[Any]) -> Any:
 
 
 def append(audio: bytes) -> bytes:
-    from realtime_sync import encode
-
     return encode(ev.InputAudioBufferAppend(audio=audio))

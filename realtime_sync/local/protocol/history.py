@@ -10,9 +10,9 @@ from ...events import UnknownObject
 from ...events.objects import NULL
 from .refusal import Refused
 
-__all__ = ["History", "Kept", "audio_length", "completed", "id_of", "part_of", "without_audio"]
+__all__ = ["MOST_BYTES", "History", "Kept", "audio_length", "completed", "id_of", "part_of", "without_audio"]
 
-_MOST_BYTES = 256 * 1024 * 1024  # of one conversation, most of it audio: 90 minutes of PCM
+MOST_BYTES = 256 * 1024 * 1024  # of one conversation, most of it audio: 90 minutes of PCM
 _ITEM_BYTES = 1000  # of an item, besides what it carries
 
 
@@ -69,7 +69,7 @@ class History:
     @property
     def full(self) -> bool:
         """Whether it has grown too large for the client to add to it."""
-        return self._size > _MOST_BYTES
+        return self._size > MOST_BYTES
 
     def check_room(self) -> None:
         """Refuse if it is full."""

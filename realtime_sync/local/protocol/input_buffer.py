@@ -8,10 +8,10 @@ from .refusal import Refused
 from .settings import format_of, rate_of
 from .vad import Detector, Started, Stopped
 
-__all__ = ["MOST_AT_ONCE", "InputAudioBuffer"]
+__all__ = ["MOST_AT_ONCE", "MOST_BYTES", "InputAudioBuffer"]
 
 MOST_AT_ONCE = 15 * 1024 * 1024  # bytes of one append
-_MOST_BYTES = 64 * 1024 * 1024  # held, uncommitted: 23 minutes of PCM
+MOST_BYTES = 64 * 1024 * 1024  # held, uncommitted: 23 minutes of PCM
 _LEAST_MS = 100  # that can be committed
 _SILENCE_KEPT_MS = 60_000  # of silence that nobody commits; more than a turn's padding or an idle timeout
 _SILENCE_MS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 500}
@@ -99,8 +99,8 @@ class InputAudioBuffer:
         if len(audio) > MOST_AT_ONCE:
             message = f"{len(audio)} bytes of audio are more than {MOST_AT_ONCE}"
             raise Refused("invalid_value", message, "audio")
-        if len(self._bytes) + len(audio) > _MOST_BYTES:
-            raise Refused("input_audio_buffer_full", f"the buffer holds no more than {_MOST_BYTES} bytes")
+        if len(self._bytes) + len(audio) > MOST_BYTES:
+            raise Refused("input_audio_buffer_full", f"the buffer holds no more than {MOST_BYTES} bytes")
         self._bytes += audio
         return self._found(audio)
 

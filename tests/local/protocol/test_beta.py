@@ -108,7 +108,7 @@ SIDE_BY_SIDE = {
 }
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     st.fixed_dictionaries(
         {}, optional={name: st.just(None) | values for name, values in SIDE_BY_SIDE.items()}
