@@ -81,7 +81,7 @@ def server_tls(request: pytest.FixtureRequest, authority: trustme.CA) -> ssl.SSL
 
 @pytest.fixture
 def client_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the system's authorities: they take 0.2 s
     authority.configure_trust(context)
     return context
 
