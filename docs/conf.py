@@ -1,7 +1,9 @@
 """How Sphinx builds these pages: ``python -m sphinx -W -b html docs docs/_build/html``."""
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -31,3 +33,12 @@ html_theme = "furo"
 html_title = f"realtime_sync {release}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
+
+
+def _allow_plurals(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Write "`Action`s" in docstrings as reStructuredText needs it."""
+    lines[:] = [re.sub(r"(?<!`)(`[^`]+`)(?=[a-z])", r"\1\\ ", line) for line in lines]
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", _allow_plurals)
