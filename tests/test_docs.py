@@ -567,6 +567,7 @@ def reference() -> tuple[set[str], dict[str, set[str]]]:
     single: set[str] = set()
     modules: dict[str, set[str]] = {}
     text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    single |= set(re.findall(r"^\.\. py:data:: ([\w.]+)", text, re.MULTILINE))
     for kind, name, options in re.findall(
         r"^\.\. auto(\w+):: ([\w.]+).*\n((?:   :.*\n)*)", text, re.MULTILINE
     ):
