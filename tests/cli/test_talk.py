@@ -243,7 +243,7 @@ def test_settings_are_refused(question: str, output: str, capsys: Printed) -> No
         assert main(["talk", "--base-url", server.url, *files, "--voice", "nobody"]) == 2
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
-    assert "refused the assistant's settings: " in err
+    assert "rejected the assistant's settings: " in err
 
 
 def test_an_error_before_the_settings_are_taken(question: str, output: str, capsys: Printed) -> None:

@@ -194,7 +194,8 @@ class Hears:
 def test_an_interruption(talk: Talkers, dialect: str) -> None:
     """An answer that the user cuts off ends where it was heard to end, at a word."""
     hears = Hears("Why is |the sky blue?", "Stop.")
-    session = talk(SKY, CallFunction("stop"), dialect=dialect, delay=0.01, transcriber=hears)
+    long = " ".join([SKY] * 40)  # the server is not done with it when it hears the user, however late that is
+    session = talk(long, CallFunction("stop"), dialect=dialect, delay=0.01, transcriber=hears)
     conversation = Conversation(session)
     if dialect == "beta":
         session.update(input_audio_transcription={"model": "whisper-1"})
@@ -203,6 +204,10 @@ def test_an_interruption(talk: Talkers, dialect: str) -> None:
     visitor = rt.Visitors(conversation, Interrupter(session))
     cut = conversation.wait_for_response(timeout=DEADLINE, visitor=visitor)
     conversation.wait_for_response(timeout=DEADLINE, visitor=visitor)
+    for _ in ("the question", "the interruption"):
+        conversation.wait_for_transcript(timeout=DEADLINE, visitor=visitor)
+    # The server may be told of the truncation after it has begun, or even ended, the next response.
+    session.wait_until(lambda: cut.items[0].content[0].truncated_ms is not None, visitor, DEADLINE)
     assert (cut.status, cut.reason, cut.event_id) == ("cancelled", "turn_detected", None)
     [item] = cut.items
     [part] = item.content

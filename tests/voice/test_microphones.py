@@ -30,7 +30,7 @@ def test_microphone_s_numbers(fake: Fake, name: str, value: float) -> None:
     """A microphone refuses them when it is made."""
     session: Any = None
     options: dict[str, Any] = {name: value}
-    with pytest.raises(ValueError, match=f"{name} is .*, not {value}"):
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
         Microphone(session, **options)
 
 
@@ -283,7 +283,7 @@ def test_file_leaves_nothing_running(
 def test_file_s_numbers(session: rt.Session, file: Path, name: str, value: float) -> None:
     """A length that can't be is refused by its name."""
     options: dict[str, Any] = {name: value}
-    with pytest.raises(ValueError, match=f"{name} is .*, not {value}"):
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
         FileMicrophone(session, file, **options)
 
 

@@ -802,7 +802,7 @@ def test_no_position(opened: Opened, played: Any, error: type[Exception]) -> Non
 
     speaker: Any = Lost()
     scene = opened()
-    with pytest.raises(error, match="played_ms of the speaker <lost> is"):
+    with pytest.raises(error, match="played_ms of a speaker must be a finite number, got .* from <lost>"):
         Playback(scene.session, speaker)
 
 
@@ -813,7 +813,7 @@ def test_arguments(opened: Opened) -> None:
         Playback(scene.session, scene.speaker, unheard="keep")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="is none of"):
         Playback(scene.session, scene.speaker, format="audio/mp3")
-    with pytest.raises(TypeError, match="a speaker has a 'write': 'loud' has none"):
+    with pytest.raises(TypeError, match="speaker must have a 'write' attribute; 'loud' has none"):
         Playback(scene.session, "loud")  # type: ignore[arg-type]
 
 
@@ -824,8 +824,8 @@ def test_a_speaker_of_another_format(opened: Opened, own: Any, caplog: pytest.Lo
     scene.playback.speaker.format = own  # type: ignore[attr-defined]
     for _ in range(2):
         scene.respond()
-    warnings = [record.message for record in caplog.records if "the speaker takes" in record.message]
-    expected = ["the speaker takes audio/pcmu, and the session's sound is audio/pcm"]
+    warnings = [record.message for record in caplog.records if "the speaker expects" in record.message]
+    expected = ["the speaker expects audio/pcmu audio, but the session sends audio/pcm"]
     assert warnings == (expected if own == "audio/pcmu" else [])
 
 

@@ -123,7 +123,7 @@ def test_clocked_speaker_closes() -> None:
 def test_speaker_s_numbers(fake: Fake, name: str, value: float) -> None:
     """A length that can't be is refused by its name, before any device is opened."""
     options: dict[str, Any] = {name: value}
-    with pytest.raises(ValueError, match=f"{name} is .*, not {value}"):
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
         Speaker(**options)
     assert not fake.streams
 
@@ -259,7 +259,7 @@ def test_bound(fake: Fake, clock: Clock) -> None:
     """There is a bound to what waits; beyond it nothing is taken."""
     with Speaker(max_seconds=1, jitter_ms=0, clock=clock) as speaker:
         speaker.write(tone(1000))
-        with pytest.raises(BufferError, match="1 s of sound"):
+        with pytest.raises(BufferError, match="1 s of audio are pending"):
             speaker.write(tone(10))
         fake.stream.play(24_000)
         speaker.write(tone(10))

@@ -26,7 +26,7 @@ def test_functions_at_once() -> None:
         Tools([one])  # type: ignore[arg-type]
     with RealtimeServer() as server, rt.connect(base_url=server.url) as session:
         assert ToolRunner(session, tools).tools is tools
-        with pytest.raises(TypeError, match=r"expected Tools\(function, ...\)"):
+        with pytest.raises(TypeError, match=r"tools must be Tools\(function, ...\)"):
             ToolRunner(session, [one])  # type: ignore[arg-type]
 
 
@@ -135,8 +135,8 @@ def test_output_of_a_kind_of_str() -> None:
 
 @pytest.mark.parametrize("value", [Custom(), {"a": Custom()}, ["\ud800"]])
 def test_output_that_is_no_json(value: Any) -> None:
-    """What can't be written as JSON is an error that the model can read."""
-    assert "can't be written as JSON" in json.loads(returning(value).call("give"))["error"]
+    """What can't be encoded as JSON is an error that the model can read."""
+    assert "can't be encoded as JSON" in json.loads(returning(value).call("give"))["error"]
 
 
 def test_arguments() -> None:
@@ -188,7 +188,7 @@ def test_wrong_arguments(arguments: str, problem: str) -> None:
     tools = Tools()
     tools.function(add)
     error = json.loads(tools.call("add", arguments))["error"]
-    assert error.startswith("the arguments are wrong: ")
+    assert error.startswith("invalid arguments: ")
     assert problem in error
 
 
@@ -198,7 +198,7 @@ def test_types_that_refuse(why: str, problem: str) -> None:
     tools = Tools()
     tools.function(pick)
     error = json.loads(tools.call("pick", json.dumps({"it": {"why": why}})))["error"]
-    assert error == f"the arguments are wrong: {problem}"
+    assert error == f"invalid arguments: {problem}"
 
 
 def test_arguments_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -221,10 +221,10 @@ def test_no_arguments() -> None:
 def test_unknown_name() -> None:
     """The model is told which functions there are."""
     tools = Tools()
-    assert tools.call("sub") == '{"error":"there is no function \'sub\'; there are: none"}'
+    assert tools.call("sub") == '{"error":"unknown function \'sub\'; expected one of: (none)"}'
     tools.function(add)
     tools.function(custom_free)
-    assert tools.call("sub") == '{"error":"there is no function \'sub\'; there are: add, custom_free"}'
+    assert tools.call("sub") == '{"error":"unknown function \'sub\'; expected one of: add, custom_free"}'
 
 
 @pytest.mark.parametrize(
@@ -302,9 +302,9 @@ def test_approval() -> None:
 
     assert outcome(True) == "paid"
     assert seen == [ToolCall("", "pay", {"place": Place("Oslo"), "euros": 5})]
-    assert outcome("too much") == '{"error":"the call was refused: too much"}'
-    assert outcome("") == '{"error":"the call was refused: "}'
+    assert outcome("too much") == '{"error":"the call was rejected: too much"}'
+    assert outcome("") == '{"error":"the call was rejected: "}'
     for other in (False, None, 1, RuntimeError()):
-        assert json.loads(outcome(other))["error"].startswith("the call was refused: it ")
+        assert json.loads(outcome(other))["error"].startswith("the call was rejected: it")
     assert "wrong" in tools.call("pay", "{}")
     assert len(seen) == 7, "nobody is asked about a call that can't be made"
