@@ -355,7 +355,7 @@ def test_phone_call(
 
 
 def test_a_forged_phone_call(server: RealtimeServer, phone_call: ModuleType) -> None:
-    """A webhook that somebody else signed is turned away, and the call rings on."""
+    """A webhook with a wrong signature is rejected, and the call keeps ringing."""
     call = server.call(server.create_call())
     status, text = ring(phone_call, call.id, "whsec_AAAA")
     assert status == 400

@@ -257,16 +257,16 @@ def test_parts_of_ones_own(realtime_server: RealtimeServer, realtime_session: rt
 
 
 def test_parts_that_make_no_sense(realtime_session: rt.Session) -> None:
-    """What is given twice, or is no part, is refused with what to do."""
+    """What is given twice, or is no part, is rejected with what to do."""
     playback = Playback(realtime_session, ClockedSpeaker())
     runner = ToolRunner(realtime_session, Tools())
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"playback": playback, "speaker": ClockedSpeaker()}, "playback= excludes"),
         ({"tool_runner": runner, "tools": [hello]}, "tool_runner= excludes"),
         ({"tool_runner": runner, "tools": Tools()}, "tool_runner= excludes"),
-        ({"speaker": "loud"}, "a speaker has a 'write'"),
+        ({"speaker": "loud"}, "speaker must have a 'write'"),
         ({"tools": ["hello"]}, "a plain function"),
-        ({"visitors": rt.Visitor()}, "visitors is a list"),
+        ({"visitors": rt.Visitor()}, "visitors must be a list"),
         ({"visitors": ["me"]}, "expected a visitor"),
     ]
     for options, text in wrong:
@@ -408,7 +408,7 @@ def test_the_user_breaks_in_on_the_rest(server: RealtimeServer) -> None:
 
 @pytest.mark.parametrize("timeout", [0.01, DEADLINE])
 def test_the_rest_in_vain(server: RealtimeServer, timeout: float) -> None:
-    """Nobody waits longer than was asked, nor for a speaker that stands still."""
+    """`run` waits no longer than its timeout, and not at all for a speaker that stands still."""
     with rt.connect(base_url=server.url) as session:
         assistant = Assistant(session, speaker=ClockedSpeaker(clock=Clock()), output_modalities=["audio"])
         server.expects("Hello").replies("Hi.")

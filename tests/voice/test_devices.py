@@ -34,15 +34,17 @@ def test_choice(fake: Fake, wanted: int | str | None, index: int) -> None:
 
 
 def test_choice_between_interfaces(fake: Fake) -> None:
-    """A device that the system lists once for each sound interface is taken from the usual one."""
+    """A device that the system lists once for each audio interface is taken from the usual one."""
     session: Any = None
     assert Microphone(session, "webcam")._device.index == 3
     assert Microphone(session, "webcam, jack")._device.index == 4
 
 
-@pytest.mark.parametrize(("wanted", "problem"), [("usb", "several"), ("nothing", "none"), (3, "none"), (99, "none")])
+@pytest.mark.parametrize(
+    ("wanted", "problem"), [("usb", "several"), ("nothing", "none"), (3, "none"), (99, "none")]
+)
 def test_no_choice(fake: Fake, wanted: int | str, problem: str) -> None:
-    """A name that is none's or several's is refused, with what there is: only those that can play."""
+    """A name that matches no device or several is rejected with a list of the devices that can play."""
     with pytest.raises(ValueError, match=f"device={wanted!r} matches {problem} .*output devices") as caught:
         Speaker(wanted)
     assert "[1] USB Headset" in str(caught.value)
@@ -62,7 +64,7 @@ def test_no_device(fake: Fake) -> None:
 
 
 def test_no_device_at_all(fake: Fake) -> None:
-    """What is neither an index nor a name is refused."""
+    """A device that is neither an index nor a name is rejected."""
     device: Any = 1.5
     session: Any = None
     with pytest.raises(TypeError, match=r"device must be an index, a part of a name or None, got 1\.5"):

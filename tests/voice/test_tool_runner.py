@@ -54,12 +54,12 @@ class Talk:
         self.spectator = Spectator()
 
     def until(self, responses: int) -> None:
-        """Hand out the events until so many responses have ended."""
+        """Dispatch events until this number of responses has ended."""
         visitors = rt.Visitors(self.runner, self.spectator)
         self.session.wait_until(lambda: len(self.spectator.ended) >= responses, visitors, DEADLINE)
 
     def ask(self, responses: int = 1, text: str = "Go") -> None:
-        """Say something, and hear so many responses."""
+        """Send a message, and wait for this number of responses."""
         self.session.conversation.item.create(text)
         self.session.response.create()
         self.until(len(self.spectator.ended) + responses)
@@ -131,6 +131,13 @@ def tools() -> Tools:
     tools.function(add)
     tools.function(lambda: 1 / 0, name="fail")
     return tools
+
+
+def test_tools_only(tools: Tools, realtime_session: rt.Session) -> None:
+    """A runner takes `Tools`, and rejects a list of functions with what to pass instead."""
+    assert ToolRunner(realtime_session, tools).tools is tools
+    with pytest.raises(TypeError, match=r"tools must be Tools\(function, ...\), got \[<function add"):
+        ToolRunner(realtime_session, [add])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dialect", ["ga", "beta"])
@@ -226,7 +233,7 @@ def test_waits_its_turn(release: threading.Event) -> None:
 
 
 def test_timeout(release: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
-    """After its timeout a call is answered with an error; what it gives later is thrown away."""
+    """After its timeout a call is answered with an error, and its later result is discarded."""
     tools = Tools()
     tools.function(lambda: release.wait(DEADLINE), name="hang", timeout=0.05)
     results: list[ToolResult] = []
@@ -351,7 +358,9 @@ def test_on_call(tools: Tools, caplog: pytest.LogCaptureFixture) -> None:
         json.dumps({"error": error}, separators=(",", ":")),
         error,
     )
-    assert len([record for record in caplog.records if "on_call= callback raised" in record.getMessage()]) == 2
+    assert (
+        len([record for record in caplog.records if "on_call= callback raised" in record.getMessage()]) == 2
+    )
 
 
 def test_no_response(tools: Tools) -> None:
@@ -464,8 +473,8 @@ def test_repeated_events(tools: Tools) -> None:
         assert talk.asked == 3
 
 
-def test_beside_the_conversation(tools: Tools, caplog: pytest.LogCaptureFixture) -> None:
-    """What a response beside the conversation calls is left alone: it could not be answered."""
+def test_out_of_band(tools: Tools, caplog: pytest.LogCaptureFixture) -> None:
+    """Calls of an out-of-band response are not run: their outputs can't be added to the conversation."""
     with talking(tools) as talk:
         for _ in range(2):
             talk.server.expects().replies(CallFunction("add", {"a": 1}), RequestMcpApproval("docs", "ask"))
@@ -810,7 +819,7 @@ def test_responses_that_are_named_alike(response_id: str | None, tools: Tools, o
 
 
 def test_refused_mcp_call_is_not_waited_for(tools: Tools, open_session: Open) -> None:
-    """An MCP call that was refused doesn't run, so the next response is asked for without its end."""
+    """A rejected MCP call never ends, so the follow-up is requested without waiting for it."""
     events = [created(), item_added(MCP_CALL), item_done(QUESTION), done(MCP_CALL, QUESTION)]
     assert sent_for(open_session, tools, *events, approve_mcp=lambda question: False) == [APPROVAL, NEXT]
     assert sent_for(open_session, tools, *events, approve_mcp=lambda question: True) == [APPROVAL]
