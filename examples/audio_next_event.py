@@ -1,4 +1,4 @@
-"""An audio turn, push-to-talk: send two seconds of sound and print what comes back.
+"""Take an audio turn with push-to-talk: send two seconds of audio and print the transcript of the answer.
 
 Set OPENAI_API_KEY, or OPENAI_BASE_URL to the address that `python -m realtime_sync serve` prints.
 """
@@ -13,7 +13,7 @@ RATE = 24000  # Hz; the API's default format is 24 kHz mono 16-bit PCM
 hum = array.array("h", (int(8000 * math.sin(index * 0.05)) for index in range(2 * RATE)))
 
 with rt.connect(model="gpt-realtime-2.1") as session:
-    session.update(audio={"input": {"turn_detection": None}})  # we say when the turn is over
+    session.update(audio={"input": {"turn_detection": None}})  # the program ends the turn, not the server
     for start in range(0, len(hum), RATE // 10):  # 100 ms at a time, as a microphone would
         session.input_audio_buffer.append(memoryview(hum[start : start + RATE // 10]))
     session.input_audio_buffer.commit()
@@ -26,8 +26,7 @@ with rt.connect(model="gpt-realtime-2.1") as session:
         elif isinstance(event, events.ResponseOutputAudioTranscriptDone):
             print(event.transcript)
         elif isinstance(event, events.ErrorEvent):
-            print("error:", event.error.message)
-            break
+            raise SystemExit(f"error: {event.error.message}")
         elif isinstance(event, events.ResponseDone):
             break
     print(f"{received / 2 / RATE:.1f} s of speech received")

@@ -1,4 +1,4 @@
-"""An audio turn with a Visitor: save the spoken answer as answer.wav and print its transcript.
+"""Take an audio turn with a Visitor: save the spoken answer as answer.wav and print its transcript.
 
 Set OPENAI_API_KEY, or OPENAI_BASE_URL to the address that `python -m realtime_sync serve` prints.
 """
@@ -20,8 +20,11 @@ class Recorder(rt.Visitor[None]):
     ) -> None:
         print(event.delta, end="", flush=True)
 
+    def visit_error(self, event: rt.events.ErrorEvent) -> None:
+        raise SystemExit(f"error: {event.error.message}")
 
-with wave.open("answer.wav", "wb") as file, rt.connect(model="gpt-realtime-2.1") as session:
+
+with rt.connect(model="gpt-realtime-2.1") as session, wave.open("answer.wav", "wb") as file:
     file.setparams((1, 2, 24000, 0, "NONE", ""))
     session.conversation.item.create("Say hello.")
     session.response.create(output_modalities=["audio"])

@@ -1,4 +1,4 @@
-"""A function-call turn without a Visitor: answer every call in the finished response.
+"""Take a turn with function calls, without a Visitor: answer every call of the finished response.
 
 Set OPENAI_API_KEY, or OPENAI_BASE_URL to the address that `python -m realtime_sync serve` prints.
 """
@@ -16,12 +16,15 @@ def finished_response(session: rt.Session) -> events.Response:
             return event.response
 
 
+ROLL_DICE = events.FunctionTool(
+    name="roll_dice",
+    description="Roll a die.",
+    parameters={"type": "object", "properties": {}},
+)
+
 with rt.connect(model="gpt-realtime-2.1") as session:
-    session.update(
-        output_modalities=["text"],
-        tools=[{"type": "function", "name": "roll_dice", "parameters": {"type": "object"}}],
-    )
-    session.conversation.item.create("call roll_dice {}")
+    session.update(output_modalities=["text"], tools=[ROLL_DICE])
+    session.conversation.item.create("call roll_dice {}")  # the local server understands this as well
     session.response.create()
     for item in finished_response(session).output or []:
         if isinstance(item, events.FunctionCall) and item.call_id:

@@ -1,4 +1,4 @@
-"""Test a program without a key or a network: a local server that says what the test wants."""
+"""Try a program without a key or a network: a local server gives the answers that you script."""
 
 import realtime_sync as rt
 from realtime_sync.local import CallFunction, LocalServer, Say, ScriptedResponder

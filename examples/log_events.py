@@ -1,4 +1,4 @@
-"""Print every event of a turn, one line each, to see what a server sends, whichever server it is.
+"""Print every event of a turn, one line each, to see what a server sends.
 
     python log_events.py "Why is the sky blue?"
 
@@ -11,30 +11,30 @@ import realtime_sync as rt
 from realtime_sync.events import ErrorEvent, ResponseDone
 
 QUESTION = " ".join(sys.argv[1:]) or "Why is the sky blue?"
-# What an event is about, the first of these that it has; and what is said of an object, all of these.
+# An event is shown by the first of these fields that it has, an object by all of its SHOWN fields.
 MAIN = ("delta", "transcript", "text", "arguments", "error", "response", "item", "part", "session", "item_id")
-SAID = ("type", "id", "role", "status", "name", "model", "code", "message", "text", "transcript")
+SHOWN = ("type", "id", "role", "status", "name", "model", "code", "message", "text", "transcript")
 
 
 def main_field(event: rt.ServerEvent) -> str:
     value = next((value for name in MAIN if (value := getattr(event, name, None)) is not None), "")
     if isinstance(value, bytes):
-        return f"<{len(value)} bytes>"  # sound: base64 is gone already
+        return f"<{len(value)} bytes>"  # audio, already decoded from base64
     if isinstance(value, str):
         return repr(value) if value else ""
-    return ", ".join(str(said) for name in SAID if (said := getattr(value, name, None)))
+    return ", ".join(str(shown) for name in SHOWN if (shown := getattr(value, name, None)))
 
 
 class Log(rt.Visitor[None]):
     def line(self, kind: str, text: str) -> None:
-        text = " ".join(text.split())  # on one line
+        text = " ".join(text.split())  # as one line
         print(f"{session.stats.seconds:7.3f} s  {kind:<40} {text[:100]}".rstrip())
 
     def default(self, event: rt.ServerEvent) -> None:
         self.line(event.type, main_field(event))
 
     def unknown(self, event: rt.UnknownEvent) -> None:
-        self.line(event.type or "(no event)", f"{event.problem or 'unknown'}: {event.frame!r}")
+        self.line(event.type or "(no type)", f"{event.problem or 'unknown'}: {event.frame!r}")
 
 
 with rt.connect(model="gpt-realtime-2.1") as session:
@@ -42,4 +42,4 @@ with rt.connect(model="gpt-realtime-2.1") as session:
     session.response.create()
     session.run(Log(), until=(ResponseDone, ErrorEvent))
     for deviation, count in session.deviations.items():
-        print(f"{count} times not as specified: {deviation}")
+        print(f"{count} deviations from the protocol: {deviation}")

@@ -1,7 +1,7 @@
-"""Answer the phone: a web server that OpenAI tells, by a webhook, when somebody calls.
+"""Answer the phone: a web server that OpenAI informs, by a webhook, of each incoming call.
 
-Set OPENAI_API_KEY and OPENAI_WEBHOOK_SECRET, run it with `flask --app phone_call run`, and have your
-project's webhook for realtime.call.incoming go to its /webhook.
+Set OPENAI_API_KEY and OPENAI_WEBHOOK_SECRET, run it with `flask --app phone_call run`, and point your
+project's webhook for realtime.call.incoming at its /webhook.
 """
 
 import threading
@@ -41,8 +41,8 @@ def webhook() -> tuple[str, int]:
         call_id = event.data.call_id
         try:
             client.calls.accept(call_id, model="gpt-realtime-2.1", instructions="Be brief.")
-        except rt.APIError as error:  # the caller has hung up, or this webhook came before
+        except rt.APIError as error:  # the caller has hung up, or this webhook is a repeated one
             print(call_id, error)
-        else:  # in a thread, because the call is put through once this request is answered
+        else:  # in a thread, because the call is connected once this request is answered
             threading.Thread(target=talk, args=[call_id], name=call_id).start()
     return "", 200

@@ -3,7 +3,7 @@
     python push_to_talk.py
     python push_to_talk.py question.wav answer.wav      without microphone and speaker
 
-The first needs the extra: pip install 'realtime-sync[audio]'.  Set OPENAI_API_KEY, or OPENAI_BASE_URL to the
+The first needs pip install 'realtime-sync[audio]'.  Set OPENAI_API_KEY, or OPENAI_BASE_URL to the
 address that `python -m realtime_sync serve` prints.
 """
 
@@ -18,12 +18,12 @@ files = sys.argv[1:]
 
 
 def listen() -> None:
-    """The user's turn."""
+    """Send the user's turn."""
     if files:
         stream_file(session, files[0])
         return
     input("Enter to speak... ")
-    playback.interrupt()  # one doesn't talk while the other does
+    playback.interrupt()  # the model stops when the user speaks
     with Microphone(session):
         input("Enter for the answer... ")
 

@@ -1,4 +1,4 @@
-"""The test of weather_line.py, with pytest: no key, no network, no model."""
+"""Test weather_line.py with pytest: no key, no network, no model."""
 
 import pytest
 import weather_line
@@ -8,7 +8,7 @@ from realtime_sync.local import CallFunction
 from realtime_sync.local.faults import CloseAfter
 from realtime_sync.testing import RealtimeServer
 
-QUESTION = bytes(72_000)  # a second and a half; what can be heard in it doesn't matter here
+QUESTION = bytes(72_000)  # a second and a half of silence; the test server doesn't listen to it
 
 
 def test_looks_up_the_weather(realtime_server: RealtimeServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,7 +25,7 @@ def test_says_why_there_is_no_answer(realtime_server: RealtimeServer) -> None:
     realtime_server.expects().replies(RuntimeError("too many questions"))
     with pytest.raises(SystemExit, match="too many questions"):
         weather_line.main(QUESTION)
-    realtime_server.wait_closed()  # however it ends, it says goodbye
+    realtime_server.wait_closed()  # however it ends, it closes the connection
     assert list(realtime_server.closed.values()) == [1000]
 
 

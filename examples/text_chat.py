@@ -1,4 +1,4 @@
-"""Chat in the terminal, and read the whole conversation at the end.
+"""Chat in the terminal, and print the whole conversation at the end.
 
     python text_chat.py
 
@@ -13,7 +13,7 @@ from realtime_sync.voice import Conversation
 
 with rt.connect(model="gpt-realtime-2.1") as session, contextlib.suppress(EOFError, KeyboardInterrupt):
     session.update(output_modalities=["text"], instructions="Be brief.")
-    conversation = Conversation(session)  # keeps what both sides say
+    conversation = Conversation(session)  # mirrors the server's conversation
     while prompt := input("You: "):
         session.conversation.item.create(prompt)
         response = conversation.wait_for_response(session.response.create(), timeout=60)

@@ -1,4 +1,4 @@
-"""A text turn without a Visitor: take the events one by one.
+"""Take text turns without a Visitor, event by event.
 
 Set OPENAI_API_KEY, or OPENAI_BASE_URL to the address that `python -m realtime_sync serve` prints.
 """
@@ -16,8 +16,7 @@ with rt.connect(model="gpt-realtime-2.1") as session:
             if isinstance(event, events.ResponseOutputTextDelta):
                 print(event.delta, end="", flush=True)
             elif isinstance(event, events.ErrorEvent):
-                print("error:", event.error.message)
-                break
+                raise SystemExit(f"error: {event.error.message}")
             elif isinstance(event, events.ResponseDone):
                 print()
                 break

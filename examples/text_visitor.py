@@ -1,4 +1,4 @@
-"""A text turn with a Visitor: print the answer as it streams.
+"""Take a text turn with a Visitor: print the answer while it streams.
 
 Set OPENAI_API_KEY, or OPENAI_BASE_URL to the address that `python -m realtime_sync serve` prints.
 """
@@ -11,7 +11,7 @@ class Printer(rt.Visitor[None]):
         print(event.delta, end="", flush=True)
 
     def visit_error(self, event: rt.events.ErrorEvent) -> None:
-        print("error:", event.error.message)
+        raise SystemExit(f"error: {event.error.message}")
 
     def unknown(self, event: rt.UnknownEvent) -> None:
         print("new event:", event.type)

@@ -3,7 +3,7 @@
     python tool_use.py "How warm is it in Oslo, in Fahrenheit?"
 
 Set OPENAI_API_KEY, or OPENAI_BASE_URL to the address that `python -m realtime_sync serve` prints; that server
-calls a function when it is told:  call get_weather {"city": "Oslo"}
+calls a function when told to:  call get_weather {"city": "Oslo"}
 """
 
 import sys
@@ -22,9 +22,9 @@ tools = Tools()
 def get_weather(
     city: str,
     unit: Literal["celsius", "fahrenheit"] = "celsius",
-    days: Annotated[int, Meta(ge=1, le=7, description="how many days to look ahead")] = 1,
+    days: Annotated[int, Meta(ge=1, le=7, description="number of days, today included")] = 1,
 ) -> dict[str, object]:
-    """The weather forecast for a city."""
+    """Get the weather forecast for a city."""
     degrees = 7 if unit == "celsius" else 45  # here you would ask a weather service, and take your time
     return {"city": city, "unit": unit, "forecast": [degrees] * days}
 
@@ -38,6 +38,6 @@ with rt.connect(model="gpt-realtime-2.1") as session, ToolRunner(session, tools,
     conversation = Conversation(session)
     session.conversation.item.create(QUESTION)
     session.response.create()
-    # The runner answers the calls, and asks for the response that makes use of them.
+    # The runner answers the calls and requests the follow-up, which uses the outputs.
     conversation.wait_for_answer(visitor=runner, timeout=60)
     print(conversation.transcript())

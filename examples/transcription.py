@@ -1,4 +1,4 @@
-"""Write down what is said in sound files: a line for each, while it is recognized.
+"""Transcribe audio files, one line each, while the words are recognized.
 
     python transcription.py one.wav two.wav
 
@@ -40,7 +40,7 @@ ENDS = (
 if not sys.argv[1:]:
     raise SystemExit(__doc__)
 with rt.connect(intent="transcription") as session:
-    # A turn is a file: the server need not listen for pauses.
+    # Each file is one turn, so the server need not detect pauses.
     session.update(audio={"input": {"transcription": {"model": "gpt-4o-transcribe"}, "turn_detection": None}})
     for path in sys.argv[1:]:
         print(f"{path}: ", end="", flush=True)

@@ -1,4 +1,4 @@
-"""Interpret: a sound file in one language in, what it says in another out, as text and as translation.wav.
+"""Translate the speech in an audio file: print the translation, and save it spoken as translation.wav.
 
     python translation.py speech.wav is
 
@@ -24,7 +24,7 @@ class Interpreter(rt.Visitor[None]):
         file.write(event.delta)
 
     def visit_error(self, event: rt.events.ErrorEvent) -> None:
-        print("error:", event.error.message)
+        raise SystemExit(f"error: {event.error.message}")
 
 
 with (
@@ -33,6 +33,6 @@ with (
 ):
     session.update(audio={"output": {"language": language}})
     stream_file(session, path)
-    session.translation.close()  # what was sent is translated to its end; then the server says goodbye
+    session.translation.close()  # the server translates what it has received, then it ends the session
     session.run(Interpreter(), until=rt.events.SessionClosed)
     print()

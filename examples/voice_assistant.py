@@ -1,9 +1,9 @@
-"""A voice assistant: talk to it, break in on it, let it look things up.  Ctrl-C ends it.
+"""Run a voice assistant: talk to it, interrupt it, let it call functions.  Ctrl-C ends it.
 
     python voice_assistant.py
     python voice_assistant.py question.wav answer.wav      without microphone and speaker
 
-The first needs the extra, pip install 'realtime-sync[audio]', and headphones, or it hears itself.  Set
+The first needs pip install 'realtime-sync[audio]', and headphones, or it hears itself.  Set
 OPENAI_API_KEY, or OPENAI_BASE_URL to the address that `python -m realtime_sync serve` prints.
 """
 
@@ -19,7 +19,7 @@ tools = Tools()
 
 @tools.function
 def get_time() -> str:
-    """What day and what time it is here."""
+    """Get the local weekday and time."""
     return time.strftime("%A, %H:%M")
 
 

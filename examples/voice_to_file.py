@@ -1,4 +1,4 @@
-"""Ask in a sound file, and get the spoken answer as another one.
+"""Ask in an audio file, and get the spoken answer as another one.
 
     python voice_to_file.py question.wav answer.wav
 
@@ -17,9 +17,9 @@ question, answer = sys.argv[1:]
 
 with rt.connect(model="gpt-realtime-2.1") as session:
     conversation = Conversation(session)
-    # We say when the turn is over, and want to read what was understood.
-    hearing = {"turn_detection": None, "transcription": {"model": "gpt-4o-mini-transcribe"}}
-    session.update(instructions="Be brief.", audio={"input": hearing})
+    # The program ends the turn, not the server; and the question is to be transcribed.
+    listening = {"turn_detection": None, "transcription": {"model": "gpt-4o-mini-transcribe"}}
+    session.update(instructions="Be brief.", audio={"input": listening})
     stream_file(session, question)
     session.input_audio_buffer.commit()
     conversation.wait_for_transcript(timeout=30)

@@ -1,6 +1,6 @@
-"""A voice program with a test of its own (test_weather_line.py): asked in sound, it looks up the weather.
+"""Answer a spoken question about the weather; test_weather_line.py shows how to test such a program.
 
-Give it a file of raw sound (24 kHz mono 16-bit).  Set OPENAI_API_KEY, or OPENAI_BASE_URL to the address
+Pass it a file of raw audio (24 kHz mono 16-bit PCM).  Set OPENAI_API_KEY, or OPENAI_BASE_URL to the address
 that `python -m realtime_sync serve` prints.
 """
 
@@ -12,7 +12,7 @@ import realtime_sync as rt
 from realtime_sync.events import FunctionCall, FunctionCallOutput, FunctionTool, ResponseDone
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-WEATHER = FunctionTool(name="get_weather", description="The weather in a city.", parameters=CITY)
+WEATHER = FunctionTool(name="get_weather", description="Get the weather in a city.", parameters=CITY)
 
 
 def get_weather(city: str) -> dict[str, object]:
@@ -23,7 +23,7 @@ class Speaker(rt.Visitor[None]):
     def visit_response_output_audio_transcript_delta(
         self, event: rt.events.ResponseOutputAudioTranscriptDelta
     ) -> None:
-        print(event.delta, end="", flush=True)  # and play ResponseOutputAudioDelta
+        print(event.delta, end="", flush=True)  # ResponseOutputAudioDelta has the audio
 
 
 def main(question: bytes) -> None:
@@ -31,7 +31,7 @@ def main(question: bytes) -> None:
         session.update(instructions="Be brief.", tools=[WEATHER], audio={"input": {"turn_detection": None}})
         session.input_audio_buffer.append(question)
         session.input_audio_buffer.commit()
-        while True:  # until the model knows all it needs
+        while True:  # until the model makes no more calls
             session.response.create()
             done = session.run(Speaker(), until=ResponseDone, timeout=30)
             if done is None or done.response.status != "completed":
@@ -47,3 +47,4 @@ def main(question: bytes) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]).read_bytes() if sys.argv[1:] else bytes(96_000))
+    print()

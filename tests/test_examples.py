@@ -1,19 +1,22 @@
 """Every example runs, as written, against the local server."""
 
 import importlib.util
+import io
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from scripted import DEADLINE
+from scripted import CREATED, DEADLINE, Caller, ScriptedServer, error
 from secrets_watch import API_KEY, WEBHOOK_SECRET
 
 from realtime_sync import webhooks
@@ -62,7 +65,7 @@ ARGUMENTS = {
 TYPED = {"text_chat": "Hi\nAnd now?\n\n"}
 WRITES = {
     "audio_visitor": ["answer.wav"],
-    "interruption": ["heard.wav"],
+    "interruption": ["played.wav"],
     "push_to_talk": ["answer.wav"],
     "translation": ["translation.wav"],
     "voice_assistant": ["answer.wav"],
@@ -90,24 +93,48 @@ def environment(address: str, *path: Path) -> dict[str, str]:
     return {**os.environ, "OPENAI_BASE_URL": address, "PYTHONPATH": folders}
 
 
-def run(name: str, address: str, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
-        env=environment(address),
-        cwd=folder,
-        input=TYPED.get(name, ""),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@dataclass
+class Ended:
+    """How an example ended: its exit status, and what it printed."""
+
+    status: object
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Runs an example as `python name.py arguments` does, but in this process: a new one takes seconds."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, *arguments: str, server: str = address) -> Ended:
+        path = str(EXAMPLES / f"{name}.py")
+        monkeypatch.setenv("OPENAI_BASE_URL", server)
+        monkeypatch.setattr(sys, "argv", [path, *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(TYPED.get(name, "")))
+        status: object = 0
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as error:
+            status = error.code
+        if isinstance(status, str):  # as Python does
+            print(status, file=sys.stderr)
+            status = 1
+        return Ended(status, *capsys.readouterr())
+
+    return run
 
 
 @pytest.mark.parametrize("name", PRINTS)
-def test_example(name: str, address: str, tmp_path: Path) -> None:
-    """The example ends well, prints what it promises, and writes the sound it promises, and nothing else."""
-    ended = run(name, address, tmp_path, *ARGUMENTS.get(name, []))
-    assert (ended.returncode, ended.stderr) == (0, "")
+def test_example(name: str, run: Run, tmp_path: Path) -> None:
+    """The example ends well, prints what it promises, and writes the audio it promises, and nothing else."""
+    ended = run(name, *ARGUMENTS.get(name, []))
+    assert (ended.status, ended.stderr) == (0, "")
     for words in PRINTS[name]:
         assert words in ended.stdout
     assert [file.name for file in tmp_path.iterdir()] == WRITES.get(name, [])
@@ -115,28 +142,68 @@ def test_example(name: str, address: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["transcription", "translation", "voice_to_file"])
-def test_how_to_run_it(name: str, address: str, tmp_path: Path) -> None:
+def test_how_to_run_it(name: str, run: Run) -> None:
     """An example that needs a file says so."""
-    ended = run(name, address, tmp_path)
-    assert ended.returncode == 1
+    ended = run(name)
+    assert ended.status == 1
     assert f"python {name}.py" in ended.stderr
 
 
-def test_what_was_heard(address: str, tmp_path: Path) -> None:
-    """The file has what was played before the interruption, and that is what the server was told."""
-    told = re.search(r"audio_end_ms=(\d+)", run("interruption", address, tmp_path).stdout)
-    assert told
-    assert 0 <= wav_duration(tmp_path / "heard.wav") * 1000 - int(told[1]) < 1
+def test_as_a_program(address: str, tmp_path: Path) -> None:
+    """An example runs as a program of its own, too, with nothing but the package on its path."""
+    ended = subprocess.run(
+        [sys.executable, str(EXAMPLES / "text_chat.py")],
+        env=environment(address),
+        cwd=tmp_path,
+        input=TYPED["text_chat"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert all(words in ended.stdout for words in PRINTS["text_chat"])
 
 
-def test_log_of_what_is_unknown(tmp_path: Path) -> None:
-    """Every event has one line, also one that is new, or none at all."""
+@pytest.mark.parametrize(
+    "name",
+    [
+        "audio_next_event",
+        "audio_visitor",
+        "function_call_next_event",
+        "text_next_event",
+        "text_visitor",
+        "translation",
+    ],
+)
+def test_errors_end_it(name: str, run: Run) -> None:
+    """Where the server sends an error, the example ends with its message, and doesn't wait for more."""
+
+    def refuse(caller: Caller) -> None:
+        caller.accept()
+        caller.text(CREATED, error("out of order"))
+        caller.serve_until_closed()
+
+    with ScriptedServer(refuse) as server:
+        ended = run(name, *ARGUMENTS.get(name, []), server=server.url)
+    assert (ended.status, ended.stderr) == (1, "error: out of order\n")
+
+
+def test_what_was_played(run: Run, tmp_path: Path) -> None:
+    """The file has the audio that was played before the interruption, as long as the server was told."""
+    truncated = re.search(r"audio_end_ms=(\d+)", run("interruption").stdout)
+    assert truncated
+    assert 0 <= wav_duration(tmp_path / "played.wav") * 1000 - int(truncated[1]) < 1
+
+
+def test_log_of_what_is_unknown(run: Run) -> None:
+    """Every event has one line, including an unknown one and a frame that is no event."""
     with LocalServer(faults=["unknown:every=5", "malformed:every=3"]) as server:
-        ended = run("log_events", server.url, tmp_path, "Hello")
+        ended = run("log_events", "Hello", server=server.url)
     lines = ended.stdout.splitlines()
     assert any("realtime_sync.unknown" in line and "unknown: b'{" in line for line in lines)
-    assert any("(no event)" in line and "not JSON" in line for line in lines)
-    assert all(re.match(r" +\d+\.\d{3} s  \S|\d+ times not as specified: ", line) for line in lines)
+    assert any("(no type)" in line and "not JSON" in line for line in lines)
+    assert all(re.match(r" +\d+\.\d{3} s  \S|\d+ deviations from the protocol: ", line) for line in lines)
 
 
 # --- With microphone and speaker -----------------------------------------------------------------------
@@ -288,7 +355,7 @@ def test_phone_call(
 
 
 def test_a_forged_phone_call(server: RealtimeServer, phone_call: ModuleType) -> None:
-    """A webhook that somebody else signed is turned away, and the call rings on."""
+    """A webhook with a wrong signature is rejected, and the call keeps ringing."""
     call = server.call(server.create_call())
     status, text = ring(phone_call, call.id, "whsec_AAAA")
     assert status == 400
@@ -316,11 +383,15 @@ def test_phone_call_without_flask(
         request.getfixturevalue("phone_call")
 
 
+# Plugins of pytest that the examples don't use, and that take seconds to load.
+QUICKER = ["-p", "no:hypothesispytest", "-p", "no:xdist"]
+
+
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("test_*.py")), ids=lambda file: file.stem)
 def test_example_of_a_test(file: Path, tmp_path: Path) -> None:
     """The tests among the examples pass, with nothing but what the package brings."""
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-Werror", "-p", "no:cacheprovider", str(file)],
+        [sys.executable, "-m", "pytest", "-q", "-Werror", "-p", "no:cacheprovider", *QUICKER, str(file)],
         env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
         cwd=tmp_path,
         capture_output=True,

@@ -18,8 +18,8 @@ class Model:
     Attributes:
         order: Names of the items in the conversation: an item's id, and for one whose id another
             response has used again, that and a number behind a ``#``.
-        written, spoken, sound: What each part holds, by the item's name and content index.
-        cuts: Where sound was cut off, in bytes.
+        written, spoken, audio: What each part holds, by the item's name and content index.
+        cuts: Where audio was cut off, in bytes.
         owner: The response that each item belongs to.
         statuses: Of the responses.
     """

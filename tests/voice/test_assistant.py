@@ -257,16 +257,16 @@ def test_parts_of_ones_own(realtime_server: RealtimeServer, realtime_session: rt
 
 
 def test_parts_that_make_no_sense(realtime_session: rt.Session) -> None:
-    """What is given twice, or is no part, is refused with what to do."""
+    """What is given twice, or is no part, is rejected with what to do."""
     playback = Playback(realtime_session, ClockedSpeaker())
     runner = ToolRunner(realtime_session, Tools())
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"playback": playback, "speaker": ClockedSpeaker()}, "with playback="),
-        ({"tool_runner": runner, "tools": [hello]}, "with tool_runner="),
-        ({"tool_runner": runner, "tools": Tools()}, "with tool_runner="),
-        ({"speaker": "loud"}, "a speaker has a 'write'"),
+        ({"playback": playback, "speaker": ClockedSpeaker()}, "playback= excludes"),
+        ({"tool_runner": runner, "tools": [hello]}, "tool_runner= excludes"),
+        ({"tool_runner": runner, "tools": Tools()}, "tool_runner= excludes"),
+        ({"speaker": "loud"}, "speaker must have a 'write'"),
         ({"tools": ["hello"]}, "a plain function"),
-        ({"visitors": rt.Visitor()}, "visitors is a list"),
+        ({"visitors": rt.Visitor()}, "visitors must be a list"),
         ({"visitors": ["me"]}, "expected a visitor"),
     ]
     for options, text in wrong:
@@ -328,7 +328,7 @@ def test_settings_that_are_refused(realtime_session: rt.Session) -> None:
     """Refused settings end the run, which would go on with others than were meant."""
     microphone = Microphone()
     assistant = Assistant(realtime_session, microphone=microphone, output_modalities=["smell"])
-    with pytest.raises(rt.RealtimeError, match="refused the assistant's settings"):
+    with pytest.raises(rt.RealtimeError, match="rejected the assistant's settings"):
         assistant.run(timeout=DEADLINE)
     assert microphone.calls == ["start", "stop"]
 
@@ -408,7 +408,7 @@ def test_the_user_breaks_in_on_the_rest(server: RealtimeServer) -> None:
 
 @pytest.mark.parametrize("timeout", [0.01, DEADLINE])
 def test_the_rest_in_vain(server: RealtimeServer, timeout: float) -> None:
-    """Nobody waits longer than was asked, nor for a speaker that stands still."""
+    """`run` waits no longer than its timeout, and not at all for a speaker that stands still."""
     with rt.connect(base_url=server.url) as session:
         assistant = Assistant(session, speaker=ClockedSpeaker(clock=Clock()), output_modalities=["audio"])
         server.expects("Hello").replies("Hi.")
@@ -426,11 +426,11 @@ def test_settings_are_tried_again(realtime_session: rt.Session) -> None:
     """Refused settings are sent with the next run too: it doesn't go on without them."""
     assistant = Assistant(realtime_session, output_modalities=["smell"])
     for _ in range(2):
-        with pytest.raises(rt.RealtimeError, match="refused the assistant's settings"):
+        with pytest.raises(rt.RealtimeError, match="rejected the assistant's settings"):
             assistant.run(timeout=DEADLINE)
 
 
 def test_no_microphone(realtime_session: rt.Session) -> None:
     """What can't be started and stopped is no microphone, and that is said at once."""
-    with pytest.raises(TypeError, match="a microphone needs a method 'start'"):
+    with pytest.raises(TypeError, match="microphone must have a 'start' method"):
         Assistant(realtime_session, microphone="built-in")  # type: ignore[arg-type]  # the mistake

@@ -89,7 +89,7 @@ def test_a_written_turn(talk: Talkers, dialect: str) -> None:
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("audio", ["keep", "drop", "callback"])
 def test_a_spoken_turn(talk: Talkers, dialect: str, audio: Any) -> None:
-    """Sound is kept, dropped or handed on as it comes; its length and the words are known all the same."""
+    """Audio is kept, dropped or handed on as it comes; its length and the words are known all the same."""
     heard: list[tuple[ConversationItem, bytes]] = []
     session = talk([Say(SKY, SOUND), Say("So it is.", SOUND[:4800])], dialect=dialect)
     sink = (lambda item, chunk: heard.append((item, chunk))) if audio == "callback" else audio
@@ -157,7 +157,7 @@ def test_tools_of_mcp_servers(talk: Talkers) -> None:
 
 
 class Interrupter(rt.Visitor[None]):
-    """A user who speaks into the answer, and says how much of that was heard."""
+    """Play a user who interrupts the response, and truncate it to what was played."""
 
     def __init__(self, session: rt.Session) -> None:
         self.session = session
@@ -192,9 +192,10 @@ class Hears:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_an_interruption(talk: Talkers, dialect: str) -> None:
-    """An answer that the user cuts off ends where it was heard to end, at a word."""
+    """A response that the user interrupts ends at the word up to which it was played."""
     hears = Hears("Why is |the sky blue?", "Stop.")
-    session = talk(SKY, CallFunction("stop"), dialect=dialect, delay=0.01, transcriber=hears)
+    long = " ".join([SKY] * 40)  # the server is not done with it when it hears the user, however late that is
+    session = talk(long, CallFunction("stop"), dialect=dialect, delay=0.01, transcriber=hears)
     conversation = Conversation(session)
     if dialect == "beta":
         session.update(input_audio_transcription={"model": "whisper-1"})
@@ -203,6 +204,10 @@ def test_an_interruption(talk: Talkers, dialect: str) -> None:
     visitor = rt.Visitors(conversation, Interrupter(session))
     cut = conversation.wait_for_response(timeout=DEADLINE, visitor=visitor)
     conversation.wait_for_response(timeout=DEADLINE, visitor=visitor)
+    for _ in ("the question", "the interruption"):
+        conversation.wait_for_transcript(timeout=DEADLINE, visitor=visitor)
+    # The server may be told of the truncation after it has begun, or even ended, the next response.
+    session.wait_until(lambda: cut.items[0].content[0].truncated_ms is not None, visitor, DEADLINE)
     assert (cut.status, cut.reason, cut.event_id) == ("cancelled", "turn_detected", None)
     [item] = cut.items
     [part] = item.content
@@ -227,8 +232,8 @@ def test_an_interruption(talk: Talkers, dialect: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_beside_the_conversation(talk: Talkers, dialect: str) -> None:
-    """What a response beside the conversation makes is its own, and not in the conversation."""
+def test_out_of_band(talk: Talkers, dialect: str) -> None:
+    """The items of an out-of-band response belong to it, and are not in the conversation."""
     session = talk("A greeting.", "Hello.", dialect=dialect)
     conversation = Conversation(session)
     session.conversation.item.create("Hi")
@@ -244,7 +249,7 @@ def test_beside_the_conversation(talk: Talkers, dialect: str) -> None:
     assert first.items[0].done
 
 
-def test_beside_while_another_runs(talk: Talkers) -> None:
+def test_out_of_band_while_another_runs(talk: Talkers) -> None:
     """Responses that run at the same time don't mix."""
     session = talk(SKY, " ".join(["other"] * 14), "third", delay=0.001)
     conversation = Conversation(session)
@@ -257,7 +262,7 @@ def test_beside_while_another_runs(talk: Talkers) -> None:
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("audio", ["keep", "drop", "callback"])
 def test_retrieved(talk: Talkers, dialect: str, audio: Any) -> None:
-    """Retrieving brings the user's sound; what the model said is not handed on twice."""
+    """Retrieving brings the user's audio; what the model said is not handed on twice."""
     heard = bytearray()
     session = talk(Say("Yes.", SOUND[:4800]), dialect=dialect)
     sink = (lambda item, chunk: heard.extend(chunk)) if audio == "callback" else audio
@@ -376,7 +381,7 @@ def test_an_incomplete_and_a_cancelled_response(talk: Talkers) -> None:
 
 @pytest.mark.parametrize("named", [True, False])
 def test_a_refused_request_ends_the_wait(talk: Talkers, named: bool) -> None:
-    """A response.create that is refused counts as a response that failed, without an id."""
+    """A rejected response.create counts as a failed response without an id."""
     session = talk(SKY, delay=0.004)
     conversation = Conversation(session)
     session.response.create()
@@ -413,7 +418,7 @@ def test_each_is_returned_once(talk: Talkers) -> None:
 
 
 def test_a_deleted_item_ends_the_wait(talk: Talkers) -> None:
-    """An item that is gone is returned to who waits for it, so that nobody waits for ever."""
+    """A deleted item is returned to a wait that names it, so that the wait ends."""
     session = talk(SKY, delay=0.004)
     conversation = Conversation(session)
     session.response.create()
@@ -494,7 +499,7 @@ def error(**fields: Any) -> str:
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("fields", [{}, {"code": "conversation_already_has_active_response"}], ids=str)
 def test_an_error_that_names_nothing(open_session: Open, named: bool, fields: dict[str, Any]) -> None:
-    """Where no response runs, an error that says not what it refuses ends the wait for one."""
+    """While no response runs, an error without an event_id ends the wait for a response."""
 
     def script(caller: Caller) -> None:
         caller.accept()
@@ -536,7 +541,7 @@ def test_an_error_about_something_else(open_session: Open) -> None:
         session = open_session(server)
         conversation = Conversation(session)
         event_id = session.response.create()
-        session.response.create()  # this one is refused
+        session.response.create()  # this one is rejected
         response = conversation.wait_for_response(event_id, timeout=DEADLINE)
         assert (response.id, response.status) == ("r", "completed")
         session.close()

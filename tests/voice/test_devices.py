@@ -34,16 +34,18 @@ def test_choice(fake: Fake, wanted: int | str | None, index: int) -> None:
 
 
 def test_choice_between_interfaces(fake: Fake) -> None:
-    """A device that the system lists once for each sound interface is taken from the usual one."""
+    """A device that the system lists once for each audio interface is taken from the usual one."""
     session: Any = None
     assert Microphone(session, "webcam")._device.index == 3
     assert Microphone(session, "webcam, jack")._device.index == 4
 
 
-@pytest.mark.parametrize(("wanted", "count"), [("usb", "several"), ("nothing", "no"), (3, "no"), (99, "no")])
-def test_no_choice(fake: Fake, wanted: int | str, count: str) -> None:
-    """A name that is none's or several's is refused, with what there is: only those that can play."""
-    with pytest.raises(ValueError, match=f"{count} output devices are called {wanted!r}") as caught:
+@pytest.mark.parametrize(
+    ("wanted", "problem"), [("usb", "several"), ("nothing", "none"), (3, "none"), (99, "none")]
+)
+def test_no_choice(fake: Fake, wanted: int | str, problem: str) -> None:
+    """A name that matches no device or several is rejected with a list of the devices that can play."""
+    with pytest.raises(ValueError, match=f"device={wanted!r} matches {problem} .*output devices") as caught:
         Speaker(wanted)
     assert "[1] USB Headset" in str(caught.value)
     assert "Webcam" not in str(caught.value)
@@ -53,23 +55,23 @@ def test_no_device(fake: Fake) -> None:
     """Without any device, that is said."""
     fake.devices.clear()
     session: Any = None
-    with pytest.raises(DeviceError, match="no default output device; there is none at all"):
+    with pytest.raises(DeviceError, match="no default output device; this machine has no output devices"):
         Speaker()
     with pytest.raises(DeviceError, match="no default input device"):
         Microphone(session)
-    with pytest.raises(ValueError, match="none at all"):
+    with pytest.raises(ValueError, match="this machine has no output devices"):
         Speaker(0)
 
 
 def test_no_device_at_all(fake: Fake) -> None:
-    """What is neither an index nor a name is refused."""
+    """A device that is neither an index nor a name is rejected."""
     device: Any = 1.5
     session: Any = None
-    with pytest.raises(TypeError, match=r"device is an index or a part of a name, not 1\.5"):
+    with pytest.raises(TypeError, match=r"device must be an index, a part of a name or None, got 1\.5"):
         Speaker(device)
-    with pytest.raises(TypeError, match="device is an index"):
+    with pytest.raises(TypeError, match="device must be an index"):
         Microphone(session, device)
-    with pytest.raises(ValueError, match="max_seconds is a number above 0, not 0"):
+    with pytest.raises(ValueError, match="max_seconds must be a finite number above 0, got 0"):
         Speaker(max_seconds=0)
 
 

@@ -26,7 +26,7 @@ from realtime_sync.voice import ConversationPart
     ],
 )
 def test_heard(text: str, ms: int, heard: str) -> None:
-    """Of words that were cut off, those remain whose share of the sound was heard."""
+    """The transcript of truncated audio keeps the same share of the words as of the audio."""
     conversation = told(created(), spoken(text), sound(bytes(48_000)), truncated(ms))
     [part] = conversation.items[0].content
     assert part.transcript == heard
@@ -38,7 +38,7 @@ def test_heard(text: str, ms: int, heard: str) -> None:
 
 
 def test_more_after_a_cut() -> None:
-    """What still comes of sound that was cut off is counted, not kept or handed on; cuts only grow."""
+    """Audio that arrives after a truncation is counted, not kept or passed on; a cut never moves back."""
     heard = bytearray()
     events = [created(), sound(bytes(4800)), truncated(50), sound(bytes(4800)), truncated(80)]
     assert len(told(*events).items[0].audio) == 2400
@@ -52,7 +52,7 @@ def test_more_after_a_cut() -> None:
 
 
 def test_the_whole_sound_after_a_cut() -> None:
-    """Sound that comes as a whole after it was cut off is cut off too."""
+    """Complete audio that arrives after a truncation is truncated too."""
     part = {"type": "output_audio", "audio": base64.b64encode(bytes(48_000)).decode()}
     item = {**message("i", role="assistant", status="incomplete"), "content": [part]}
     events = [created(), sound(bytes(24_000)), truncated(250)]
@@ -77,7 +77,7 @@ def test_the_whole_text_counts() -> None:
 
 
 def test_linear() -> None:
-    """Sound isn't joined while it comes: the chunks are the very objects that the events carried."""
+    """Audio isn't joined while it streams: the chunks are the same objects as in the events."""
     chunks = [bytes([number]) * 4800 for number in range(100)]
     conversation = told(created(), *(sound(chunk) for chunk in chunks))
     part: ConversationPart = conversation.items[0].content[0]

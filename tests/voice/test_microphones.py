@@ -27,10 +27,10 @@ from realtime_sync.voice.microphones import FileMicrophone, Microphone
     [("block_ms", 0), ("block_ms", -20), ("max_seconds", 0), ("max_seconds", math.inf), ("latency", -0.1)],
 )
 def test_microphone_s_numbers(fake: Fake, name: str, value: float) -> None:
-    """A microphone refuses them when it is made."""
+    """A microphone rejects invalid lengths when it is made."""
     session: Any = None
     options: dict[str, Any] = {name: value}
-    with pytest.raises(ValueError, match=f"{name} is .*, not {value}"):
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
         Microphone(session, **options)
 
 
@@ -105,7 +105,7 @@ def test_muted(fake: Fake, server: RealtimeServer, session: rt.Session) -> None:
 def test_microphone_formats(
     fake: Fake, server: RealtimeServer, session: rt.Session, audio_format: str, rates: set[int]
 ) -> None:
-    """Sound is sent in the session's format, also from a device of another rate."""
+    """Audio is sent in the session's format, also from a device of another rate."""
     fake.rates = rates
     session.update(audio={"input": {"format": {"type": audio_format}}})
     until(session, ev.SessionUpdated)
@@ -281,9 +281,9 @@ def test_file_leaves_nothing_running(
     ("name", "value"), [("trailing_silence", -1), ("trailing_silence", math.inf), ("block_ms", 0)]
 )
 def test_file_s_numbers(session: rt.Session, file: Path, name: str, value: float) -> None:
-    """A length that can't be is refused by its name."""
+    """An invalid length is rejected with the argument's name."""
     options: dict[str, Any] = {name: value}
-    with pytest.raises(ValueError, match=f"{name} is .*, not {value}"):
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
         FileMicrophone(session, file, **options)
 
 

@@ -27,7 +27,7 @@ from realtime_sync.voice import playback as module
 from realtime_sync.voice.playback import Interruption, Playback
 from realtime_sync.voice.speakers import ClockedSpeaker
 
-SLOWLY = 0.01  # seconds between two pieces of a response, so that a long one is still running
+SLOWLY = 0.01  # seconds between two deltas of a response, so that a long one is still running
 LONG = silence(120_000)
 
 
@@ -146,7 +146,7 @@ Opened = Callable[..., Scene]
 
 @pytest.mark.parametrize("dialect", ["ga", "beta"])
 def test_the_user_speaks(opened: Opened, dialect: str) -> None:
-    """The speaker falls silent at once, and the server learns to the millisecond what was heard."""
+    """The speaker falls silent at once, and the server learns to the millisecond what was played."""
     seen: list[Interruption] = []
     scene = opened(Say("", LONG), delay=SLOWLY, connect={"dialect": dialect}, on_interrupt=seen.append)
     scene.session.response.create()
@@ -252,7 +252,7 @@ def test_what_the_server_says_is_not_left_out_by_its_own_cancel(opened: Opened) 
 @pytest.mark.parametrize("unheard", ["leave", "delete"])
 @pytest.mark.parametrize(("heard", "cut"), [(400, 0), (1000, 1), (1400, 1), (2999, 2)])
 def test_several_items(opened: Opened, unheard: str, heard: int, cut: int) -> None:
-    """The item that was playing is truncated at what was heard of it; those behind it were not heard."""
+    """The item that was playing is truncated at what was played of it; those behind it were not heard."""
     scene = opened(
         [Say("", silence(1000)), CallFunction("f"), Say("", silence(1000)), Say("", silence(1000))],
         unheard=unheard,
@@ -297,7 +297,7 @@ def test_nothing_heard(opened: Opened, unheard: str, deleted: bool, heard: float
 
 @pytest.mark.parametrize("unheard", ["leave", "delete"])
 def test_items_that_come_late_are_unheard(opened: Opened, unheard: str) -> None:
-    """An item of which all comes after the interruption was not heard either; what was heard is left."""
+    """An item of which all comes after the interruption was not heard either; what was played is left."""
     scene = opened([Say("", silence(1000)), Say("", silence(1000))], unheard=unheard)
     scene.session.response.create()
     scene.until(lambda: scene.playback.pending_ms >= 300)
@@ -310,7 +310,7 @@ def test_items_that_come_late_are_unheard(opened: Opened, unheard: str) -> None:
 
 
 def test_heard_to_its_end(opened: Opened) -> None:
-    """What is complete and was heard to its end is not touched."""
+    """What is complete and was played to its end is not touched."""
     scene = opened(Say("", silence(1000) + b"\0\0" * 12))
     scene.respond()
     scene.clock.pass_by(1000.2)  # of 1000.5: the server counts whole milliseconds
@@ -328,7 +328,7 @@ def test_heard_to_its_end(opened: Opened) -> None:
 
 
 def test_all_heard_but_more_to_come(opened: Opened) -> None:
-    """In a gap of the sound, what was received was heard, and the server hears where it stopped."""
+    """In a gap of the audio, what was received was played, and the server hears where it stopped."""
     scene = opened(Say("", LONG), delay=SLOWLY)
     scene.session.response.create()
     scene.until(lambda: scene.playback.pending_ms >= 200)
@@ -461,7 +461,7 @@ def test_two_responses(opened: Opened) -> None:
 
 
 def test_the_second_of_two_responses(opened: Opened) -> None:
-    """One that was heard to its end is not touched when the one behind it is cut off while it runs."""
+    """One that was played to its end is not touched when the one behind it is cut off while it runs."""
     scene = opened(Say("", silence(1000)), Say("", LONG), delay=0.005)
     scene.respond()
     scene.session.response.create()
@@ -475,8 +475,8 @@ def test_the_second_of_two_responses(opened: Opened) -> None:
     assert first != second
 
 
-def test_beside_the_conversation(opened: Opened) -> None:
-    """What is said beside the conversation is played and falls silent; nothing is truncated or deleted."""
+def test_out_of_band(opened: Opened) -> None:
+    """The audio of an out-of-band response is played and interrupted; nothing is truncated or deleted."""
     scene = opened(Say("", silence(1000)), Say("", silence(1000)), unheard="delete")
     scene.respond(conversation="none")
     scene.respond(conversation="none")
@@ -491,8 +491,8 @@ def test_beside_the_conversation(opened: Opened) -> None:
     assert not scene.changes()
 
 
-def test_beside_is_silent_but_not_cancelled(opened: Opened) -> None:
-    """A response beside the conversation that runs says no more, but goes on: its text may be wanted."""
+def test_out_of_band_is_silent_but_not_cancelled(opened: Opened) -> None:
+    """An interrupted out-of-band response falls silent, but is not cancelled: its text may be wanted."""
     scene = opened(Say("", silence(3000)), delay=0.005)
     scene.session.response.create(conversation="none")
     scene.until(lambda: scene.playback.pending_ms >= 200)
@@ -519,7 +519,7 @@ def test_after_a_silenced_one(opened: Opened) -> None:
 
 
 def test_without_sound(opened: Opened) -> None:
-    """A response beside the conversation that says nothing aloud is none of our business."""
+    """An out-of-band response without audio leaves what plays alone."""
     scene = opened(Say("a long text " * 500), delay=SLOWLY)
     scene.session.response.create(conversation="none", output_modalities=["text"])
     scene.until_event(ev.ResponseOutputTextDelta)
@@ -578,7 +578,7 @@ def test_deleted_meanwhile(opened: Opened) -> None:
 
 
 def test_session_over(opened: Opened) -> None:
-    """When the session has ended, what plays still falls silent, and nobody is told."""
+    """After the end of the session an interruption still silences the speaker, and sends nothing."""
     scene = opened(Say("", silence(1000)))
     scene.respond()
     scene.session.close()
@@ -626,7 +626,7 @@ def test_translation(opened: Opened) -> None:
 
 
 def test_wait_played(opened: Opened) -> None:
-    """True once all was heard, by the speaker's clock; at once when there is nothing."""
+    """True once all was played, by the speaker's clock; at once when there is nothing."""
     scene = opened(Say("", silence(80)))
     playback = Playback(scene.session, ClockedSpeaker())
     assert playback.wait_played(0)
@@ -638,8 +638,8 @@ def test_wait_played(opened: Opened) -> None:
 
 
 def test_wait_played_is_interrupted(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waits is woken by an interruption, and told that not all was heard."""
-    scene = opened(Say("", LONG))
+    """An interruption ends `wait_played`, which returns False."""
+    scene = opened(Say("", silence(2000)))
     scene.respond()
     monkeypatch.setattr(module, "_STALLED", 1000)
     results: list[bool] = []
@@ -655,8 +655,8 @@ def test_wait_played_is_interrupted(opened: Opened, monkeypatch: pytest.MonkeyPa
 def test_wait_played_until_the_server_is_told(
     opened: Opened, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Interrupted while somebody waits, the server is told before he leaves, unless his time is up."""
-    scene = opened(Say("", LONG))
+    """After an interruption `wait_played` returns once the server is informed, unless its timeout expires."""
+    scene = opened(Say("", silence(2000)))
     scene.respond()
     monkeypatch.setattr(module, "_STALLED", 1000)
     telling, go_on = threading.Event(), threading.Event()
@@ -731,7 +731,7 @@ class Broken(ClockedSpeaker):
 
 
 def test_speaker_fails(opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
-    """A speaker that fails is in the log once; the session goes on, and what was heard stands."""
+    """A speaker that fails is in the log once; the session goes on, and what was played stands."""
     scene = opened(Say("", LONG), Say("", silence(100)), delay=0.005)
     speaker = Broken(clock=scene.clock)
     scene.playback = Playback(scene.session, speaker)
@@ -791,7 +791,7 @@ def test_on_interrupt_fails(opened: Opened, caplog: pytest.LogCaptureFixture) ->
     [(math.nan, ValueError), (math.inf, ValueError), (None, TypeError), (lambda: 0.0, TypeError)],
 )
 def test_no_position(opened: Opened, played: Any, error: type[Exception]) -> None:
-    """A speaker that can't say how far it is, is refused with its name."""
+    """A speaker whose played_ms is no finite number is rejected with its name."""
 
     class Lost:
         played_ms = played
@@ -802,18 +802,18 @@ def test_no_position(opened: Opened, played: Any, error: type[Exception]) -> Non
 
     speaker: Any = Lost()
     scene = opened()
-    with pytest.raises(error, match="played_ms of the speaker <lost> is"):
+    with pytest.raises(error, match=r"played_ms of a speaker must be a finite number, got .* from <lost>"):
         Playback(scene.session, speaker)
 
 
 def test_arguments(opened: Opened) -> None:
-    """What can't be is refused when it is made."""
+    """Invalid arguments are rejected when it is made."""
     scene = opened()
     with pytest.raises(ValueError, match="'leave' or 'delete'"):
         Playback(scene.session, scene.speaker, unheard="keep")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="is none of"):
         Playback(scene.session, scene.speaker, format="audio/mp3")
-    with pytest.raises(TypeError, match="a speaker has a 'write': 'loud' has none"):
+    with pytest.raises(TypeError, match="speaker must have a 'write' attribute; 'loud' has none"):
         Playback(scene.session, "loud")  # type: ignore[arg-type]
 
 
@@ -824,8 +824,8 @@ def test_a_speaker_of_another_format(opened: Opened, own: Any, caplog: pytest.Lo
     scene.playback.speaker.format = own  # type: ignore[attr-defined]
     for _ in range(2):
         scene.respond()
-    warnings = [record.message for record in caplog.records if "the speaker takes" in record.message]
-    expected = ["the speaker takes audio/pcmu, and the session's sound is audio/pcm"]
+    warnings = [record.message for record in caplog.records if "the speaker expects" in record.message]
+    expected = ["the speaker expects audio/pcmu audio, but the session sends audio/pcm"]
     assert warnings == (expected if own == "audio/pcmu" else [])
 
 
@@ -884,7 +884,7 @@ def play(session: rt.Session, *events: rt.ServerEvent, **options: Any) -> tuple[
 
 
 def test_several_parts(quiet: rt.Session) -> None:
-    """Of an item with several audio parts, the one that plays is truncated; the item was heard."""
+    """Of an item with several audio parts, the one that plays is truncated; the item was played."""
     events = (created("r"), delta("r", "i", 100, 0), delta("r", "i", 100, 1), delta("r", "j", 100), done("r"))
     playback, clock = play(quiet, *events, unheard="delete")
     clock.pass_by(150)
@@ -902,7 +902,7 @@ def test_several_parts(quiet: rt.Session) -> None:
 
 
 def test_a_part_without_sound(quiet: rt.Session) -> None:
-    """An item that was begun, but of which no sound came, was not heard; text parts are no sound."""
+    """An item that was begun, but of which no audio came, was not heard; text parts are no audio."""
     kinds: list[tuple[str, ev.ContentPart]] = [("i", ev.Audio()), ("j", ev.Text()), ("k", ev.OutputAudio())]
     parts = [
         ev.ResponseContentPartAdded(
@@ -967,7 +967,7 @@ def test_names_left_out(quiet: rt.Session) -> None:
     ],
 )
 def test_every_end_is_an_end(quiet: rt.Session, end: rt.ServerEvent) -> None:
-    """However the server says that a part is complete, it is, and not to be truncated when it was heard."""
+    """A part is complete by any event that says so, and is not truncated once it was played."""
     playback, clock = play(quiet, created("r"), delta("r", "i", 100))
     clock.pass_by(200)
     assert playback.playing == ("i", 0)
@@ -996,7 +996,7 @@ def test_one_name_for_all(quiet: rt.Session, between: list[rt.ServerEvent]) -> N
 
 
 def test_ends_of_nothing(quiet: rt.Session) -> None:
-    """Ends of what never began, and sound without a beginning, are no trouble."""
+    """Ends of what never began, and audio without a beginning, are no trouble."""
     playback, clock = play(quiet, audio_done("r", "i"), done("r"), delta("q", "j", 100))
     clock.pass_by(60)
     interruption = playback.interrupt()
@@ -1106,7 +1106,7 @@ def test_ends_that_are_left_out(scripted: tuple[ResponseScript, rt.Session]) -> 
 
 
 def test_ends_that_are_not_named(scripted: tuple[ResponseScript, rt.Session]) -> None:
-    """An answer beside the conversation holds up nothing, also if the server doesn't say whose end came."""
+    """An out-of-band response delays no other, even if the server names no response in response.done."""
     script, session = scripted
     speaker = Recorder(Clock())
     playback = Playback(session, speaker)
@@ -1180,7 +1180,7 @@ def test_an_hour(quiet: rt.Session) -> None:
 
 _STEPS = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(["item", "part"]), st.integers(1, 300)),  # that has so many milliseconds
+        st.tuples(st.sampled_from(["item", "part"]), st.integers(1, 300)),  # as many milliseconds as that
         st.tuples(st.just("time"), st.integers(0, 12_000)),  # in samples
         st.tuples(st.sampled_from(["response", "audio done", "speech"]), st.just(0)),
     ),
@@ -1223,7 +1223,7 @@ class Model:
         return None if self.complete else self.last
 
     def ends(self, part: tuple[str, int]) -> bool:
-        """Whether all of a part was heard, to the millisecond."""
+        """Whether all of a part was played, to the millisecond."""
         complete = self.complete or part != self.last
         return complete and self.heard[part] // 24 == self.received[part]
 

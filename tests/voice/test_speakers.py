@@ -71,7 +71,7 @@ def test_clocked_speaker_agrees_with_a_model(
 @pytest.mark.parametrize("audio_format", FORMATS)
 @pytest.mark.parametrize("gaps", [False, True])
 def test_file_speaker(tmp_path: Path, audio_format: str, gaps: bool) -> None:
-    """The file has what was heard, and the rest when it is closed; the silence between, if wanted."""
+    """The file has what was played, and the rest when it is closed; the silence between, if wanted."""
     clock = Clock()
     sound = tone(600, audio_format=audio_format)
     ms = len(sound) // 600
@@ -121,9 +121,9 @@ def test_clocked_speaker_closes() -> None:
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf])
 @pytest.mark.parametrize("name", ["latency", "jitter_ms", "max_seconds"])
 def test_speaker_s_numbers(fake: Fake, name: str, value: float) -> None:
-    """A length that can't be is refused by its name, before any device is opened."""
+    """An invalid length is rejected with the argument's name, before any device is opened."""
     options: dict[str, Any] = {name: value}
-    with pytest.raises(ValueError, match=f"{name} is .*, not {value}"):
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
         Speaker(**options)
     assert not fake.streams
 
@@ -161,7 +161,7 @@ def test_little_sound(fake: Fake, clock: Clock) -> None:
 
 
 def test_what_was_heard(fake: Fake, clock: Clock) -> None:
-    """Sound counts when the device says that it is heard; silence never does."""
+    """Audio counts once the device reports it as played; silence never counts."""
     with Speaker(jitter_ms=0, clock=clock) as speaker:
         assert speaker.played_ms == 0
         fake.stream.play(480)
@@ -183,7 +183,7 @@ def test_what_was_heard(fake: Fake, clock: Clock) -> None:
 
 @pytest.mark.parametrize("delay", [0.0, -1.0, 1e6])
 def test_devices_that_know_no_time(fake: Fake, clock: Clock, delay: float) -> None:
-    """Where the system doesn't say when sound is heard, the stream's latency is taken."""
+    """If the system doesn't report when samples are played, the stream's latency is used."""
     with Speaker(jitter_ms=0, latency=0.2, clock=clock) as speaker:
         speaker.write(tone(10))
         fake.stream.play(240, delay=delay)
@@ -194,7 +194,7 @@ def test_devices_that_know_no_time(fake: Fake, clock: Clock, delay: float) -> No
 
 
 def test_an_hour(fake: Fake, clock: Clock) -> None:
-    """What was heard is forgotten, though nobody asks."""
+    """Played samples are forgotten even if played_ms is never read."""
     with Speaker(jitter_ms=0, clock=clock) as speaker:
         for _ in range(1000):
             speaker.write(tone(10))
@@ -205,7 +205,7 @@ def test_an_hour(fake: Fake, clock: Clock) -> None:
 
 
 def test_forgotten(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A speaker that nobody closes is closed when the program ends, before PortAudio is."""
+    """A speaker left open is closed when the program ends, before PortAudio is."""
     at_exit: list[Callable[[], None]] = []
     monkeypatch.setattr(atexit, "register", at_exit.append)
     monkeypatch.setattr(atexit, "unregister", at_exit.remove)
@@ -236,7 +236,7 @@ def test_clear(fake: Fake, clock: Clock) -> None:
 
 
 def test_underruns(fake: Fake, clock: Clock) -> None:
-    """Sound that stops and soon goes on was an underrun; the next sentence is none."""
+    """Audio that stops and soon goes on was an underrun; the next sentence is none."""
     with Speaker(jitter_ms=20, clock=clock) as speaker:
         speaker.write(tone(30))
         fake.stream.play(480)
@@ -259,7 +259,7 @@ def test_bound(fake: Fake, clock: Clock) -> None:
     """There is a bound to what waits; beyond it nothing is taken."""
     with Speaker(max_seconds=1, jitter_ms=0, clock=clock) as speaker:
         speaker.write(tone(1000))
-        with pytest.raises(BufferError, match="1 s of sound"):
+        with pytest.raises(BufferError, match="1 s of audio are pending"):
             speaker.write(tone(10))
         fake.stream.play(24_000)
         speaker.write(tone(10))
@@ -280,7 +280,7 @@ def test_other_formats(fake: Fake, clock: Clock, audio_format: str) -> None:
 
 
 def test_other_rates(fake: Fake, clock: Clock) -> None:
-    """For a device that can't play at 24 kHz the sound is converted, and the count is right all the same."""
+    """For a device that can't play at 24 kHz the audio is converted, and the count is right all the same."""
     fake.rates = {48_000}
     with Speaker(jitter_ms=0, clock=clock) as speaker:
         assert fake.stream.options["samplerate"] == 48_000
@@ -311,7 +311,7 @@ def test_other_rates(fake: Fake, clock: Clock) -> None:
 
 
 def test_soxr_missing(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where sound would have to be converted and can't be, the error names the extra."""
+    """If audio has to be converted and soxr is missing, the error names the extra."""
     monkeypatch.setitem(sys.modules, "soxr", None)
     fake.rates = {48_000}
     with pytest.raises(ImportError, match=r"realtime-sync\[audio\]"):
@@ -358,7 +358,7 @@ _DOINGS = st.lists(
 @settings(deadline=None, max_examples=100)
 @given(_DOINGS, st.integers(0, 30), st.sampled_from([24_000, 48_000]))
 def test_whatever_happens(doings: list[tuple[str, int]], jitter_ms: int, rate: int) -> None:
-    """It plays what was written and no more; the count never falls; in the end all was heard or dropped."""
+    """It plays what was written and no more; the count never falls; in the end all was played or dropped."""
     with pytest.MonkeyPatch.context() as patch:
         fake, clock = Fake(), Clock()
         fake.rates = {rate}
@@ -393,7 +393,7 @@ def test_whatever_happens(doings: list[tuple[str, int]], jitter_ms: int, rate: i
 
 
 def test_interruption(fake: Fake, clock: Clock) -> None:
-    """Cut off on a device, the server accepts what was heard."""
+    """Cut off on a device, the server accepts what was played."""
     server = RealtimeServer(responder=ScriptedResponder([Say("", tone(2000))]))
     with server, rt.connect(base_url=server.url) as session, Speaker(clock=clock) as speaker:
         playback = Playback(session, speaker)

@@ -54,12 +54,12 @@ class Talk:
         self.spectator = Spectator()
 
     def until(self, responses: int) -> None:
-        """Hand out the events until so many responses have ended."""
+        """Dispatch events until this number of responses has ended."""
         visitors = rt.Visitors(self.runner, self.spectator)
         self.session.wait_until(lambda: len(self.spectator.ended) >= responses, visitors, DEADLINE)
 
     def ask(self, responses: int = 1, text: str = "Go") -> None:
-        """Say something, and hear so many responses."""
+        """Send a message, and wait for this number of responses."""
         self.session.conversation.item.create(text)
         self.session.response.create()
         self.until(len(self.spectator.ended) + responses)
@@ -133,6 +133,13 @@ def tools() -> Tools:
     return tools
 
 
+def test_tools_only(tools: Tools, realtime_session: rt.Session) -> None:
+    """A runner takes `Tools`, and rejects a list of functions with what to pass instead."""
+    assert ToolRunner(realtime_session, tools).tools is tools
+    with pytest.raises(TypeError, match=r"tools must be Tools\(function, ...\), got \[<function add"):
+        ToolRunner(realtime_session, [add])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("dialect", ["ga", "beta"])
 def test_round_trip(dialect: Literal["ga", "beta"], tools: Tools) -> None:
     """Two calls in one response: both outputs, then one response.create; in the Beta dialect too."""
@@ -170,8 +177,8 @@ def test_errors_are_answers(tools: Tools) -> None:
         )
         talk.server.expects(
             function_outputs=[
-                {"error": "there is no function 'sub'; there are: add, fail"},
-                {"error": "the arguments are wrong: Input data was truncated"},
+                {"error": "unknown function 'sub'; expected one of: add, fail"},
+                {"error": "invalid arguments: Input data was truncated"},
                 {"error": "ZeroDivisionError: division by zero"},
             ]
         ).replies("Sorry.")
@@ -226,7 +233,7 @@ def test_waits_its_turn(release: threading.Event) -> None:
 
 
 def test_timeout(release: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
-    """After its timeout a call is answered with an error; what it gives later is thrown away."""
+    """After its timeout a call is answered with an error, and its later result is discarded."""
     tools = Tools()
     tools.function(lambda: release.wait(DEADLINE), name="hang", timeout=0.05)
     results: list[ToolResult] = []
@@ -241,8 +248,8 @@ def test_timeout(release: threading.Event, caplog: pytest.LogCaptureFixture) -> 
         assert talk.asked == 2
     assert [result.error for result in results] == ["it timed out after 0.05 s"]
     said = [record.getMessage() for record in caplog.records]
-    assert "'hang' timed out after 0.05 s" in said
-    assert "'hang' ended after it had timed out; what it gave is thrown away" in said
+    assert "the call of 'hang' timed out after 0.05 s" in said
+    assert "'hang' ended after it had timed out; its result is discarded" in said
 
 
 def test_hung_tools_do_not_starve(release: threading.Event) -> None:
@@ -301,12 +308,12 @@ def test_approval_refused(caplog: pytest.LogCaptureFixture) -> None:
     tools.function(add, approve=approve)
     with talking(tools) as talk:
         talk.server.expects("Go").replies(CallFunction("add", {"a": 1}))
-        talk.server.expects(function_output={"error": "the call was refused: not on Sundays"}).replies("No.")
+        talk.server.expects(function_output={"error": "the call was rejected: not on Sundays"}).replies("No.")
         talk.ask(responses=2)
         talk.finish()
         [done] = talk.server.sent_of(ev.ResponseFunctionCallArgumentsDone)
     assert seen == [ToolCall(done.call_id, "add", {"a": 1, "b": 0}, done.response_id, done.item_id)]
-    assert "'add' was not approved: not on Sundays" in caplog.text
+    assert "the call of 'add' was rejected: not on Sundays" in caplog.text
 
 
 def test_late_approval(release: threading.Event) -> None:
@@ -351,7 +358,9 @@ def test_on_call(tools: Tools, caplog: pytest.LogCaptureFixture) -> None:
         json.dumps({"error": error}, separators=(",", ":")),
         error,
     )
-    assert len([record for record in caplog.records if "(on_call) failed" in record.getMessage()]) == 2
+    assert (
+        len([record for record in caplog.records if "on_call= callback raised" in record.getMessage()]) == 2
+    )
 
 
 def test_no_response(tools: Tools) -> None:
@@ -393,7 +402,7 @@ def test_workers_survive() -> None:
     with talking(tools, on_call=leave) as talk:
         picked = [CallFunction("pick", {"it": {"why": why}}) for why in ("mute", "exit", "ctrl-c")]
         talk.server.expects("Go").replies(*picked, CallFunction("add", {"a": 1}))
-        wrong = {"error": "the arguments are wrong: Mute"}, {"error": "the arguments are wrong: not today"}
+        wrong = {"error": "invalid arguments: Mute"}, {"error": "invalid arguments: not today"}
         talk.server.expects(function_outputs=[*wrong, {"error": "KeyboardInterrupt"}, 1]).replies("Oh.")
         talk.ask(responses=2)
         talk.finish()
@@ -464,8 +473,8 @@ def test_repeated_events(tools: Tools) -> None:
         assert talk.asked == 3
 
 
-def test_beside_the_conversation(tools: Tools, caplog: pytest.LogCaptureFixture) -> None:
-    """What a response beside the conversation calls is left alone: it could not be answered."""
+def test_out_of_band(tools: Tools, caplog: pytest.LogCaptureFixture) -> None:
+    """Calls of an out-of-band response are not run: their outputs can't be added to the conversation."""
     with talking(tools) as talk:
         for _ in range(2):
             talk.server.expects().replies(CallFunction("add", {"a": 1}), RequestMcpApproval("docs", "ask"))
@@ -476,7 +485,7 @@ def test_beside_the_conversation(tools: Tools, caplog: pytest.LogCaptureFixture)
         talk.finish()
         assert not talk.outputs
         assert talk.asked == 2
-    assert caplog.text.count("beside the conversation") == 1
+    assert caplog.text.count("called by an out-of-band response") == 1
 
 
 def test_close_with_a_hung_tool(release: threading.Event) -> None:
@@ -609,7 +618,7 @@ def test_mcp_approval_left_to_the_user(tools: Tools, caplog: pytest.LogCaptureFi
         assert not talk.items(ev.McpApprovalResponse)
         assert talk.outputs == ["1"]
         assert talk.asked == 1
-    assert "'search': give ToolRunner an approve_mcp=" in caplog.text
+    assert "'search': pass approve_mcp= to ToolRunner" in caplog.text
 
 
 def test_mcp_calls() -> None:
@@ -810,7 +819,7 @@ def test_responses_that_are_named_alike(response_id: str | None, tools: Tools, o
 
 
 def test_refused_mcp_call_is_not_waited_for(tools: Tools, open_session: Open) -> None:
-    """An MCP call that was refused doesn't run, so the next response is asked for without its end."""
+    """A rejected MCP call never ends, so the follow-up is requested without waiting for it."""
     events = [created(), item_added(MCP_CALL), item_done(QUESTION), done(MCP_CALL, QUESTION)]
     assert sent_for(open_session, tools, *events, approve_mcp=lambda question: False) == [APPROVAL, NEXT]
     assert sent_for(open_session, tools, *events, approve_mcp=lambda question: True) == [APPROVAL]
@@ -856,7 +865,7 @@ def test_mcp_failures_are_logged(tools: Tools, open_session: Open, caplog: pytes
     failed = ev.McpListToolsFailed(event_id="e", item_id="mcpl_1")
     sent_for(open_session, tools, failed, created(), item_done(MCP_FAILED), done())
     assert "could not list the tools of an MCP server (item 'mcpl_1')" in caplog.text
-    assert "the MCP tool 'search' of 'docs' failed: 'no such page'" in caplog.text
+    assert "the MCP tool 'search' of server 'docs' failed: 'no such page'" in caplog.text
 
 
 def test_long_sessions_are_bounded(tools: Tools, open_session: Open) -> None:
