@@ -36,7 +36,7 @@ from scripted import CREATED, DEADLINE, Caller, ScriptedServer
 
 import realtime_sync as rt
 from realtime_sync import exceptions, local, testing, voice, webhooks
-from realtime_sync.__main__ import main
+from realtime_sync.cli.main import main
 from realtime_sync.events import CLIENT_EVENTS, SERVER_EVENTS, objects
 from realtime_sync.events import client as client_events
 from realtime_sync.events import server as server_events
