@@ -47,9 +47,8 @@ def openai_python(server: ScriptedServer) -> Iterator[Receive]:
 
 @contextlib.contextmanager
 def raw_loop(server: ScriptedServer) -> Iterator[Receive]:
-    connection = websocket.create_connection(f"{server.url}/realtime?model=m")
-    yield lambda: json.loads(connection.recv())
-    connection.shutdown()  # type: ignore[no-untyped-call,unused-ignore]
+    with contextlib.closing(websocket.create_connection(f"{server.url}/realtime?model=m")) as connection:
+        yield lambda: json.loads(connection.recv())
 
 
 each_client = pytest.mark.parametrize(

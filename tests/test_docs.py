@@ -36,7 +36,7 @@ from scripted import CREATED, DEADLINE, Caller, ScriptedServer
 
 import realtime_sync as rt
 from realtime_sync import exceptions, local, testing, voice, webhooks
-from realtime_sync.__main__ import main
+from realtime_sync.cli.main import main
 from realtime_sync.events import CLIENT_EVENTS, SERVER_EVENTS, objects
 from realtime_sync.events import client as client_events
 from realtime_sync.events import server as server_events
@@ -567,6 +567,7 @@ def reference() -> tuple[set[str], dict[str, set[str]]]:
     single: set[str] = set()
     modules: dict[str, set[str]] = {}
     text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    single |= set(re.findall(r"^\.\. py:data:: ([\w.]+)", text, re.MULTILINE))
     for kind, name, options in re.findall(
         r"^\.\. auto(\w+):: ([\w.]+).*\n((?:   :.*\n)*)", text, re.MULTILINE
     ):

@@ -1,4 +1,4 @@
-"""`calls`: every client event by its call, and what it puts on the wire."""
+"""`namespaces`: every client event by its call, and what it puts on the wire."""
 
 import ssl
 from collections.abc import Callable
@@ -8,8 +8,7 @@ import pytest
 from scripted import DEADLINE, Caller, Open, ScriptedServer, collect
 
 import realtime_sync as rt
-from realtime_sync.events import CLIENT_EVENTS, ResponseCreateParams, SessionConfig
-from realtime_sync.events.fields import ResponseFields, SessionFields
+from realtime_sync.events import CLIENT_EVENTS
 
 Tls = ssl.SSLContext | None
 
@@ -103,13 +102,6 @@ def test_calls(server_tls: Tls, open_session: Open) -> None:
 def test_every_client_event_has_a_call() -> None:
     """There is a call for each client event, so none needs to be built by hand."""
     assert set(CLIENT_EVENTS) <= {expected["type"] for _, expected in CALLS}
-
-
-def test_keywords_are_fields() -> None:
-    """The keyword arguments are the fields of the structs, less what only the server sets."""
-    server_only = {"id", "object", "expires_at", "client_secret"}
-    assert set(SessionFields.__annotations__) == set(SessionConfig.__struct_fields__) - server_only
-    assert set(ResponseFields.__annotations__) == set(ResponseCreateParams.__struct_fields__)
 
 
 @pytest.mark.parametrize(
