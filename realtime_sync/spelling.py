@@ -6,7 +6,7 @@ __all__ = ["check_options", "nearest"]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the one of the known names, of which there is at least one, that is most like a misspelt one."""
+    """Return the known name that is most like a misspelt one.  There must be at least one known name."""
     import difflib  # only here: most programs never need it
 
     return difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]

@@ -114,7 +114,7 @@ def test_the_systems_certificates(
     """Without a setting the system's certificates are trusted, not those that came with requests."""
     with ScriptedServer(http_server(), server_context(authority)) as server:
         error = failure(rt.APIConnectionError, open_client(base_url=server.url).client_secrets.create)
-        assert str(error).startswith("the certificate of localhost was refused: ")
+        assert str(error).startswith("the certificate of localhost was rejected: ")
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         client = open_client(base_url=server.url)
@@ -129,7 +129,7 @@ def test_another_authority(client_tls: ssl.SSLContext, tries: Tries) -> None:
     with ScriptedServer(http_server(), server_context(stranger)) as server:
         one = rest(base_url=server.url, ssl_context=client_tls)
         error = failure(rt.APIConnectionError, one.client_secrets.create)
-    assert str(error).startswith("the certificate of localhost was refused: ")
+    assert str(error).startswith("the certificate of localhost was rejected: ")
     assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
     assert tries.pauses == []
 
@@ -139,7 +139,7 @@ def test_another_host(authority: trustme.CA, client_tls: ssl.SSLContext, open_cl
     with ScriptedServer(http_server(), server_context(authority, "other.example")) as server:
         client = open_client(base_url=server.url, ssl_context=client_tls)
         error = failure(rt.APIConnectionError, client.client_secrets.create)
-        assert "was refused" in str(error)
+        assert "was rejected" in str(error)
         client_tls.check_hostname = False
         client = open_client(base_url=server.url, ssl_context=client_tls)
         client.client_secrets.create()

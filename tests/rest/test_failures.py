@@ -126,7 +126,7 @@ def test_request_ids(name: str, api: responses.RequestsMock, rest: Rest) -> None
         ("//evil.example/", "evil.example"),
         ("/elsewhere", "another path"),
         (None, "another path"),
-        ("http://[", "an address that is none"),
+        ("http://[", "an invalid address"),
     ],
 )
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -187,7 +187,7 @@ def test_success_in_the_end(
     assert rest.client_secrets.create().value == CLIENT_SECRET
     assert tries.pauses == [0.5, 1.0]
     assert "POST /realtime/client_secrets: HTTP 503: Busy. (code" not in caplog.text
-    assert "POST /realtime/client_secrets: HTTP 503: Busy.; trying again in 0.5 s" in caplog.text
+    assert "POST /realtime/client_secrets: HTTP 503: Busy.; retrying in 0.5 s" in caplog.text
 
 
 def test_jitter(api: responses.RequestsMock) -> None:
@@ -249,14 +249,14 @@ def test_never_arrived(call: Callable[[Rest], object], api: responses.RequestsMo
     """A request that can't have arrived is tried again, whatever it is."""
     api.post(ANY, body=requests.ConnectTimeout())
     error = failure(rt.APITimeoutError, lambda: call(tries.rest()))
-    assert str(error) == "could not connect to api.openai.com: no answer in 60 s"
+    assert str(error) == "could not connect to api.openai.com: timed out after 60 s"
     assert len(api.calls) == 3
 
 
 def test_a_host_that_is_none(rest: Rest, tries: Tries) -> None:
     """A host that can't be is a ValueError, however late requests finds it."""
     for host in ("*.example", "a" * 70 + ".example"):
-        with pytest.raises(ValueError, match=f"^{host.replace('*', '.')} can't be asked: ") as caught:
+        with pytest.raises(ValueError, match=f"^{host.replace('*', '.')} can't be connected to: ") as caught:
             tries.rest(base_url=f"https://{host}/v1").client_secrets.create()
         check_silent(caught.value)
 
@@ -327,7 +327,7 @@ def test_a_silent_server(open_client: Open) -> None:
         client = open_client(base_url=server.url, timeout=SHORT)
         error = failure(rt.APITimeoutError, client.client_secrets.create)
     assert str(error) == (
-        f"no answer in 0.2 s from localhost:{server.port}; the request may have been carried out"
+        f"no answer from localhost:{server.port} within 0.2 s; the request may have been carried out"
     )
     assert isinstance(error.__cause__, TimeoutError)
 

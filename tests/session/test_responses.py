@@ -338,7 +338,7 @@ def test_a_server_that_obeys(steps: list[tuple[str, bool]]) -> None:
     rest = [(step, False) for step in ("hear", "answer", "end")] * 2 * (len(steps) + 1)
     for step, beside in steps + rest:
         server.take(step, beside)
-    assert not server.book.waiting()
+    assert not server.book.pending()
     assert server.begun_for == server.known_for
     assert sorted(server.begun_for.values()) == sorted(server.asked)
 

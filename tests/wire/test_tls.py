@@ -19,7 +19,7 @@ def test_default_certificates(authority: trustme.CA) -> None:
     authority.issue_cert("localhost").configure_cert(context)
     with (
         ScriptedServer(lambda caller: None, context) as server,
-        pytest.raises(rt.ConnectionFailed, match="was refused"),
+        pytest.raises(rt.ConnectionFailed, match="was rejected"),
     ):
         rt.connect(base_url=server.url)
 
