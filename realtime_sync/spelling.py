@@ -1,4 +1,4 @@
-"""Names that are misspelt, and the nearest right ones."""
+"""Misspelt names, and the nearest right ones."""
 
 from collections.abc import Iterable
 
@@ -13,16 +13,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def check_options(caller: str, options: Iterable[str], declared: type, *more: str) -> None:
-    """Refuse options that are not declared.
+    """Reject options that are not declared.
 
     Args:
-        caller: Of the function, for the text of the error.
+        caller: The function's name, for the error message.
         options: The names that were given.
         declared: The `TypedDict` that declares the options.
-        more: The other arguments that the caller takes by name.
+        more: The other arguments that the function takes by name.
 
     Raises:
-        TypeError: One is unknown; the text has the nearest right name.
+        TypeError: An option is unknown; the message names the nearest right one.
     """
     known = [*declared.__annotations__, *more]
     for name in options:

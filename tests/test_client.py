@@ -150,7 +150,7 @@ def test_azure_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_bad_azure_settings(options: dict[str, Any], message: str) -> None:
-    """What can't be an Azure resource is refused before anything is sent."""
+    """What can't be an Azure resource is rejected before anything is sent."""
     settings = {"endpoint": "https://name.openai.azure.com", "api_key": "k", **options}
     with pytest.raises(ValueError, match=message):
         rt.Client.azure(**settings)
@@ -269,7 +269,7 @@ def test_beta_has_been_switched_off() -> None:
 
 
 def test_ended_at_once() -> None:
-    """A server that closes in place of beginning is told of with code and reason."""
+    """The error for a server that closes in place of beginning has code and reason."""
 
     def script(caller: Caller) -> None:
         caller.accept()
@@ -284,7 +284,7 @@ def test_ended_at_once() -> None:
 
 
 def test_a_server_that_says_nothing() -> None:
-    """A server that begins no session within the time is given up, and the connection closed."""
+    """If a server begins no session within the timeout, the connection is closed."""
     with (
         ScriptedServer(idle) as server,
         pytest.raises(rt.ConnectionFailed, match="sent no event in the connect timeout"),

@@ -1,4 +1,4 @@
-"""`endpoint`: addresses, headers and keys, and what is refused before anything is sent."""
+"""`endpoint`: addresses, headers and keys, and what is rejected before anything is sent."""
 
 import pytest
 from handshakes import asked, headers_of, keep_request, request_of

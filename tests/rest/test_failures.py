@@ -1,4 +1,4 @@
-"""`failures`: what an answer that is no success, or none at all, is told as."""
+"""`failures`: which error an answer becomes that is not a success, or that did not come."""
 
 import copy
 import email.utils

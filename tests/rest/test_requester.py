@@ -146,7 +146,7 @@ ANY = re.compile(".*")
 def test_tried_again(
     status: int, call: Callable[[Rest], object], api: responses.RequestsMock, tries: Tries
 ) -> None:
-    """What does no harm if done twice is tried again, with growing pauses, and then given up."""
+    """A repeatable request is retried, with growing pauses, and then fails."""
     api.post(ANY, status=status, json=refusal())
     with pytest.raises(rt.APIError) as caught:
         call(tries.rest(6))
@@ -171,7 +171,7 @@ def test_not_tried_again(
 
 @pytest.mark.parametrize("call", [*SAFE, *UNSAFE])
 def test_turned_away(call: Callable[[Rest], object], api: responses.RequestsMock, tries: Tries) -> None:
-    """What was turned away undone is tried again, whatever it is."""
+    """A request that was rejected before it did anything is retried, whatever it is."""
     api.post(ANY, status=429, json=refusal())
     failure(rt.RateLimitError, lambda: call(tries.rest()))
     assert len(api.calls) == 3
@@ -305,7 +305,7 @@ def test_another_process(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_nobody_listens(tries: Tries) -> None:
-    """If nobody listens, the error says where and why, after all tries."""
+    """If no server listens, the error says where and why, after all retries."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
@@ -317,7 +317,7 @@ def test_nobody_listens(tries: Tries) -> None:
 
 
 def test_a_silent_server(open_client: Open) -> None:
-    """A server that doesn't answer is given up after the time that it has."""
+    """A request to a server that doesn't answer ends with its timeout."""
 
     def script(caller: Caller) -> None:
         read_http(caller)
@@ -333,7 +333,7 @@ def test_a_silent_server(open_client: Open) -> None:
 
 
 def test_a_server_that_stops(open_client: Open) -> None:
-    """A server that stops in the middle of its answer is given up, too."""
+    """So does one to a server that stops in the middle of its answer."""
 
     def script(caller: Caller) -> None:
         read_http(caller)

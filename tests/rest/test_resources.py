@@ -436,7 +436,7 @@ def test_over_tls(authority: trustme.CA, client_tls: ssl.SSLContext, open_client
 def test_bad_arguments(
     call: Callable[[Any], object], kind: type[Exception], says: str, api: responses.RequestsMock, rest: Rest
 ) -> None:
-    """What can't be meant is refused before anything is sent, with what is wrong about it."""
+    """An invalid argument is rejected before anything is sent, with what is wrong about it."""
     with pytest.raises(kind, match=says.replace("(", r"\(")):
         call(rest)
     assert not api.calls

@@ -81,7 +81,7 @@ def names(addresses: dict[str, list[tuple[str, int]]], monkeypatch: pytest.Monke
 
 @pytest.fixture
 def nobody() -> Iterator[int]:
-    """A port where nobody listens, and nobody can begin to."""
+    """A port that is taken, and on which no server listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
@@ -89,7 +89,7 @@ def nobody() -> Iterator[int]:
 
 @pytest.fixture
 def mute() -> Iterator[int]:
-    """A port that does not even refuse: Linux leaves it unanswered while too many wait to be accepted."""
+    """A port that does not even refuse: Linux answers no more while too many connections are pending."""
     if sys.platform != "linux":
         pytest.skip("only Linux is known to keep silent")
     with socket.socket() as listener:
@@ -188,7 +188,7 @@ def test_a_silent_first_address(mute: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_silence_everywhere(mute: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many silent addresses are given up together at the deadline."""
+    """Many silent addresses are abandoned together at the deadline."""
     names({"server.example": [("127.0.0.1", mute)] * 5}, monkeypatch)
     start = time.monotonic()
     failed = failure(443, seconds=SHORT)
@@ -197,7 +197,7 @@ def test_silence_everywhere(mute: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nobody_listens(nobody: int) -> None:
-    """The error says where nobody answered, and why."""
+    """The error says which address did not answer, and why."""
     failed = failure(nobody, "127.0.0.1")
     assert str(failed).startswith(f"could not connect to 127.0.0.1:{nobody}: [Errno")
     assert isinstance(failed.__cause__, ConnectionRefusedError)
@@ -232,7 +232,7 @@ def test_unknown_host(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """A name server that keeps silent until the event is set; in the end nobody may wait for it."""
+    """A name server that does not answer until the event is set; in the end no thread may wait for it."""
     answer = threading.Event()
     real = socket.getaddrinfo
 
@@ -253,7 +253,7 @@ def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 @pytest.mark.usefixtures("slow_names")
 def test_a_silent_name_server() -> None:
-    """Name resolution that takes too long is left behind at the deadline."""
+    """Name resolution that takes too long is abandoned at the deadline."""
     failed = failure(443, seconds=SHORT)
     assert str(failed) == "could not connect to server.example:443: timed out"
 
@@ -424,7 +424,7 @@ def test_a_server_that_speaks_first(head: bytes, size: int) -> None:
     ],
 )
 def test_refused(status_line: str, status: int, says: str) -> None:
-    """A refusal gives the proxy's status and headers, without the credentials it was sent."""
+    """A rejection gives the proxy's status and headers, without the credentials it was sent."""
     head = f"{status_line}\r\nProxy-Authenticate: Basic realm=x\r\nX-You-Sent: Basic {TOKEN}\r\n\r\n<html>"
     with ScriptedServer(answer(head.encode())) as proxy:
         failed = failure(443, proxy=through(proxy, LOGIN))
@@ -490,7 +490,7 @@ def test_a_proxy_that_resets() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"HT", b"HTTP/1.1 200 OK\r\nX: y\r\n"])
 def test_a_silent_proxy(data: bytes) -> None:
-    """A proxy that does not finish its answer is given up at the deadline."""
+    """A proxy that does not finish its answer is abandoned at the deadline."""
     with ScriptedServer(answer(data)) as proxy:
         failed = failure(443, proxy=through(proxy, LOGIN), seconds=SHORT)
     assert str(failed) == (
@@ -640,7 +640,7 @@ def test_socks_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_socks_refused(scheme: str, script: Script, says: str) -> None:
-    """What a SOCKS proxy says to a refusal is passed on, without credentials."""
+    """The reason that a SOCKS proxy gives for a rejection is passed on, without credentials."""
     with ScriptedServer(script) as proxy:
         failed = failure(443, proxy=socks_url(proxy, scheme, LOGIN))
     place = f"server.example:443 through the proxy 127.0.0.1:{proxy.port}"
@@ -650,14 +650,14 @@ def test_socks_refused(scheme: str, script: Script, says: str) -> None:
 
 @pytest.mark.usefixtures("socks")
 def test_socks_without_login() -> None:
-    """A SOCKS proxy that wants a login, and gets none, refuses."""
+    """A SOCKS proxy that wants a login, and gets none, rejects the connection."""
     with ScriptedServer(SocksProxy(login=("ann", PASSWORD))) as proxy:
         assert "No acceptable authentication methods" in str(failure(443, proxy=socks_url(proxy)))
 
 
 @pytest.mark.usefixtures("socks")
 def test_a_silent_socks_proxy() -> None:
-    """A SOCKS proxy that keeps silent is given up at the deadline."""
+    """A SOCKS proxy that keeps silent is abandoned at the deadline."""
 
     def script(caller: Caller) -> None:
         assert read(caller.sock, 4) == b"\x05\x02\x00\x02"
@@ -672,7 +672,7 @@ def test_a_silent_socks_proxy() -> None:
 
 @pytest.mark.usefixtures("socks")
 def test_a_mute_socks_proxy(mute: int) -> None:
-    """A SOCKS proxy that does not answer at all is given up at the deadline."""
+    """A SOCKS proxy that does not answer at all is abandoned at the deadline."""
     failed = failure(443, proxy=f"socks5h://{LOGIN}@127.0.0.1:{mute}", seconds=SHORT)
     assert "timed out waiting for the proxy" in str(failed)
 

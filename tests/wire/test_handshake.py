@@ -37,7 +37,7 @@ def failure(open_session: Open, script: Callable[[Caller], None], tls: Tls = Non
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
 def test_refused(status: int, server_tls: Tls, open_session: Open) -> None:
-    """A refused handshake gives status, headers, body and the server's own words, without the key."""
+    """A rejected handshake gives status, headers, body and the server's own words, without the key."""
     body = json.dumps({"error": {"message": "Bad key sk-secret-1", "code": "x"}}).encode()
     head = f"HTTP/1.1 {status} No\r\nX-Request-Id: r1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     failed = failure(open_session, refuse(head + body), server_tls)
@@ -76,7 +76,7 @@ def test_refused_with_broken_chunks(rest: bytes, open_session: Open) -> None:
 
 
 def test_a_huge_body(open_session: Open) -> None:
-    """No more than 64 KiB of a refusal's body are read, whatever its length is said to be."""
+    """No more than 64 KiB of a rejection's body are read, whatever its length is said to be."""
     head = b"HTTP/1.1 403 No\r\nContent-Length: 100000000000\r\n\r\n"
 
     def script(caller: Caller) -> None:
@@ -91,7 +91,7 @@ def test_a_huge_body(open_session: Open) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(status: int, open_session: Open) -> None:
-    """A redirect is refused, named, and its target never contacted: the key would go there."""
+    """A redirect is rejected, named, and its target never contacted: the key would go there."""
     contacted = threading.Event()
 
     with ScriptedServer(lambda caller: contacted.set()) as other:
@@ -139,7 +139,7 @@ def test_endless_headers(open_session: Open) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 101 Swit"])
 def test_a_silent_server(answer: bytes, server_tls: Tls, open_session: Open) -> None:
-    """A server that does not finish its answer is given up at the connect timeout."""
+    """A server that does not finish its answer is abandoned at the connect timeout."""
     done = threading.Event()
 
     def script(caller: Caller) -> None:
@@ -170,7 +170,7 @@ def test_a_slow_server(open_session: Open) -> None:
 
 
 def test_an_unknown_authority(open_session: Open) -> None:
-    """A certificate that nobody vouches for is refused before anything is sent."""
+    """A certificate of an unknown authority is rejected before anything is sent."""
     stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(stranger)
     failed = failure(open_session, lambda caller: None, stranger)
@@ -179,14 +179,14 @@ def test_an_unknown_authority(open_session: Open) -> None:
 
 
 def test_the_wrong_host(open_session: Open, authority: trustme.CA) -> None:
-    """A certificate for another host is refused."""
+    """A certificate for another host is rejected."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("example.org").configure_cert(context)
     assert "Hostname mismatch" in str(failure(open_session, lambda caller: None, context))
 
 
 def test_an_expired_certificate(open_session: Open, authority: trustme.CA) -> None:
-    """A certificate that has expired is refused."""
+    """A certificate that has expired is rejected."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     yesterday = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
     authority.issue_cert("localhost", not_after=yesterday).configure_cert(context)
@@ -206,7 +206,7 @@ def test_a_server_without_tls(answer: bytes, client_tls: ssl.SSLContext) -> None
 
 
 def test_a_server_silent_in_tls(client_tls: ssl.SSLContext) -> None:
-    """A server that never answers the TLS handshake is given up at the connect timeout."""
+    """A server that never answers the TLS handshake is abandoned at the connect timeout."""
     done = threading.Event()
 
     def script(caller: Caller) -> None:
