@@ -1,4 +1,4 @@
-"""`Client`: where the server is and who is calling; opens sessions, and holds the HTTP half of the API."""
+"""`Client`: where the server is and who connects; opens sessions, and holds the HTTP half of the API."""
 
 import os
 import threading
@@ -36,26 +36,27 @@ _CLIENT_OPTIONS = frozenset(ClientOptions.__annotations__)
 
 
 class Client:
-    """Where a Realtime server is and who is calling.  Opens any number of sessions; thread-safe.
+    """Where a Realtime server is and who connects to it.  Opens any number of sessions; thread-safe.
 
     The HTTP half of the API is under the names of its paths: `client_secrets`, `calls`, `sessions`,
     `transcription_sessions` and `translations`.  `Client.azure` and `Client.local` are for servers whose
-    addresses are made in another way.
+    addresses are built in another way.
 
     Args:
         api_key: The key, or a function that returns a fresh one, which is called for each connection
-            and request; default: the environment's ``OPENAI_API_KEY``; ``""`` for none at all.  An
-            ephemeral secret (``ek_...``) is a key, too.
+            and request; default: the environment's ``OPENAI_API_KEY``; ``""`` = no key.  An ephemeral
+            secret (``ek_...``) can be used as the key.
         base_url: ``https://``, ``http://``, ``wss://`` or ``ws://``, ending like OpenAI's
             ``https://api.openai.com/v1`` (the default, after the environment's ``OPENAI_BASE_URL``).
-        organization: Default: the environment's ``OPENAI_ORG_ID``; ``""`` for none.
-        project: Default: the environment's ``OPENAI_PROJECT_ID``; ``""`` for none.
-        safety_identifier: A name for your user that doesn't tell who it is, for OpenAI's detection of
-            abuse (``OpenAI-Safety-Identifier``).
+        organization: OpenAI's organization; default: the environment's ``OPENAI_ORG_ID``; ``""`` = none.
+        project: OpenAI's project; default: the environment's ``OPENAI_PROJECT_ID``; ``""`` = none.
+        safety_identifier: An anonymous identifier of your user, for OpenAI's detection of abuse
+            (``OpenAI-Safety-Identifier``).
         default_headers: Further headers for every connection and request.
         default_query: Further query parameters for every connection and request.
-        timeout: Seconds that an HTTP request may take to connect, and its answer between two pieces.
-        max_retries: How often an HTTP request is tried again; `rest` says which ones.
+        timeout: Seconds that an HTTP request may take to connect, and to wait for each chunk of the answer
+            (default 60).
+        max_retries: How often an HTTP request is retried at most (default 2); `rest.requester` says when.
         ssl_context: For TLS; default: the system's certificates, TLS 1.2 or newer.
         ca_file: A file of certificates to trust in place of the system's.
         client_cert: A file with a certificate and its key to show to the server, or two files.
@@ -63,12 +64,12 @@ class Client:
             ``ALL_PROXY``, ``NO_PROXY``; this machine is always reached directly), ``None`` = none, or the
             URL of one: ``http://``, ``socks5://``, ``socks5h://`` or ``socks4://`` (SOCKS needs the extra
             ``socks``).
-        allow_insecure: Send the key without TLS to another machine.
-        log_payloads: Write the events themselves to the log (at level DEBUG), not just their names.
-        provider: A row of `providers`; default: the one that is known by the host of ``base_url``.
+        allow_insecure: Send the key unencrypted to another machine (default: raise `ValueError`).
+        log_payloads: Log the payloads of events (at level DEBUG), not just their types (default: don't).
+        provider: A row of `providers`; default: the one that the host of ``base_url`` belongs to.
 
     Raises:
-        TypeError: There is no such option.
+        TypeError: An option does not exist; the message names the nearest right one.
         ValueError: A setting can't be used: a URL with another scheme, a line break in a key, or a key
             for another machine without TLS and without ``allow_insecure``.
     """
@@ -98,21 +99,23 @@ class Client:
         api_version: str | None = None,
         **options: "Unpack[AzureOptions]",
     ) -> "Self":
-        """A client for Azure OpenAI.
+        """Return a client for Azure OpenAI.
 
         Args:
             endpoint: The resource, ``https://NAME.openai.azure.com``; default: the environment's
                 ``AZURE_OPENAI_ENDPOINT``.
-            deployment: What `connect` uses as the model; without it, name the deployment there.
+            deployment: What `connect` uses as the model; default: the ``model`` that is given there.
             api_key: Default: the environment's ``AZURE_OPENAI_API_KEY``, unless there is a
                 ``token_provider``.
-            token_provider: Returns a token of Entra ID; called for each connection and request.
+            token_provider: A function that returns a token of Entra ID; called for each connection and
+                request.
             api_version: For the preview API, for example ``"2025-04-01-preview"``: it speaks the Beta
                 dialect and needs a ``deployment``.  Default: the GA API.
             options: As in `Client`.
 
         Raises:
-            ValueError: Something is missing or can't be used.
+            TypeError: An option does not exist.
+            ValueError: The endpoint, the key or the deployment is missing, or a setting can't be used.
         """
         check_options("Client.azure", options, AzureOptions)
         provider = AZURE_PREVIEW if api_version else AZURE
@@ -144,9 +147,13 @@ class Client:
 
     @classmethod
     def local(cls, port: int = LOCAL_PORT, *, api_key: str = "") -> "Self":
-        """A client for the local server, as ``python -m realtime_sync serve`` runs it.
+        """Return a client for the local server, as ``python -m realtime_sync serve`` runs it.
 
-        For one that your program runs itself, use its address: ``Client(base_url=server.url)``.
+        For a server that your program runs itself, use its address: ``Client(base_url=server.url)``.
+
+        Args:
+            port: Where it listens on this machine.
+            api_key: The key that it was told to expect, if any.
         """
         url = LOCAL.url.replace(str(LOCAL_PORT), str(port))
         return cls(api_key=api_key, base_url=url, provider=LOCAL, proxy=None)
@@ -157,35 +164,41 @@ class Client:
     # --- Sessions ----------------------------------------------------------------------------------
 
     def connect(self, model: str | None = None, **options: "Unpack[ConnectOptions]") -> Session:
-        """Open a session, and wait until the server has begun it.
+        """Open a session, and wait until the server has announced it.
 
         Args:
             model: The model's name, for example ``"gpt-realtime-2.1"``.
             call_id: A phone or WebRTC call whose session to join; it has its model already.
             intent: ``"transcription"`` for a session that only transcribes.
-            translation: A translation session; its model is, for example, ``"gpt-realtime-translate"``.
+            translation: Open a translation session; its model is, for example,
+                ``"gpt-realtime-translate"``.
             client_secret: An ephemeral secret (``ek_...``) to use in place of the key.
             headers: Further headers for this connection.
             query: Further query parameters for this connection.
-            dialect: ``"beta"`` for servers that speak the API's older form, else ``"ga"``; both forms
-                are read alike.
-            wait: Whether to wait for the server's first event, which tells if it really accepts you;
-                ``False`` for servers that say nothing before they are spoken to.
-            connect_timeout: Seconds for connecting, TLS, the server's answer and its first event together.
-            send_timeout: Seconds an event may take to be sent before the session is given up.
-            close_timeout: Seconds `Session.close` waits at most for the server's goodbye.
-            ping_interval: Seconds of silence after which the server is pinged; ``None`` = never.
-            ping_timeout: Seconds of silence after a ping that mean it is gone; ``None`` = never.
-            max_message_size: Largest message accepted, in bytes; a larger one ends the session (1009).
-            max_buffered: Bytes of events you have not taken yet at which ``overflow`` happens.
-            overflow: ``"pause"`` = stop reading until you catch up, which makes the server wait and loses
-                nothing; ``"fail"`` = end the session.
+            dialect: ``"beta"`` for servers that speak the API's older form, ``"ga"`` for others; default:
+                the provider's.  Received events are understood in both forms, whichever it is.
+            wait: Wait for the server's first event, which shows whether it accepts the key (default);
+                ``False`` for servers that send nothing before they receive something.
+            connect_timeout: Seconds for connecting, TLS, the handshake and the first event together
+                (default 10).
+            send_timeout: Seconds that sending an event may take; then the session ends (default 30).
+            close_timeout: Seconds that `Session.close` waits at most for the server's close frame
+                (default 5).
+            ping_interval: Seconds without received data after which the server is pinged (default 20);
+                ``None`` = never.
+            ping_timeout: Seconds without received data after a ping, after which the connection counts as
+                lost (default 20); ``None`` = never.
+            max_message_size: Largest message accepted, in bytes (default 64 MiB); a larger one ends the
+                session with code 1009.
+            max_buffered: Bytes of events not taken yet at which ``overflow`` applies (default 64 MiB).
+            overflow: ``"pause"`` (default) = stop reading until you catch up: backpressure makes the
+                server wait, and nothing is lost; ``"fail"`` = end the session.
 
         Raises:
-            ConnectionFailed: The server can't be reached, or refuses, also by an ``error`` in place of
-                the session's first event.
-            TypeError: There is no such option.
-            ValueError: A setting can't be used, or OpenAI's server was asked without a key.
+            ConnectionFailed: The server can't be reached, or rejects the connection, or sends an ``error``
+                in place of the session's first event.
+            TypeError: An option does not exist; the message names the nearest right one.
+            ValueError: A setting can't be used, or OpenAI's server needs a key and there is none.
         """
         check_options("connect", options, ConnectOptions, "model")
         call_id, translation = options.get("call_id"), options.get("translation", False)
@@ -235,19 +248,19 @@ class Client:
             )
             if options.get("wait", True):
                 _wait_until_begun(session, deadline, redact)
-        except BaseException:  # Ctrl-C too: nobody could close it any more
+        except BaseException:  # Ctrl-C too: the caller gets no session that it could close
             transport.kill()
             raise
         return session
 
     def _model(self, model: str | None, call_id: str | None) -> str | None:
-        """What to ask for as the model.
+        """Return the model for the query.
 
         Raises:
-            ValueError: It is settled already.
+            ValueError: The call or the deployment determines it already.
         """
         if model and call_id:
-            raise ValueError("give model or call_id, not both: a call has its model")
+            raise ValueError("give model or call_id, not both: a call has its model already")
         if model and self._deployment:
             raise ValueError("give deployment or model, not both: they are two names for one thing")
         if self._deployment and not self._provider.deployment_in_query and not call_id:
@@ -298,7 +311,7 @@ class Client:
         return self._rest.transcription_sessions
 
     def close(self) -> None:
-        """Give the HTTP connections back.  Sessions stay open."""
+        """Close the HTTP connections.  Sessions stay open, and the next request connects again."""
         with self._rest_lock:
             if self._rest_made is not None:
                 self._rest_made.close()
@@ -348,12 +361,12 @@ def _endpoint(options: ClientOptions) -> tuple[Provider, Endpoint]:
 
 
 def _or_environment(given: Any, name: str) -> Any:
-    """What was given, also if it is empty; else what the environment has."""
+    """Return what was given, even if it is empty; else the environment's value."""
     return os.environ.get(name) if given is None else given
 
 
 def _one_of(options: ConnectOptions, name: str, *allowed: str | None) -> Any:
-    """An option that is one of a few texts; the first of them is the default.
+    """Return an option that is one of a few texts; the first of them is the default.
 
     Raises:
         ValueError: It is something else.
@@ -366,10 +379,10 @@ def _one_of(options: ConnectOptions, name: str, *allowed: str | None) -> Any:
 
 
 def _azure_url(endpoint: str, provider: Provider) -> str:
-    """The base URL for an Azure resource.
+    """Return the base URL for an Azure resource.
 
     Raises:
-        ValueError: The endpoint is more or less than the root of one.
+        ValueError: The endpoint is not the root of a resource's URL.
     """
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
@@ -380,26 +393,26 @@ def _azure_url(endpoint: str, provider: Provider) -> str:
 
 
 def _wait_until_begun(session: Session, deadline: float, redact: Redact) -> None:
-    """Wait for the first event.  Servers accept a connection before they look at the key.
+    """Wait for the first event: servers accept a connection before they check the key.
 
     Raises:
-        ConnectionFailed: It is an error, or does not come.
+        ConnectionFailed: It is an error, or does not come before the deadline.
     """
     try:
         first = session.wait_for_first_event(max(deadline - time.monotonic(), 0.0))
     except ConnectionClosed as closed:
         reason = f": {closed.reason}" if closed.reason else ""
         raise ConnectionFailed(
-            f"the server ended the session at once, with code {closed.code}{reason}"
+            f"the server closed the connection before it began a session, with code {closed.code}{reason}"
         ) from closed
     if first is None:
         session.close()
-        raise ConnectionFailed("the server accepted the connection, but began no session in time")
+        raise ConnectionFailed("the server accepted the connection, but sent no event in the connect timeout")
     if isinstance(first, ErrorEvent):
         session.close()
         details = without_secrets(first.error, redact)
         said = details.message or details.code or details.type
-        raise ConnectionFailed(f"the server refused the session: {said}", error=details)
+        raise ConnectionFailed(f"the server rejected the session: {said}", error=details)
 
 
 def connect(model: str | None = None, **options: "Unpack[Options]") -> Session:
@@ -407,7 +420,7 @@ def connect(model: str | None = None, **options: "Unpack[Options]") -> Session:
 
     Raises:
         ConnectionFailed, ValueError: See `Client.connect` and `Client`.
-        TypeError: There is no such option.
+        TypeError: An option does not exist; the message names the nearest right one.
     """
     check_options("connect", options, Options, "model")
     # The two halves of a TypedDict: a type checker can't follow that.

@@ -1,4 +1,4 @@
-"""Where a server is and who is calling: addresses, headers and secrets, for both halves of the API."""
+"""Where a server is and who connects to it: addresses, headers and keys, for both halves of the API."""
 
 import re
 import ssl
@@ -13,7 +13,7 @@ from .wire.proxy import check_proxy, find_proxy, is_loopback
 __all__ = ["ApiKey", "Endpoint", "check_headers", "check_text"]
 
 ApiKey = str | Callable[[], str]
-"""A key, or what returns a fresh one."""
+"""A key, or a function that returns a fresh one."""
 
 _WEBSOCKET = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -25,15 +25,15 @@ class Endpoint:
 
     Args:
         base_url: As in `client.Client`.
-        provider: Who runs it.
-        api_key: A key, or what gives a fresh one for each connection and request.
-        headers, query: Sent with everything.
-        ssl_context: What TLS trusts and shows; ``None`` = the system's certificates.
+        provider: The provider that runs it.
+        api_key: A key, or a function that returns a fresh one for each connection and request.
+        headers, query: Sent with every connection and request.
+        ssl_context: For TLS; ``None`` = the system's certificates.
         proxy: As in `client.Client`.
-        allow_insecure: Let the key go over plain HTTP to another machine.
+        allow_insecure: Send the key unencrypted to another machine.
 
     Raises:
-        ValueError: Something of it can't be used.
+        ValueError: An argument can't be used; the message says which, and quotes no secret.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Endpoint:
     # --- The key -----------------------------------------------------------------------------------
 
     def _key(self, secret: str | None) -> str | None:
-        """The key for one connection or request: ``secret`` in place of the usual one.
+        """Return the key for one connection or request: ``secret`` if there is one, else the usual key.
 
         Raises:
             ValueError: It can't be sent.
@@ -77,27 +77,28 @@ class Endpoint:
         if callable(key):
             key = key()
             if not isinstance(key, str) or not key:
-                raise ValueError("api_key returned no key")
+                raise ValueError("the function given as api_key returned no key")
         if key:
             _check_value(key, "the API key")
             self._check_clear()
         return key
 
     def _check_clear(self) -> None:
-        """Refuse to send a key over a network without TLS."""
+        """Reject a key for another machine without TLS."""
         host = urlsplit(self.base_url).hostname or ""
         if self._in_clear and not is_loopback(host):
             raise ValueError(
-                f"the API key would travel in clear to {host}: use https or wss, or allow_insecure=True"
+                f"refusing to send the API key unencrypted to {host}: use https:// or wss://, "
+                "or pass allow_insecure=True"
             )
 
     # --- Requests ----------------------------------------------------------------------------------
 
     def headers(self, *more: Mapping[str, str], secret: str | None = None) -> list[tuple[str, str]]:
-        """The headers of one connection or request.  By name, the last to set one wins.
+        """Return the headers of one connection or request.  Where two set the same one, the last wins.
 
         Raises:
-            ValueError: One can't be sent, or there is no key and the provider requires one.
+            ValueError: A header can't be sent, or the provider requires a key and there is none.
         """
         own = {"User-Agent": f"realtime_sync/{__version__}"}
         key = self._key(secret)
@@ -116,11 +117,11 @@ class Endpoint:
         return list(merged.values())
 
     def websocket_url(self, path: str, query: Mapping[str, str]) -> str:
-        """``ws://`` or ``wss://``, for a path below the base URL."""
+        """Return the ``ws://`` or ``wss://`` address of a path below the base URL."""
         return self._url(self._scheme, path, query)
 
     def http_url(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        """``http://`` or ``https://``, for a path below the base URL."""
+        """Return the ``http://`` or ``https://`` address of a path below the base URL."""
         return self._url("https" if self._scheme == "wss" else "http", path, query or {})
 
     def _url(self, scheme: str, path: str, query: Mapping[str, str]) -> str:
@@ -134,27 +135,28 @@ class Endpoint:
         return urlunsplit((scheme, parts.netloc, whole, urlencode(pairs, quote_via=quote), ""))
 
     def proxy(self) -> str | None:
-        """The URL of the proxy on the way to the server, credentials included."""
+        """Return the URL of the proxy to the server, credentials included; ``None`` = connect directly."""
         parts = urlsplit(self.base_url)
         secure = self._scheme == "wss"
         return find_proxy(secure, parts.hostname or "", parts.port or (443 if secure else 80), self._proxy)
 
     @property
     def proxy_setting(self) -> str | None:
+        """``proxy`` as it was given."""
         return self._proxy
 
     def redactor(self, headers: Iterable[tuple[str, str]], query: Iterable[tuple[str, str]] = ()) -> Redact:
-        """A function that takes the secrets of a request out of a text, should a server repeat them.
+        """Return a function that redacts the secrets of a request in a text, in case a server repeats them.
 
-        Secrets are the values of headers and query parameters that carry credentials by their names, and
-        every ephemeral secret.
+        Secrets are the values of the headers and query parameters whose names say that they carry
+        credentials, and every ephemeral secret.
         """
         in_url = parse_qsl(urlsplit(self.base_url).query)
         return redactor([*headers, *in_url, *self._query.items(), *query])
 
 
 def _without_keys(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers without those that carry a key, for an ephemeral secret stands in its place."""
+    """Return the headers without those that carry a key: an ephemeral secret takes its place."""
     return {name: text for name, text in headers.items() if name.lower() not in KEY_HEADERS}
 
 
@@ -162,7 +164,7 @@ def _without_keys(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _check_url(base_url: str) -> None:
-    """Refuse what is no base URL, or has a user name or password in it; never quotes it."""
+    """Reject an invalid base URL, and one with a user name or password in it.  Never quote it."""
     check_text(base_url, "base_url")
     parts = urlsplit(base_url)
     if parts.scheme not in _WEBSOCKET or not parts.hostname:
@@ -173,7 +175,7 @@ def _check_url(base_url: str) -> None:
 
 
 def check_text(text: str, what: str) -> None:
-    """Refuse what could end a header or a request line early and begin another; never quotes it."""
+    """Reject a text that could end a header or a request line early and begin another.  Never quote it."""
     if _CONTROL.search(text):
         raise ValueError(f"{what} holds a line break or another control character")
 
@@ -187,10 +189,10 @@ def _check_value(text: str, what: str) -> None:
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers, if all of them can be sent.
+    """Return the headers if all of them can be sent.
 
     Raises:
-        ValueError: One can't.
+        ValueError: One can't be sent.
     """
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):

@@ -1,7 +1,30 @@
-"""The errors that this package raises, beside the builtin `ValueError`, `TypeError`, `TimeoutError`."""
+"""The errors that this package raises, and the rules that say after which of them a retry may help.
+
+* `RealtimeError`
+
+  * `ConnectionFailed`: the session could not be opened.
+  * `ConnectionClosed`: the session is over.
+  * `ProtocolError`: the server broke the WebSocket protocol; the cause of a `ConnectionClosed`.
+  * `InvalidWebhookSignature`: a webhook can't be trusted.
+  * `APIError`: an HTTP request failed.
+
+    * `BadRequestError` (400, 422)
+    * `AuthenticationError` (401)
+    * `PermissionDeniedError` (403)
+    * `NotFoundError` (404)
+    * `ConflictError` (409)
+    * `RateLimitError` (429)
+    * `ServerError` (5xx)
+    * `APIConnectionError`: there was no answer.
+
+      * `APITimeoutError`: there was no answer in time.
+
+Wrong arguments raise the builtin `ValueError` and `TypeError`, and waits that end without what they waited
+for the builtin `TimeoutError`.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "APIConnectionError",
@@ -20,7 +43,49 @@ __all__ = [
     "RealtimeError",
     "ServerError",
     "error_of_status",
+    "retry_of_status",
 ]
+
+
+# --- When a retry may help --------------------------------------------------------------------------
+
+# The one place for these rules.  `ConnectionClosed.retryable` is decided by the first two tables; whether the
+# HTTP half sends a request again, by the second and the third.
+
+# WebSocket close codes after which a new connection may succeed.
+_RETRYABLE_CODES = {
+    1001,  # going away
+    1006,  # connection lost
+    1011,  # internal error of the server
+    1012,  # service restart
+    1013,  # try again later
+    1014,  # bad gateway
+}
+# Codes and types of errors that the next connection or request would meet again.
+_FATAL_ERRORS = {
+    "account_deactivated",
+    "beta_api_shape_disabled",
+    "billing_hard_limit_reached",
+    "insufficient_quota",
+    "invalid_api_key",
+}
+# HTTP statuses below 500 after which a request may be sent again; all from 500 on are as 408 is.
+_RETRYABLE_STATUSES: dict[int, Literal["always", "if_repeatable"]] = {
+    408: "if_repeatable",  # timeout: the request may have been carried out
+    409: "if_repeatable",  # conflict
+    429: "always",  # too many requests: rejected before anything was done
+}
+
+
+def retry_of_status(status: int) -> Literal["always", "if_repeatable", "never"]:
+    """Return whether a request that was answered with an HTTP status may be sent again.
+
+    ``"if_repeatable"`` is for requests that do no harm when they are carried out twice.
+    """
+    return "if_repeatable" if status >= 500 else _RETRYABLE_STATUSES.get(status, "never")
+
+
+# --- Sessions ---------------------------------------------------------------------------------------
 
 
 class RealtimeError(Exception):
@@ -28,13 +93,13 @@ class RealtimeError(Exception):
 
 
 class ConnectionFailed(RealtimeError):
-    """No session came about: the server could not be reached, or refused.
+    """The session could not be opened: the server could not be reached, or rejected it.
 
     Attributes:
-        status: HTTP status of the answer, or ``None`` if there was none.
+        status: HTTP status of the server's answer; ``None`` if there was no answer.
         headers: Headers of the answer, names in lower case.
         body: The answer's first 64 KiB.
-        error: The `events.ErrorDetails` that the server gave in place of a session, or ``None``.
+        error: The `events.ErrorDetails` that the server sent in place of ``session.created``, or ``None``.
     """
 
     def __init__(
@@ -53,27 +118,15 @@ class ConnectionFailed(RealtimeError):
         self.error = error
 
 
-# Close codes after which a new connection may do better: going away, lost, server trouble.
-_RETRYABLE_CODES = {1001, 1006, 1011, 1012, 1013, 1014}
-# Errors that the next connection would meet again.
-_FATAL_ERRORS = {
-    "account_deactivated",
-    "beta_api_shape_disabled",
-    "billing_hard_limit_reached",
-    "insufficient_quota",
-    "invalid_api_key",
-}
-
-
 class ConnectionClosed(RealtimeError):
     """The session is over.  Raised once all queued events were taken, and by every later call.
 
     Attributes:
         code: WebSocket close code; 1005 if the server gave none, 1006 if the connection was lost.
         reason: The reason given with the code, often ``""``.
-        clean: Whether both sides said goodbye (a completed closing handshake).
+        clean: Whether the closing handshake was completed: both sides sent a close frame.
         by: Who ended it: ``"client"``, ``"server"`` or ``"network"``.
-        last_error: The server's last `ErrorEvent`, or ``None``; often the true reason.
+        last_error: The last `ErrorEvent` of the server, or ``None``; often the true reason.
         unsent: The client events that were given to `Session.send` and surely not sent, in order.
     """
 
@@ -97,7 +150,7 @@ class ConnectionClosed(RealtimeError):
 
     @property
     def retryable(self) -> bool:
-        """Whether connecting anew may help: not after a normal closure, a fault, or a fatal error."""
+        """Whether a new connection may succeed: not after a normal closure, a fault, or a fatal error."""
         fatal = self.last_error is not None and self.last_error.error.code in _FATAL_ERRORS
         return self.code in _RETRYABLE_CODES and not fatal
 
@@ -119,7 +172,7 @@ class ProtocolError(RealtimeError):
     """The server broke the WebSocket protocol.  The cause of a `ConnectionClosed`.
 
     Attributes:
-        code: The close code that it was answered with: 1002 (protocol), 1007 (text), 1009 (size).
+        code: The close code of our answer: 1002 (protocol error), 1007 (invalid text), 1009 (too big).
     """
 
     def __init__(self, code: int, message: str) -> None:
@@ -130,7 +183,7 @@ class ProtocolError(RealtimeError):
 class InvalidWebhookSignature(RealtimeError):
     """A webhook can't be trusted: it is unsigned, signed with another secret, changed, too old or too new.
 
-    The text says which, and quotes neither the secret nor a signature.
+    The message says which, and quotes neither the secret nor a signature.
     """
 
 
@@ -138,16 +191,16 @@ class InvalidWebhookSignature(RealtimeError):
 
 
 class APIError(RealtimeError):
-    """An HTTP request came to nothing.  The subclass tells what kind of failure it was.
+    """An HTTP request failed.  The subclass says how.
 
     Attributes:
-        message: What the server said, or what went wrong.
-        status: HTTP status of the answer, or ``None`` if there was none.
-        code, type, param: What the server named them, or ``None``; ``param`` is the field at fault.
-        request_id: The server's name for the request, which its support asks for; or ``None``.
+        message: The server's own message, or what went wrong.
+        status: HTTP status of the answer; ``None`` if there was no answer.
+        code, type, param: From the server's error, or ``None``; ``param`` is the field at fault.
+        request_id: The server's id of the request, which its support asks for; or ``None``.
         headers: Headers of the answer, names in lower case.
         body: The answer's first 64 KiB.
-        retry_after: Seconds to wait before trying again, if the server said so; else ``None``.
+        retry_after: Seconds that the server asks to wait before a retry; ``None`` if it doesn't.
     """
 
     def __init__(
@@ -176,7 +229,7 @@ class APIError(RealtimeError):
 
     @property
     def fatal(self) -> bool:
-        """Whether the next request would meet the same: no quota, no such key."""
+        """Whether the next request would fail in the same way, for example without quota."""
         return self.code in _FATAL_ERRORS or self.type in _FATAL_ERRORS
 
     def __str__(self) -> str:
@@ -192,11 +245,11 @@ class APIError(RealtimeError):
 
 
 class BadRequestError(APIError):
-    """400, 422: the request is not as it should be.  ``param`` names the field, if the server knows it."""
+    """400, 422: the request is invalid.  ``param`` names the field at fault, if the server says so."""
 
 
 class AuthenticationError(APIError):
-    """401: no key, or a wrong one."""
+    """401: the key is missing or wrong."""
 
 
 class PermissionDeniedError(APIError):
@@ -204,23 +257,23 @@ class PermissionDeniedError(APIError):
 
 
 class NotFoundError(APIError):
-    """404: no such address, call or model; a call that is over is not found either."""
+    """404: the address, call or model does not exist; a call that is over does not exist any more."""
 
 
 class ConflictError(APIError):
-    """409: something else is being done to the same thing."""
+    """409: another request is changing the same object."""
 
 
 class RateLimitError(APIError):
-    """429: too many requests, or the quota is used up.  ``retry_after`` says when to come back."""
+    """429: too many requests, or the quota is used up.  ``retry_after`` says how long to wait."""
 
 
 class ServerError(APIError):
-    """5xx: trouble on the server's side."""
+    """5xx: the server failed."""
 
 
 class APIConnectionError(APIError):
-    """There was no answer.  The text says if the request may have been carried out all the same."""
+    """There was no answer.  The message says whether the request may have been carried out."""
 
 
 class APITimeoutError(APIConnectionError):
@@ -239,5 +292,5 @@ _BY_STATUS: dict[int, type[APIError]] = {
 
 
 def error_of_status(status: int) -> type[APIError]:
-    """The class of error for an HTTP status."""
+    """Return the class of error for an HTTP status."""
     return ServerError if status >= 500 else _BY_STATUS.get(status, APIError)

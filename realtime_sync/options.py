@@ -70,10 +70,10 @@ class Options(ClientOptions, ConnectOptions, total=False):
 
 
 def check_positive(options: Mapping[str, Any], *names: str) -> None:
-    """Refuse numbers that are not more than 0; ``None`` is none.
+    """Reject numbers that are not more than 0; ``None`` and absent options pass.
 
     Raises:
-        ValueError: One is.
+        ValueError: A number is 0, negative or NaN.
     """
     for name in names:
         value = options.get(name)

@@ -1,7 +1,7 @@
-"""Who runs Realtime servers, a row for each: where it is, how it is authenticated, how it is spoken to.
+"""The providers of Realtime servers, one row each: address, authentication, dialect, environment variables.
 
-What differs from one provider to the next is a field here, and is asked for by that field; nowhere else is
-a provider's name asked for.
+What differs from one provider to the next is a field here, and code asks for that field.  No code asks for a
+provider's name.
 """
 
 from urllib.parse import urlsplit
@@ -28,17 +28,17 @@ class Provider(Struct, frozen=True, kw_only=True):
     """One row.
 
     Attributes:
-        name: For people.
-        url: The base URL where none is given; ``""`` if each user has an address of their own.
-        hosts: The host names by which it is known; those below them count too.
-        path: What follows the address that users know, to make the base URL.
-        url_variable, key_variable, organization_variable, project_variable: Names in the environment;
-            ``""`` = there is none.
+        name: Its name, for people.
+        url: The default base URL; ``""`` if each user has an address of their own.
+        hosts: The host names that belong to it, with all their subdomains.
+        path: What is appended to the address that users know, to make the base URL.
+        url_variable, key_variable, organization_variable, project_variable: Environment variables;
+            ``""`` = not from the environment.
         key_header: The header that carries the key; in ``Authorization`` it is a bearer token.
-        requires_key: Whether to refuse to connect without one.
-        dialect: ``"ga"`` or ``"beta"``: what it speaks where the user doesn't say.
-        deployment_in_query: The deployment is a query parameter of everything, HTTP too, and not the model.
-        http_prefix: What the paths of HTTP requests begin with.
+        requires_key: Raise `ValueError` if there is no key.
+        dialect: The default dialect, ``"ga"`` or ``"beta"``.
+        deployment_in_query: Every URL has the deployment as a query parameter, in place of the model.
+        http_prefix: The beginning of the paths of HTTP requests.
     """
 
     name: str
@@ -95,11 +95,11 @@ COMPATIBLE = Provider(
 _ALL = (OPENAI, AZURE, AZURE_PREVIEW, LOCAL, COMPATIBLE)
 
 KEY_HEADERS = frozenset(provider.key_header.lower() for provider in _ALL)
-"""The headers, in lower case, that carry a key with one of them."""
+"""The headers, in lower case, that carry a key with any of them."""
 
 
 def provider_at(base_url: str) -> Provider:
-    """Return the provider that is known by the host of a URL; `COMPATIBLE` if none is."""
+    """Return the provider that the host of a URL belongs to; `COMPATIBLE` for an unknown host."""
     host = urlsplit(base_url).hostname or ""
     for provider in _ALL:
         if any(host == known or host.endswith(f".{known}") for known in provider.hosts):

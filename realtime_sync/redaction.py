@@ -1,4 +1,4 @@
-"""What must not be shown: secrets, and characters that could do things to a terminal or a log."""
+"""Redaction: texts without secrets, and without characters that could harm a terminal or a log."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -19,18 +19,18 @@ __all__ = [
 ]
 
 HIDDEN = "***"
-"""What is shown in place of a secret."""
+"""The text that is shown in place of a secret."""
 
 Redact = Callable[[str], str]
-"""Takes what must not be shown out of a text."""
+"""A function that returns a text without its secrets."""
 
-# What a header or a query parameter is called that carries a credential.  Not Idempotency-Key.
+# The names of headers and query parameters that carry credentials.  Not Idempotency-Key.
 _SECRET_NAME = re.compile(
     r"auth|(?<!idempotency-)key|token|secret|passw|cookie|signature|^sig$", re.IGNORECASE
 )
-_SHORTEST = 4  # characters of a secret; what is shorter occurs by chance
+_SHORTEST = 4  # characters of a secret; shorter words occur by chance
 _EPHEMERAL = r"\bek_[\w-]+"
-# What the settings in an event hold that is nothing for a log: of MCP servers, and the ephemeral secret.
+# Fields of settings that must not be logged: credentials of MCP servers, and the ephemeral secret.
 _CREDENTIALS = re.compile(
     r'"(authorization|headers|client_secret)"\s*:\s*'
     r'(?:"(?:[^"\\]|\\.)*"|\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\})'
@@ -44,16 +44,16 @@ _S = TypeVar("_S", bound=Struct)
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a header or a query parameter of this name carries a credential."""
+    """Return whether a header or a query parameter of this name carries a credential."""
     return _SECRET_NAME.search(name) is not None
 
 
 def redactor(pairs: Iterable[tuple[str, str]]) -> Redact:
-    """Return a function that takes the secrets of a request out of a text, should a server repeat them.
+    """Return a function that redacts the secrets of a request in a text, in case a server repeats them.
 
     Args:
-        pairs: Names and values of headers and query parameters.  Secrets are the values of those that
-            carry credentials by their names, and every ephemeral secret.
+        pairs: Names and values of headers and query parameters.  Secrets are the values of those whose
+            names say that they carry credentials, and every ephemeral secret.
     """
     found = {text for name, value in pairs if is_secret_name(name) for text in _secrets_of(value)}
     # The longest first, because one may be the beginning of another.
@@ -63,7 +63,7 @@ def redactor(pairs: Iterable[tuple[str, str]]) -> Redact:
 
 
 def _secrets_of(value: str) -> set[str]:
-    """The secrets in a value, without a scheme or the names of cookies, in the forms servers repeat them."""
+    """Return the secrets in a value, without a scheme or cookie names, in all forms that servers repeat."""
     words = re.split(r"[\s;,]+", value)
     if len(words) > 1 and "=" not in words[0]:
         words = words[1:]  # Bearer, Basic
@@ -73,7 +73,7 @@ def _secrets_of(value: str) -> set[str]:
 
 
 def without(text: str, secrets: Iterable[str | None]) -> str:
-    """Return a text without any of these secrets, of whatever length; absent and empty ones are skipped."""
+    """Return a text without these secrets, however short they are; absent and empty ones are skipped."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, HIDDEN)
@@ -81,7 +81,7 @@ def without(text: str, secrets: Iterable[str | None]) -> str:
 
 
 def without_secrets(struct: _S, redact: Redact) -> _S:
-    """Return a copy of a struct, and of those in it, with the secrets taken out of its texts."""
+    """Return a copy of a struct, nested structs included, with the secrets in its texts redacted."""
     changes: dict[str, Any] = {}
     for name in struct.__struct_fields__:
         value = getattr(struct, name)
@@ -93,7 +93,7 @@ def without_secrets(struct: _S, redact: Redact) -> _S:
 
 
 def without_credentials(event: str) -> str:
-    """Return an event's JSON without what its settings hold of credentials."""
+    """Return an event's JSON without the credentials in its settings."""
     return _CREDENTIALS.sub(rf'"\1":"{HIDDEN}"', event)
 
 
@@ -101,5 +101,5 @@ def without_credentials(event: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a peer's text for one line of a log: control characters and line breaks are escaped."""
+    """Return a peer's text as one line for a log: control characters and line breaks are escaped."""
     return _BREAKS.sub(lambda found: ascii(found[0])[1:-1], text)

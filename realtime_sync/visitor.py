@@ -22,7 +22,7 @@ class Visitor(Generic[T]):
 
     Each ``visit_*`` method gets one kind of event; what you don't override goes to `default`, which
     does nothing, and events that this version does not know go to `unknown`.  `Session.run` calls
-    them; to dispatch one event yourself use `visit`.  What a method returns, `visit` returns.
+    them; to dispatch one event yourself use `visit`.  `visit` returns what the method returns.
 
     A method that handles no event is an error when the class is defined, so a misspelt name is found
     at once.  The Beta spellings (``visit_response_text_delta``) are other names of the GA methods.
@@ -48,11 +48,11 @@ class Visitor(Generic[T]):
         return getattr(self, event.handler)(event)  # type: ignore[no-any-return]
 
     def default(self, event: ServerEvent) -> T | None:
-        """Called for every event whose method is not overridden.  Does nothing."""
+        """Handle an event whose method is not overridden.  Does nothing and returns ``None``."""
         return None
 
     def unknown(self, event: UnknownEvent) -> T | None:
-        """Called for what is no event this version knows; see `UnknownEvent`."""
+        """Handle a message that is not an event of this version; see `UnknownEvent`."""
         return self.default(event)
 
     def visit_error(self, event: events.ErrorEvent) -> T | None:
@@ -318,13 +318,13 @@ def _adopt_beta(cls: type, beta: str, handler: str) -> None:
 class Visitors(Visitor[None]):
     """Hands each event to several visitors, one after another.
 
-    All of them see it, also if one raises; the first error comes out then.
+    All of them see it, even if one raises; then the first error is raised.
 
     Attributes:
         visitors: In the order in which they are called.
 
     Raises:
-        TypeError: One of them is no visitor.
+        TypeError: An argument is not a visitor.
     """
 
     def __init__(self, *visitors: Visitor[Any]) -> None:
@@ -333,7 +333,7 @@ class Visitors(Visitor[None]):
         self.visitors = visitors
 
     def visit(self, event: ServerEvent) -> None:
-        """Call the method for this event of each."""
+        """Call each visitor's method for this event."""
         failure = None
         for visitor in self.visitors:
             try:
@@ -345,10 +345,10 @@ class Visitors(Visitor[None]):
 
 
 def check_visitor(visitor: Any) -> None:
-    """Check that an object can be called as a visitor.
+    """Check that an object is a visitor.
 
     Raises:
-        TypeError: It can't.
+        TypeError: It has no method ``visit``, or is a class in place of an object.
     """
     if isinstance(visitor, type) or not callable(getattr(visitor, "visit", None)):
         raise TypeError(f"expected a visitor, an object such as YourVisitor(), got {visitor!r:.80}")

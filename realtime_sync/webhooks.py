@@ -1,7 +1,7 @@
-"""Webhooks: what OpenAI tells a web server of yours, for example that the phone rings.
+"""Webhooks: what OpenAI announces to a web server of yours, for example that a phone call rings.
 
-Anyone who knows your address can post to it, so `unwrap` looks at the signature first (the scheme is that
-of standardwebhooks.com), and only then reads what was posted.
+Anyone who knows your address can post to it, so `unwrap` checks the signature first (the scheme is that of
+standardwebhooks.com), and only then reads the body.
 """
 
 import base64
@@ -44,10 +44,10 @@ _SECONDS = re.compile(r"[0-9]{1,15}")
 
 
 class WebhookEvent(Struct, kw_only=True):
-    """Base of what webhooks tell.
+    """Base of the events that webhooks announce.
 
     Attributes:
-        id: OpenAI's name for the event.  The same one comes again if your server did not answer well.
+        id: OpenAI's id of the event.  The same event is sent again until your server answers with a success.
         created_at: When it happened, in Unix seconds.
     """
 
@@ -61,7 +61,7 @@ class WebhookEvent(Struct, kw_only=True):
 
 
 class SipHeader(Struct, kw_only=True):
-    """A line of the SIP INVITE, as the caller's side wrote it: nothing in it is proven."""
+    """A line of the SIP INVITE, as the caller's side wrote it.  It is not verified."""
 
     name: str
     value: str
@@ -81,13 +81,13 @@ class IncomingCall(Struct, kw_only=True):
     sip_media_security: str | None = None
 
     def header(self, name: str) -> str | None:
-        """The first SIP header of this name, in any letter case; ``None`` if there is none."""
+        """Return the first SIP header of this name, in any letter case; ``None`` if it is absent."""
         wanted = name.lower()
         return next((header.value for header in self.sip_headers if header.name.lower() == wanted), None)
 
 
 class RealtimeCallIncoming(WebhookEvent, tag="realtime.call.incoming", kw_only=True):
-    """The phone rings: accept the call with ``client.calls.accept``, or reject it."""
+    """A phone call rings: accept it with ``client.calls.accept``, or reject it."""
 
     data: IncomingCall
 
@@ -97,7 +97,7 @@ class UnknownWebhook(WebhookEvent, kw_only=True):
 
     Attributes:
         type: The event's ``type``, or ``""`` if it has none.
-        data: The event's ``data`` as plain objects; the whole JSON if that is no object.
+        data: The event's ``data`` as plain objects; the whole JSON if that is not an object.
     """
 
     id: str = ""
@@ -110,7 +110,7 @@ class Headers(Protocol):
     """Headers of a request, as web frameworks give them: a mapping, or something like one."""
 
     def items(self) -> Iterable[tuple[str, str]]:
-        """Names and values."""
+        """Return names and values."""
 
 
 # --- In and out -------------------------------------------------------------------------------------
@@ -131,8 +131,8 @@ def unwrap(
         headers: The request's headers, in any letter case.
         secret: ``whsec_...``, from where the webhook was set up; default: the environment's
             ``OPENAI_WEBHOOK_SECRET``.
-        tolerance: Seconds that the signature may be away from now, in both directions, so that nobody
-            can send an old webhook again later.
+        tolerance: Seconds that the signature may be older or newer than now, so that an old webhook can't
+            be replayed (default 300).
         now: Unix seconds, for tests; default: this machine's clock.
 
     Returns:
@@ -142,7 +142,7 @@ def unwrap(
     Raises:
         InvalidWebhookSignature: It is unsigned, signed with another secret, changed, too old or too new.
             Answer with status 400.
-        ValueError: There is no secret, or it can't be used; or the body, though signed, is not JSON.
+        ValueError: There is no secret, or it can't be used; or the body is signed, but not JSON.
     """
     key = _key(secret)
     raw = _bytes(body)
@@ -150,9 +150,9 @@ def unwrap(
     try:
         value, _ = parse(raw)
     except RecursionError:
-        raise ValueError("the webhook is signed well, but its JSON is nested too deeply") from None
+        raise ValueError("the webhook's signature is valid, but its JSON is nested too deeply") from None
     except ValueError as error:
-        raise ValueError(f"the webhook is signed well, but is not JSON: {error}") from None
+        raise ValueError(f"the webhook's signature is valid, but its body is not JSON: {error}") from None
     return _event(value)
 
 
@@ -163,10 +163,10 @@ def sign(
     webhook_id: str | None = None,
     now: float | None = None,
 ) -> dict[str, str]:
-    """The headers that make a webhook of a body, as OpenAI sends it.  For the tests of your web server.
+    """Return the headers with which OpenAI would post a body.  For the tests of your web server.
 
     Args:
-        body: What will be posted.
+        body: The body that will be posted.
         secret: As for `unwrap`.
         webhook_id: Default: a new one.
         now: When it is sent, in Unix seconds; default: this machine's clock.
@@ -189,22 +189,22 @@ def _event(value: Any) -> RealtimeCallIncoming | UnknownWebhook:
 
 
 def _note(path: str, problem: str) -> None:
-    """Log a deviation, without the event itself, which says who calls whom."""
+    """Log a deviation, without the event itself, which holds personal data."""
     _log.warning("a webhook deviates from the specification: realtime.call.incoming%s: %s", path, problem)
 
 
 def _ignore(path: str, problem: str) -> None:
-    """Takes the notes about an event whose specification is not known here."""
+    """Ignore deviations of an event whose specification is unknown here."""
 
 
 # --- Signatures -------------------------------------------------------------------------------------
 
 
 def _key(secret: str | None) -> bytes:
-    """The bytes to sign with.
+    """Return the bytes to sign with.
 
     Raises:
-        ValueError: There are none: with an empty secret, anyone could sign.
+        ValueError: The secret is missing, damaged or empty: with an empty one, anyone could sign.
     """
     if secret is None:
         secret = os.environ.get("OPENAI_WEBHOOK_SECRET")
@@ -223,10 +223,10 @@ def _key(secret: str | None) -> bytes:
 
 
 def _verify(body: bytes, headers: Headers, key: bytes, tolerance: float, now: float) -> None:
-    """Compare the signature with the one it must have.
+    """Compare the signature with the expected one.
 
     Raises:
-        InvalidWebhookSignature: It is another; never quotes either.
+        InvalidWebhookSignature: They differ; the message quotes neither.
     """
     found = {name.lower(): value for name, value in headers.items()}
     missing = [name for name in _HEADERS if not found.get(name)]
@@ -247,8 +247,8 @@ def _verify(body: bytes, headers: Headers, key: bytes, tolerance: float, now: fl
     expected = _signature(key, webhook_id, timestamp, body)
     if not any(hmac.compare_digest(expected, _bytes(signature)) for signature in ours):
         raise InvalidWebhookSignature(
-            "the webhook's signature is wrong: it was changed on its way, read and written again, or "
-            "signed with another secret than yours"
+            "the webhook's signature is wrong: the body was changed or re-serialized, or it was signed with "
+            "another secret than yours"
         )
 
 

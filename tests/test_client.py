@@ -144,13 +144,13 @@ def test_azure_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"endpoint": "https://name.openai.azure.com/openai/v1"}, "must end after the host"),
         ({"endpoint": "https://name.openai.azure.com?x=1"}, "must end after the host"),
         ({"endpoint": "https://u:p@name.openai.azure.com"}, "user name or password"),
-        ({"endpoint": "http://name.openai.azure.com"}, "travel in clear"),
+        ({"endpoint": "http://name.openai.azure.com"}, "unencrypted"),
         ({"token_provider": lambda: "t"}, "not both"),
         ({"api_version": "2025-04-01-preview"}, "needs a deployment"),
     ],
 )
 def test_bad_azure_settings(options: dict[str, Any], message: str) -> None:
-    """What can't be an Azure resource is refused before anything is sent."""
+    """What can't be an Azure resource is rejected before anything is sent."""
     settings = {"endpoint": "https://name.openai.azure.com", "api_key": "k", **options}
     with pytest.raises(ValueError, match=message):
         rt.Client.azure(**settings)
@@ -253,7 +253,7 @@ def test_refused_after_the_upgrade() -> None:
 
     with (
         ScriptedServer(script) as server,
-        pytest.raises(rt.ConnectionFailed, match="refused the session") as e,
+        pytest.raises(rt.ConnectionFailed, match="rejected the session") as e,
     ):
         rt.connect(base_url=server.url, api_key="sk-secret-1")
     assert e.value.error.code == "invalid_api_key"
@@ -269,7 +269,7 @@ def test_beta_has_been_switched_off() -> None:
 
 
 def test_ended_at_once() -> None:
-    """A server that closes in place of beginning is told of with code and reason."""
+    """The error for a server that closes in place of beginning has code and reason."""
 
     def script(caller: Caller) -> None:
         caller.accept()
@@ -284,6 +284,9 @@ def test_ended_at_once() -> None:
 
 
 def test_a_server_that_says_nothing() -> None:
-    """A server that begins no session within the time is given up, and the connection closed."""
-    with ScriptedServer(idle) as server, pytest.raises(rt.ConnectionFailed, match="began no session in time"):
+    """If a server begins no session within the timeout, the connection is closed."""
+    with (
+        ScriptedServer(idle) as server,
+        pytest.raises(rt.ConnectionFailed, match="sent no event in the connect timeout"),
+    ):
         rt.connect(base_url=server.url, connect_timeout=0.2)

@@ -1,5 +1,7 @@
 """`exceptions`: one small tree, with messages that say what to do."""
 
+import re
+
 import pytest
 
 import realtime_sync as rt
@@ -72,3 +74,29 @@ def test_a_lost_connection_says_why() -> None:
 def test_retryable(error: rt.ConnectionClosed, retryable: bool) -> None:
     """Only what a new connection may mend is retryable."""
     assert error.retryable == retryable
+
+
+@pytest.mark.parametrize(
+    ("statuses", "retry"),
+    [
+        ((429,), "always"),
+        ((408, 409, 500, 502, 503, 504, 529), "if_repeatable"),
+        ((301, 400, 401, 403, 404, 405, 410, 422), "never"),
+    ],
+)
+def test_retry_of_status(statuses: tuple[int, ...], retry: str) -> None:
+    """A request is sent again if it was not carried out, or if it may have been and can be repeated."""
+    assert {rt.exceptions.retry_of_status(status) for status in statuses} == {retry}
+
+
+def test_the_tree_is_drawn() -> None:
+    """The module's docstring names every error, each indented below its base."""
+    lines = re.findall(r"^( *)\* `(\w+)`", rt.exceptions.__doc__ or "", re.MULTILINE)
+    above: dict[int, str] = {}
+    parents = {}
+    for indent, name in lines:
+        above[len(indent)] = name
+        parents[name] = above.get(len(indent) - 2, "Exception")
+    kinds = [kind for kind in vars(rt.exceptions).values() if isinstance(kind, type)]
+    errors = [kind for kind in kinds if issubclass(kind, rt.RealtimeError)]
+    assert parents == {kind.__name__: kind.__bases__[0].__name__ for kind in errors}

@@ -1,4 +1,4 @@
-"""`options`: each is declared and documented, and a wrong one is refused by its name."""
+"""`options`: each is declared and documented, and a wrong one is rejected by its name."""
 
 import re
 from collections.abc import Callable
@@ -76,13 +76,13 @@ def test_misspelt_options(call: Callable[..., object], options: dict[str, Any], 
     ],
 )
 def test_bad_choices(options: dict[str, Any], message: str) -> None:
-    """A setting that is none of its choices is refused with their names."""
+    """A setting that is not one of its choices is rejected with their names."""
     with pytest.raises(ValueError, match=message):
         rt.Client(api_key="k").connect(**options)
 
 
 @pytest.mark.parametrize("options", [{"timeout": 0}, {"max_retries": -1}])
 def test_bad_numbers(options: dict[str, Any]) -> None:
-    """A number that makes no sense is refused by its name."""
+    """A number that makes no sense is rejected by its name."""
     with pytest.raises(ValueError, match=next(iter(options))):
         rt.Client(**options)

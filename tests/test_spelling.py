@@ -1,8 +1,10 @@
 """`spelling`: the name that a misspelt one was meant to be."""
 
+from typing import TypedDict
+
 import pytest
 
-from realtime_sync.spelling import nearest
+from realtime_sync.spelling import check_options, nearest
 
 KNOWN = ["voice", "model", "instructions", "output_modalities"]
 
@@ -32,3 +34,21 @@ def test_any_iterable_of_names() -> None:
     """The known names may be the keys of a table, or made on the way."""
     assert nearest("voise", dict.fromkeys(KNOWN)) == "voice"
     assert nearest("voise", (name for name in KNOWN)) == "voice"
+
+
+class Options(TypedDict, total=False):
+    """The options of some function."""
+
+    voice: str
+    model: str
+
+
+def test_declared_options_pass() -> None:
+    """The options of the table, and the other arguments of the function, are accepted."""
+    check_options("speak", ["voice", "model", "text"], Options, "text")
+
+
+def test_an_unknown_option_is_rejected() -> None:
+    """The error names the function, the option, and the nearest one of those that exist."""
+    with pytest.raises(TypeError, match=r"^speak\(\) has no option 'txt'; did you mean 'text'\?$"):
+        check_options("speak", ["voice", "txt"], Options, "text")

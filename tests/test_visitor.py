@@ -92,7 +92,7 @@ def test_a_misspelt_method_of_a_mixin() -> None:
 
 
 def test_a_coroutine() -> None:
-    """An ``async`` method is refused: nobody would await it."""
+    """An ``async`` method is rejected, since it would never be awaited."""
 
     async def method(self: Any, event: Any) -> None: ...
 

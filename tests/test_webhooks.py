@@ -134,7 +134,9 @@ def test_half_a_surrogate_pair() -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"hello", b'{"a": "\xff"}', b"[" * 200_000])
 def test_not_json(body: bytes) -> None:
     """A body that is signed and no JSON is a `ValueError` that says so."""
-    with pytest.raises(ValueError, match=r"signed well, but (is not JSON|its JSON is nested too deeply)"):
+    with pytest.raises(
+        ValueError, match=r"signature is valid, but its (body is not JSON|JSON is nested too deeply)"
+    ):
         read(body)
 
 
@@ -145,7 +147,7 @@ def test_content_never_hurts(body: bytes | str) -> None:
     try:
         assert isinstance(read(body), UnknownWebhook)
     except ValueError as error:
-        assert "signed well" in str(error)  # noqa: PT017  # both outcomes are fine
+        assert "signature is valid" in str(error)  # noqa: PT017  # both outcomes are fine
 
 
 # --- What is let in ---------------------------------------------------------------------------------
@@ -181,7 +183,7 @@ def test_several_signatures(signatures: str) -> None:
 @pytest.mark.parametrize("name", ["id", "timestamp", "signature"])
 @pytest.mark.parametrize("value", [None, ""])
 def test_missing_headers(name: str, value: str | None) -> None:
-    """What is not signed is refused, and the error names the header."""
+    """What is not signed is rejected, and the error names the header."""
     assert refusal(signed(**{name: value})) == f"the webhook is not signed: no header webhook-{name}"
 
 
@@ -208,7 +210,7 @@ def test_not_signed_at_all() -> None:
     ],
 )
 def test_wrong_signatures(headers: dict[str, str]) -> None:
-    """One letter changed anywhere, or another secret: refused, without a word of what would be right."""
+    """One letter changed anywhere, or another secret: rejected, without a hint of the right signature."""
     text = refusal(headers)
     assert text.startswith("the webhook's signature is wrong")
     assert signed()["webhook-signature"].removeprefix("v1,") not in text
@@ -249,7 +251,7 @@ def test_tolerance() -> None:
 
 @pytest.mark.parametrize("timestamp", ["soon", "-5", "1.5", "+1", "1_0", " 1", "\u0661", "9" * 5000, "1e9"])
 def test_bad_timestamps(timestamp: str) -> None:
-    """A timestamp that is no number is refused before any arithmetic."""
+    """A timestamp that is no number is rejected before any arithmetic."""
     assert refusal(signed(timestamp=timestamp)) == "the webhook's timestamp is not in Unix seconds"
 
 
@@ -323,7 +325,7 @@ def we_accept(body: bytes | str, headers: dict[str, str], secret: str) -> bool:
     except rt.InvalidWebhookSignature:
         return False
     except ValueError as error:  # signed, and no JSON
-        assert "signed well" in str(error)  # noqa: PT017
+        assert "signature is valid" in str(error)  # noqa: PT017
     return True
 
 
@@ -353,7 +355,7 @@ def test_openai_accepts_what_we_sign(body: bytes | str, secret: str, webhook_id:
 def test_openai_judges_alike(
     body: str, secret: str, signatures: list[str], age: int, change: str, without: str | None
 ) -> None:
-    """What OpenAI's client accepts, we accept; what it refuses, we refuse."""
+    """What OpenAI's client accepts, we accept; what it rejects, we reject."""
     headers = sign(body, secret, webhook_id="wh_1", now=time.time() - age)
     good = headers["webhook-signature"].removeprefix("v1,")
     other = sign(body, f"{secret}x" if not secret.startswith("whsec_") else "x")["webhook-signature"]

@@ -1,4 +1,4 @@
-"""Every event a client sends, one struct each.
+"""Every event that a client sends, one struct each.
 
 `Session` has a method for each by the same name, so most programs never build these.
 """
@@ -11,10 +11,10 @@ from .objects import Item, ResponseCreateParams, SessionConfig
 
 
 class ClientEvent(Struct, kw_only=True, omit_defaults=True):
-    """Base of everything a client sends.
+    """Base of everything that a client sends.
 
     ``event_id`` (512 characters at most) comes back as ``error.event_id`` if the event fails;
-    `Session.send` makes one where there is none.
+    `Session.send` makes one if it is ``None``.
     """
 
     event_id: str | None = None
@@ -57,7 +57,7 @@ class ConversationItemRetrieve(ClientEvent, tag="conversation.item.retrieve", kw
 
 
 class ConversationItemTruncate(ClientEvent, tag="conversation.item.truncate", kw_only=True):
-    """Tells the server how much of the assistant's audio was heard, in ms from the part's start.
+    """Tells the server how much of the assistant's audio was played, in ms from the part's start.
 
     Answered by ``conversation.item.truncated``, or an error when it is past the audio's end.
     """
@@ -87,7 +87,7 @@ class InputAudioBufferCommit(ClientEvent, tag="input_audio_buffer.commit", kw_on
 
 
 class InputAudioBufferClear(ClientEvent, tag="input_audio_buffer.clear", kw_only=True):
-    """Throws the buffered audio away.  Answered by ``input_audio_buffer.cleared``."""
+    """Discards the buffered audio.  Answered by ``input_audio_buffer.cleared``."""
 
 
 class OutputAudioBufferClear(ClientEvent, tag="output_audio_buffer.clear", kw_only=True):
@@ -101,9 +101,9 @@ class ResponseCreate(ClientEvent, tag="response.create", kw_only=True):
 
 
 class ResponseCancel(ClientEvent, tag="response.cancel", kw_only=True):
-    """Stops a response (``None``: the one running in the conversation).
+    """Cancels a response (``None``: the one that is active in the conversation).
 
-    Answered by ``response.done`` with status ``"cancelled"``, or an error if there is none.
+    Answered by ``response.done`` with status ``"cancelled"``, or an error if no response is active.
     """
 
     response_id: str | None = None
@@ -116,7 +116,7 @@ class SessionInputAudioBufferAppend(ClientEvent, tag="session.input_audio_buffer
 
 
 class SessionClose(ClientEvent, tag="session.close", kw_only=True):
-    """Ends a translation session once all of it was translated.  Answered by ``session.closed``."""
+    """Ends a translation session once all its audio was translated.  Answered by ``session.closed``."""
 
 
 CLIENT_EVENTS: dict[str, type[ClientEvent]] = {

@@ -2,7 +2,7 @@
 
 `decode` tries one typed decode of the whole frame, which is all that happens to a frame that follows
 the specification.  Only when that fails is the frame parsed into plain objects, and each value put
-where it fits by `mend`, so that one odd field costs that field and not the event.
+where it fits by `mend`, so that one wrong field costs that field and not the event.
 """
 
 import math
@@ -21,7 +21,7 @@ E = TypeVar("E", bound=ServerEvent | ClientEvent)
 
 
 class Binary:
-    """A binary message.  No bytes itself, so that none is taken for text."""
+    """A binary message.  A class of its own, so that it is not taken for text, which is ``bytes``."""
 
     __slots__ = ("payload",)
 
@@ -41,8 +41,8 @@ class Deviation(Struct, frozen=True):
 
     Attributes:
         event: The event's ``type``.
-        path: Where, for example ``".error.message"`` or ``".item.content[].text"``; ``""`` is the frame.
-        problem: What, for example ``"missing"`` or ``"expected str, got null"``.
+        path: The place, for example ``".error.message"`` or ``".item.content[].text"``; ``""`` is the frame.
+        problem: What is wrong there, for example ``"missing"`` or ``"expected str, got null"``.
         frame: The whole frame.
     """
 
@@ -109,12 +109,12 @@ def encode(event: ServerEvent | ClientEvent | Mapping[str, Any]) -> bytes:
 
 
 def _shown(value: object) -> str:
-    """What a wrong argument was, without its content, which may be long or secret."""
+    """Return what a wrong argument was, without its content, which may be long or secret."""
     return "a dict without one" if isinstance(value, Mapping) else type(value).__name__
 
 
 def plain(value: object) -> Any:
-    """What msgspec asks about a class that it doesn't know."""
+    """Convert an object of a class that msgspec doesn't know, as its ``enc_hook``."""
     if isinstance(value, UnknownObject):
         return value.data
     raise TypeError(f"can't send a {type(value).__name__} as JSON")
@@ -168,10 +168,14 @@ class _Family(Generic[E]):
 
 
 def parse(frame: bytes) -> tuple[Any, str | None]:
-    """The frame as plain objects, and what is odd about it.
+    """Return the frame as plain objects, and how it deviates from JSON (``None`` = it doesn't).
 
-    Python's own parser is the second try, because it takes what some servers send and msgspec
-    refuses: NaN, numbers beyond the range, and half a surrogate pair (text cut inside an emoji).
+    Python's own parser is the second try, because it accepts what some servers send and msgspec
+    rejects: NaN, numbers beyond the range, and half a surrogate pair (text cut inside an emoji).
+
+    Raises:
+        ValueError: It is not JSON, or not UTF-8 (`UnicodeDecodeError`).
+        RecursionError: It is nested too deeply.
     """
     text = frame.decode()
     try:
@@ -184,7 +188,7 @@ def parse(frame: bytes) -> tuple[Any, str | None]:
 
 
 def _finite(text: str) -> float | None:
-    """A number for Python's parser; null for NaN and what is out of range, which JSON can't carry on."""
+    """Return a number for Python's parser; ``None`` for NaN and infinities, which JSON can't hold."""
     number = float(text)
     return number if math.isfinite(number) else None
 
@@ -197,7 +201,7 @@ def _integer(text: str) -> int | float | None:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """Replace halves of surrogate pairs, which nothing can print or send on."""
+    """Replace halves of surrogate pairs, which can be neither printed nor sent."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):

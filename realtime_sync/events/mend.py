@@ -12,20 +12,20 @@ from . import UnknownObject
 __all__ = ["mend"]
 
 _MISFIT: Any = object()
-"""What `_mend` returns for a value that can't stand in its place; the problem has been noted."""
+"""What `_mend` returns for a value of a wrong type; the problem has been noted."""
 
 
 Note = Callable[[str, str], None]
-"""Takes a path and what is wrong there."""
+"""A function that takes a path and what is wrong there."""
 
 _S = TypeVar("_S", bound=Struct)
 
 
 def mend(cls: type[_S], data: dict[str, Any], note: Note) -> _S:
-    """``data`` as the struct, keeping the fields that fit; the others read as their default or zero.
+    """Return ``data`` as the struct, keeping the fields that fit; the others read as their default or zero.
 
-    A part of an unknown kind becomes an `UnknownObject`, which is no fault; all else that differs from
-    the struct is told to ``note``.
+    A part of an unknown kind becomes an `UnknownObject`, which is not a deviation; ``note`` is called for
+    every other difference from the struct.
     """
     made: _S = _mend_struct(_node(cls), data, "", note)
     return made
@@ -33,14 +33,14 @@ def mend(cls: type[_S], data: dict[str, Any], note: Note) -> _S:
 
 @functools.cache
 def _node(cls: Any) -> inspect.StructType:
-    """msgspec's description of a struct, down to the leaves."""
+    """Return msgspec's description of a struct, down to the leaves."""
     node = inspect.type_info(cls)
     assert isinstance(node, inspect.StructType)
     return node
 
 
 def _kind(node: inspect.Type) -> str:
-    """``"Str"`` for msgspec's ``StrType``, and so on."""
+    """Return ``"Str"`` for msgspec's ``StrType``, and so on."""
     return type(node).__name__.removesuffix("Type")
 
 
@@ -48,7 +48,7 @@ _JSON_NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", ty
 
 
 def _mend(node: Any, value: Any, path: str, note: Note) -> Any:
-    """``value`` as the type that ``node`` describes, as far as it fits; else `_MISFIT`."""
+    """Return ``value`` as the type that ``node`` describes, keeping what fits; else `_MISFIT`."""
     kind = _kind(node)
     if kind == "Struct":
         return _mend_struct(node, value, path, note)
@@ -72,7 +72,7 @@ def _mend_or_zero(node: Any, value: Any, path: str, note: Note) -> Any:
 
 
 def _leaf(kind: str, value: Any) -> Any:
-    """``value`` as a value of ``kind``; `_MISFIT` if it is of another type."""
+    """Return ``value`` as a value of ``kind``; `_MISFIT` if it is of another type."""
     if kind == "Any" or (kind == "None" and value is None):
         return value
     if (kind == "Str" and isinstance(value, str)) or (kind == "Bool" and isinstance(value, bool)):
@@ -85,7 +85,7 @@ def _leaf(kind: str, value: Any) -> Any:
 
 
 def _number(kind: str, value: float) -> Any:
-    """JSON has one kind of number, so a float stands for an int."""
+    """Convert a number: JSON has one kind, so a float may stand for an int."""
     try:
         return float(value) if kind == "Float" else int(value)
     except OverflowError:
@@ -93,7 +93,7 @@ def _number(kind: str, value: float) -> Any:
 
 
 def _audio(text: str) -> Any:
-    """Base64 with line breaks, or without its padding."""
+    """Decode base64, also with line breaks or without its padding."""
     text = "".join(text.split())
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -102,7 +102,7 @@ def _audio(text: str) -> Any:
 
 
 def _mend_union(node: inspect.UnionType, value: Any, path: str, note: Note) -> Any:
-    """The member of the union that ``value`` is; an object of no known tag is an `UnknownObject`."""
+    """Return ``value`` as the member of the union that fits; `UnknownObject` for an unknown tag."""
     structs = [member for member in node.types if _kind(member) == "Struct"]
     tagged = any(member.tag is not None for member in structs)  # type: ignore[attr-defined]
     if isinstance(value, dict):
@@ -124,7 +124,7 @@ def _mend_union(node: inspect.UnionType, value: Any, path: str, note: Note) -> A
 
 
 def _fits(kind: str, value: Any) -> bool:
-    """Whether a value belongs to this member of a union, judged from outside."""
+    """Return whether a value belongs to this member of a union, judged by its type."""
     if kind in ("List", "Dict"):
         return isinstance(value, list if kind == "List" else dict)
     return kind not in ("Struct", "Any") and _leaf(kind, value) is not _MISFIT
@@ -135,12 +135,12 @@ def _has(node: inspect.UnionType, kind: str) -> bool:
 
 
 def _mend_struct(node: inspect.StructType, value: Any, path: str, note: Note) -> Any:
-    """The struct with the fields that fit; the others at their default or zero."""
+    """Return the struct with the fields that fit; the others have their default or zero."""
     if not isinstance(value, dict):
         note(path, f"expected object, got {_JSON_NAMES.get(type(value), 'number')}")
         if not isinstance(value, str) or not any(field.name == "message" for field in node.fields):
             return _MISFIT
-        value = {"message": value}  # {"error": "what went wrong"}, from many a server
+        value = {"message": value}  # {"error": "what went wrong"}, as many servers send it
         note = _ignore
     fields: dict[str, Any] = {}
     for field in node.fields:
@@ -158,11 +158,11 @@ def _mend_struct(node: inspect.StructType, value: Any, path: str, note: Note) ->
 
 
 def _ignore(path: str, problem: str) -> None:
-    """Takes the notes of a struct whose absence was noted already."""
+    """Ignore deviations inside a struct whose absence was noted already."""
 
 
 def _zero(node: Any) -> Any:
-    """The value that stands for a required one which is missing."""
+    """Return the zero that a missing required field has."""
     kind = _kind(node)
     if kind == "Struct":
         return _mend_struct(node, {}, "", _ignore)

@@ -102,7 +102,7 @@ class _Object(Struct, omit_defaults=True, repr_omit_defaults=True, kw_only=True)
 
 
 class _Tagged(_Object, kw_only=True):
-    """Base of those that come in several kinds, each of which has its struct."""
+    """Base of the objects that come in several kinds, each with a struct of its own."""
 
     @property
     def type(self) -> str:
@@ -111,9 +111,9 @@ class _Tagged(_Object, kw_only=True):
 
 
 class UnknownObject:
-    """A part of an event that this version has no struct for: an item, content part, tool, ...
+    """A part of an event for which this version has no struct: an item, content part, tool, ...
 
-    It stands where the typed object would have stood and is written back as it came.
+    It takes the place of the typed object and is written back as it came.
 
     Attributes:
         data: The JSON value as Python objects (usually a ``dict``; ``{}`` when the part was absent).
@@ -144,20 +144,20 @@ class UnknownObject:
 
 
 class PromptCacheBreakpoint(_Object, kw_only=True):
-    """Marks the end of a prompt prefix that the server may cache.  ``mode`` is ``"explicit"``."""
+    """The end of a prompt prefix that the server may cache, in an input part; ``mode`` is ``"explicit"``."""
 
     mode: str
 
 
 class InputText(_Tagged, tag="input_text", kw_only=True):
-    """Text from a user or system message, or the value of a prompt variable."""
+    """Text in a user or system `Message`, or the value of a variable of a `Prompt`."""
 
     text: str = TEXT
     prompt_cache_breakpoint: PromptCacheBreakpoint | None = None
 
 
 class InputAudio(_Tagged, tag="input_audio", kw_only=True):
-    """Speech from the user.
+    """Speech in a user `Message`.
 
     ``audio`` is raw bytes in the session's input format (default: 24 kHz mono 16-bit PCM).  Servers
     leave it out of every event but ``conversation.item.retrieved``.  ``transcript`` comes from input
@@ -169,7 +169,7 @@ class InputAudio(_Tagged, tag="input_audio", kw_only=True):
 
 
 class InputImage(_Tagged, tag="input_image", kw_only=True):
-    """A picture from the user, or in a prompt variable.
+    """A picture in a user `Message`, or the value of a variable of a `Prompt`.
 
     ``image_url`` is a ``data:`` URI with PNG or JPEG (prompt variables also take a web address or a
     ``file_id``).  ``detail`` is ``"auto"`` (the default), ``"low"`` or ``"high"``.
@@ -182,7 +182,7 @@ class InputImage(_Tagged, tag="input_image", kw_only=True):
 
 
 class InputFile(_Tagged, tag="input_file", kw_only=True):
-    """A file as the value of a prompt variable: by id, by address, or inline in ``file_data``."""
+    """A file as the value of a variable of a `Prompt`: by id, by address, or inline in ``file_data``."""
 
     file_id: str | UnsetType | None = UNSET
     filename: str | None = None
@@ -193,15 +193,15 @@ class InputFile(_Tagged, tag="input_file", kw_only=True):
 
 
 class OutputText(_Tagged, tag="output_text", kw_only=True):
-    """Text written by the model."""
+    """Text in an assistant `Message`."""
 
     text: str = TEXT
 
 
 class OutputAudio(_Tagged, tag="output_audio", kw_only=True):
-    """Speech by the model: raw bytes in the session's output format, and what was said.
+    """Speech in an assistant `Message`: raw bytes in the session's output format, and the transcript.
 
-    Events leave ``audio`` out, except ``conversation.item.retrieved``: the sound itself comes in
+    Events leave ``audio`` out, except ``conversation.item.retrieved``: the audio itself comes in
     ``response.output_audio.delta``.
     """
 
@@ -241,7 +241,7 @@ else:
 
 
 class _Item(_Tagged, kw_only=True):
-    """What all items share: ``id`` is given by the server unless the client names one."""
+    """The fields that all items share; the server makes the ``id`` unless the client gives one."""
 
     id: str | None = None
     object: str | None = None
@@ -289,7 +289,7 @@ class McpApprovalRequest(_Item, tag="mcp_approval_request", kw_only=True):
 
 
 class McpApprovalResponse(_Item, tag="mcp_approval_response", kw_only=True):
-    """The client's yes or no to the `McpApprovalRequest` whose id is ``approval_request_id``."""
+    """The client's answer to the `McpApprovalRequest` whose id is ``approval_request_id``."""
 
     approval_request_id: str
     approve: bool
@@ -297,7 +297,7 @@ class McpApprovalResponse(_Item, tag="mcp_approval_response", kw_only=True):
 
 
 class McpListedTool(_Object, kw_only=True):
-    """One tool that an MCP server offers.  ``input_schema`` is JSON Schema."""
+    """One tool of an MCP server, in `McpListTools`.  ``input_schema`` is JSON Schema."""
 
     name: str
     description: str | None = NULL
@@ -306,27 +306,27 @@ class McpListedTool(_Object, kw_only=True):
 
 
 class McpListTools(_Item, tag="mcp_list_tools", kw_only=True):
-    """The tools found on the MCP server ``server_label``."""
+    """The tools of the MCP server ``server_label``, listed by the Realtime server."""
 
     server_label: str
     tools: list[McpListedTool]
 
 
 class McpProtocolError(_Tagged, tag="protocol_error", kw_only=True):
-    """The MCP server broke the MCP protocol.  ``code`` is JSON-RPC's."""
+    """The ``error`` of an `McpCall`: the server broke the MCP protocol.  ``code`` is JSON-RPC's."""
 
     code: int
     message: str
 
 
 class McpToolExecutionError(_Tagged, tag="tool_execution_error", kw_only=True):
-    """The tool ran and failed."""
+    """The ``error`` of an `McpCall`: the tool ran and failed."""
 
     message: str
 
 
 class McpHttpError(_Tagged, tag="http_error", kw_only=True):
-    """The MCP server answered with an HTTP error.  ``code`` is the HTTP status."""
+    """The ``error`` of an `McpCall`: the server answered with the HTTP status ``code``."""
 
     code: int
     message: str
@@ -381,7 +381,7 @@ else:
 
 
 class AudioFormat(_Object, kw_only=True):
-    """An audio encoding (GA).  All are mono.
+    """An audio encoding, in `AudioInputConfig` and `AudioOutputConfig` (GA).  All are mono.
 
     ``type`` is ``"audio/pcm"`` (16-bit little-endian at ``rate`` = 24000 Hz), ``"audio/pcmu"`` or
     ``"audio/pcma"`` (G.711 at 8000 Hz, no ``rate``).  Beta names them ``"pcm16"``, ``"g711_ulaw"``
@@ -408,7 +408,7 @@ class AudioTranscription(_Object, kw_only=True):
 
 
 class NoiseReduction(_Object, kw_only=True):
-    """Noise filter before voice detection and the model: ``"near_field"`` or ``"far_field"``."""
+    """The noise filter before voice detection and the model: ``"near_field"`` or ``"far_field"``."""
 
     type: str | UnsetType | None = UNSET
 
@@ -420,9 +420,10 @@ class ServerVad(_Tagged, tag="server_vad", kw_only=True):
         threshold: Loudness that counts as speech, 0.0 to 1.0 (server's default 0.5).
         prefix_padding_ms: Audio kept from before the detected start (default 300 ms).
         silence_duration_ms: Silence that ends a turn (default 500 ms).
-        create_response: Answer by itself when the turn ends (default true).
-        interrupt_response: Cancel a running response when speech starts (default true).
-        idle_timeout_ms: Act after this much silence following a response (5000 to 30000 ms).
+        create_response: Whether the server begins a response when the turn ends (default true).
+        interrupt_response: Whether speech cancels the active response (default true).
+        idle_timeout_ms: Silence after a response that ends the turn (5000 to 30000 ms); announced by
+            ``input_audio_buffer.timeout_triggered``.
     """
 
     threshold: float | UnsetType | None = UNSET
@@ -457,7 +458,7 @@ else:
 
 
 class AudioInputConfig(_Object, kw_only=True):
-    """How the user's audio is read (GA).  ``turn_detection=None`` means push-to-talk."""
+    """The settings of the user's audio (GA).  ``turn_detection=None`` means push-to-talk."""
 
     format: AudioFormat | UnsetType | None = UNSET
     transcription: AudioTranscription | UnsetType | None = UNSET
@@ -466,7 +467,7 @@ class AudioInputConfig(_Object, kw_only=True):
 
 
 class AudioOutputConfig(_Object, kw_only=True):
-    """How the model speaks (GA).
+    """The settings of the model's audio (GA).
 
     ``voice`` can't change once the model has spoken; ``speed`` is 0.25 to 1.5 (default 1.0).
     ``language`` is the target of a translation session.
@@ -494,14 +495,14 @@ class FunctionTool(_Tagged, tag="function", kw_only=True):
 
 
 class McpToolFilter(_Object, kw_only=True):
-    """Picks tools of an MCP server by name, or by whether they only read."""
+    """Selects tools of an MCP server by name, or those that only read."""
 
     tool_names: list[str] | UnsetType = UNSET
     read_only: bool | UnsetType = UNSET
 
 
 class McpApprovalFilter(_Object, kw_only=True):
-    """Which tools ``always`` and which ``never`` need the client's approval."""
+    """Which tools of an `McpTool` ``always`` and which ``never`` need the client's approval."""
 
     always: McpToolFilter | UnsetType = UNSET
     never: McpToolFilter | UnsetType = UNSET
@@ -510,7 +511,7 @@ class McpApprovalFilter(_Object, kw_only=True):
 class McpTool(_Tagged, tag="mcp", kw_only=True):
     """The tools of a remote MCP server, called by the Realtime server itself.
 
-    One of ``server_url``, ``connector_id`` and ``tunnel_id`` says where it is.  ``authorization``
+    One of ``server_url``, ``connector_id`` and ``tunnel_id`` is its address.  ``authorization``
     and ``headers`` are secrets: they are not in the repr.
     """
 
@@ -531,13 +532,13 @@ class McpTool(_Tagged, tag="mcp", kw_only=True):
 
 
 class ToolChoiceFunction(_Tagged, tag="function", kw_only=True):
-    """Makes the model call the function ``name``."""
+    """A ``tool_choice`` that makes the model call the function ``name``."""
 
     name: str
 
 
 class ToolChoiceMcp(_Tagged, tag="mcp", kw_only=True):
-    """Makes the model call a tool of the MCP server ``server_label``."""
+    """A ``tool_choice`` that makes the model call a tool of the MCP server ``server_label``."""
 
     server_label: str
     name: str | UnsetType | None = UNSET
@@ -552,7 +553,7 @@ else:
 
 
 class Tracing(_Object, kw_only=True):
-    """How a session's trace is named and grouped on the server's dashboard."""
+    """How the trace of a session is named and grouped on the server's dashboard."""
 
     workflow_name: str | UnsetType = UNSET
     group_id: str | UnsetType = UNSET
@@ -560,13 +561,13 @@ class Tracing(_Object, kw_only=True):
 
 
 class TokenLimits(_Object, kw_only=True):
-    """``post_instructions``: the most conversation tokens kept after instructions and tools."""
+    """The limits of a `RetentionRatio`: most conversation tokens kept after instructions and tools."""
 
     post_instructions: int | UnsetType = UNSET
 
 
 class RetentionRatio(_Tagged, tag="retention_ratio", kw_only=True):
-    """When the context is full, keep this share (0.0 to 1.0) of the conversation's tokens."""
+    """A ``truncation``: when the context is full, keep this share (0.0 to 1.0) of its tokens."""
 
     retention_ratio: float
     token_limits: TokenLimits | UnsetType = UNSET
@@ -585,7 +586,7 @@ class Reasoning(_Object, kw_only=True):
 
 
 class Prompt(_Object, kw_only=True):
-    """A prompt kept on the server, with the values of its variables."""
+    """A prompt that is stored on the server, with the values of its variables."""
 
     id: str
     version: str | UnsetType | None = UNSET
@@ -606,10 +607,10 @@ class ClientSecret(_Object, kw_only=True):
 
 
 class SessionConfig(_Object, kw_only=True):
-    """A session's settings: what ``session.update`` sends and the server announces.
+    """A session's settings, in ``session.update``, ``session.created`` and ``session.updated``.
 
-    Which fields are used follows from the kind of session (``type``) and the dialect; what a kind
-    does not use stays ``UNSET``.
+    Which fields are used follows from the kind of session (``type``) and the dialect; fields that a kind
+    does not use stay ``UNSET``.
 
     Attributes:
         type: ``"realtime"``, ``"transcription"`` or ``"translation"`` (GA; Beta has none).
@@ -663,7 +664,7 @@ class ResponseCreateParams(_Object, kw_only=True):
     """What ``response.create`` may override for one response; the rest comes from the session.
 
     Attributes:
-        conversation: ``"auto"`` (default) or ``"none"`` for a response beside the conversation.
+        conversation: ``"auto"`` (default) or ``"none"`` for an out-of-band response.
         input: Items to use in place of the conversation; ``[]`` for none.
         metadata: Up to 16 pairs of strings, returned with the response.
 
@@ -694,7 +695,7 @@ class ResponseCreateParams(_Object, kw_only=True):
 
 
 class CachedTokenDetails(_Object, kw_only=True):
-    """Cached input tokens by modality."""
+    """Cached input tokens by modality, in `InputTokenDetails`."""
 
     text_tokens: int = COUNT
     image_tokens: int = COUNT
@@ -702,7 +703,7 @@ class CachedTokenDetails(_Object, kw_only=True):
 
 
 class InputTokenDetails(_Object, kw_only=True):
-    """Input tokens by modality.  ``cached_tokens`` are part of them, not in addition."""
+    """Input tokens of a `Usage` by modality.  ``cached_tokens`` are part of them, not in addition."""
 
     cached_tokens: int = COUNT
     text_tokens: int = COUNT
@@ -712,14 +713,14 @@ class InputTokenDetails(_Object, kw_only=True):
 
 
 class OutputTokenDetails(_Object, kw_only=True):
-    """Output tokens by modality."""
+    """Output tokens of a `Usage` by modality."""
 
     text_tokens: int = COUNT
     audio_tokens: int = COUNT
 
 
 class Usage(_Object, kw_only=True):
-    """Tokens that a response cost; what a bill is made of.  Input counts the whole context."""
+    """The tokens that a `Response` cost, as they are billed.  Input counts the whole context."""
 
     total_tokens: int = COUNT
     input_tokens: int = COUNT
@@ -729,7 +730,7 @@ class Usage(_Object, kw_only=True):
 
 
 class ResponseError(_Object, kw_only=True):
-    """Why a response ended with status ``"failed"``."""
+    """Why a `Response` ended with status ``"failed"``."""
 
     type: str | None = None
     code: str | None = None
@@ -737,7 +738,7 @@ class ResponseError(_Object, kw_only=True):
 
 
 class ResponseStatusDetails(_Object, kw_only=True):
-    """Why a response ended as it did.
+    """Why a `Response` ended as it did.
 
     ``reason`` is ``"turn_detected"`` or ``"client_cancelled"`` for a cancelled response,
     ``"max_output_tokens"`` or ``"content_filter"`` for an incomplete one.
@@ -753,8 +754,8 @@ class Response(_Object, kw_only=True):
 
     Attributes:
         status: ``"in_progress"``, ``"completed"``, ``"cancelled"``, ``"failed"``, ``"incomplete"``.
-        output: Items it made, without audio bytes.
-        conversation_id: ``None`` when it ran beside the conversation.
+        output: The items that it made, without audio bytes.
+        conversation_id: ``None`` for an out-of-band response.
         usage: ``None`` until it is done.
 
     ``modalities``, ``voice``, ``output_audio_format`` and ``temperature`` belong to Beta.
@@ -811,7 +812,7 @@ class TranscriptionError(_Object, kw_only=True):
 
 
 class LogProb(_Object, kw_only=True):
-    """A transcribed token: its text, its UTF-8 bytes, and its log probability (0.0 = certain)."""
+    """A token of an input transcription: text, UTF-8 bytes, and log probability (0.0 = certain)."""
 
     token: str
     logprob: float
@@ -819,20 +820,20 @@ class LogProb(_Object, kw_only=True):
 
 
 class TranscriptionLanguage(_Object, kw_only=True):
-    """A language heard in the audio, as an ISO-639-1 ``code``."""
+    """A language that a transcription found in the audio, as an ISO-639-1 ``code``."""
 
     code: str
 
 
 class TranscriptionTokenDetails(_Object, kw_only=True):
-    """Transcription input tokens by modality."""
+    """Input tokens of a transcription by modality, in `TranscriptionUsageTokens`."""
 
     text_tokens: int = COUNT
     audio_tokens: int = COUNT
 
 
 class TranscriptionUsageTokens(_Tagged, tag="tokens", kw_only=True):
-    """What a transcription cost, for models billed by tokens."""
+    """What an input transcription cost, for models billed by tokens."""
 
     input_tokens: int
     input_token_details: TranscriptionTokenDetails | None = None
@@ -841,7 +842,7 @@ class TranscriptionUsageTokens(_Tagged, tag="tokens", kw_only=True):
 
 
 class TranscriptionUsageDuration(_Tagged, tag="duration", kw_only=True):
-    """What a transcription cost, for models billed by ``seconds`` of audio."""
+    """What an input transcription cost, for models billed by ``seconds`` of audio."""
 
     seconds: float
 
@@ -853,7 +854,10 @@ else:
 
 
 class RateLimit(_Object, kw_only=True):
-    """A limit of the account: ``name`` is ``"requests"`` or ``"tokens"``; resets in ``reset_seconds``."""
+    """A limit of the account, in ``rate_limits.updated``: ``name`` is ``"requests"`` or ``"tokens"``.
+
+    ``remaining`` of ``limit`` are left; after ``reset_seconds`` it is full again.
+    """
 
     name: str = TEXT
     limit: int = COUNT

@@ -1,4 +1,4 @@
-"""Every event a server sends, one struct each, in the order of a session's life.
+"""Every event that a server sends, one struct each, in the order of a session's life.
 
 To add an event, add one struct here: its tag is the wire's ``type``, and everything else (the
 decoder, the handler's name) is made from the tag.  The tests then name what else is missing.
@@ -35,9 +35,9 @@ class _Visitor(Protocol[T_co]):
 
 
 class ServerEvent(Struct, kw_only=True):
-    """Base of everything a server sends.
+    """Base of everything that a server sends.
 
-    ``event_id`` is the server's own name for the event; it is ``""`` where a server gives none.
+    ``event_id`` is the server's own name for the event; it is ``""`` if the server sent none.
     """
 
     event_id: str
@@ -60,13 +60,13 @@ class _MaybeNamed(ServerEvent, kw_only=True):
 
 
 class UnknownEvent(_MaybeNamed):
-    """A message that is no event this version knows.  Nothing of it is lost.
+    """A message that is not an event of this version.  Nothing of it is lost.
 
     Attributes:
-        type: The event's ``type``, or ``""`` when the message is no event at all.
+        type: The event's ``type``, or ``""`` if the message is not an event.
         frame: The message as it came, in bytes.
-        problem: What is wrong with a message that is no event; ``None`` for a new event.
-        event_id: The message's own, if it has one.
+        problem: What is wrong with a message that is not an event; ``None`` for a new event.
+        event_id: The message's own; ``""`` if it has none.
     """
 
     type: str
@@ -84,7 +84,7 @@ class UnknownEvent(_MaybeNamed):
             return self._data_by_python()
 
     def _data_by_python(self) -> Any:
-        """For NaN, huge numbers and half a surrogate pair, which msgspec refuses."""
+        """Parse with Python's parser, which accepts NaN, huge numbers and half a surrogate pair."""
         import json  # only here: most programs never need it
 
         try:
@@ -184,7 +184,7 @@ class ConversationItemDeleted(ServerEvent, tag="conversation.item.deleted", kw_o
 class ConversationItemTruncated(ServerEvent, tag="conversation.item.truncated", kw_only=True):
     """Answers ``conversation.item.truncate``: the audio now ends at ``audio_end_ms``.
 
-    The part's transcript is gone too, since nobody knows which words were heard.
+    The server deletes the part's transcript too, since it can't know which words were played.
     """
 
     item_id: str
@@ -195,7 +195,7 @@ class ConversationItemTruncated(ServerEvent, tag="conversation.item.truncated", 
 class ConversationItemInputAudioTranscriptionDelta(
     ServerEvent, tag="conversation.item.input_audio_transcription.delta", kw_only=True
 ):
-    """A piece of the transcript of what the user said.  May come before its item does."""
+    """A delta of the transcript of what the user said.  May come before its item does."""
 
     item_id: str
     content_index: int = COUNT
@@ -206,7 +206,7 @@ class ConversationItemInputAudioTranscriptionDelta(
 class ConversationItemInputAudioTranscriptionSegment(
     ServerEvent, tag="conversation.item.input_audio_transcription.segment", kw_only=True
 ):
-    """A stretch of the transcript with its speaker.  ``start`` and ``end`` are in seconds."""
+    """A segment of the transcript with its speaker.  ``start`` and ``end`` are in seconds."""
 
     item_id: str
     content_index: int
@@ -258,7 +258,7 @@ class InputAudioBufferCleared(ServerEvent, tag="input_audio_buffer.cleared", kw_
 
 
 class InputAudioBufferSpeechStarted(ServerEvent, tag="input_audio_buffer.speech_started", kw_only=True):
-    """The user began to speak: the moment to stop playing.
+    """The user began to speak: the moment to stop playback (barge-in).
 
     ``audio_start_ms`` counts all audio sent in the session and includes the prefix padding;
     ``item_id`` is the message that will hold the speech.
@@ -276,7 +276,7 @@ class InputAudioBufferSpeechStopped(ServerEvent, tag="input_audio_buffer.speech_
 
 
 class InputAudioBufferTimeoutTriggered(ServerEvent, tag="input_audio_buffer.timeout_triggered", kw_only=True):
-    """Nobody spoke for ``idle_timeout_ms``.  Both times count the audio sent, in ms."""
+    """The user said nothing for ``idle_timeout_ms``.  Both times count the audio sent, in ms."""
 
     audio_start_ms: int
     audio_end_ms: int
@@ -359,7 +359,7 @@ class ResponseContentPartDone(_OfPart, tag="response.content_part.done", kw_only
 
 
 class ResponseOutputTextDelta(_OfPart, tag="response.output_text.delta", kw_only=True):
-    """A piece of the model's text."""
+    """A delta of the model's text."""
 
     delta: str
 
@@ -371,29 +371,29 @@ class ResponseOutputTextDone(_OfPart, tag="response.output_text.done", kw_only=T
 
 
 class ResponseOutputAudioDelta(_OfPart, tag="response.output_audio.delta", kw_only=True):
-    """A piece of the model's speech: raw bytes in the session's output format, already decoded."""
+    """A chunk of the model's audio: raw bytes in the session's output format, already decoded."""
 
     delta: bytes
 
 
 class ResponseOutputAudioDone(_OfPart, tag="response.output_audio.done", kw_only=True):
-    """The speech of a part is complete, or broken off."""
+    """The audio of a part is complete, or broken off."""
 
 
 class ResponseOutputAudioTranscriptDelta(_OfPart, tag="response.output_audio_transcript.delta", kw_only=True):
-    """A piece of what the model says, as text; runs ahead of the sound."""
+    """A delta of the transcript of the model's audio; comes earlier than the audio is played."""
 
     delta: str
 
 
 class ResponseOutputAudioTranscriptDone(_OfPart, tag="response.output_audio_transcript.done", kw_only=True):
-    """All that the model said in a part, as text."""
+    """The whole transcript of the model's audio in a part."""
 
     transcript: str
 
 
 class ResponseFunctionCallArgumentsDelta(_OfItem, tag="response.function_call_arguments.delta", kw_only=True):
-    """A piece of a function call's arguments (JSON text)."""
+    """A delta of a function call's arguments (JSON text)."""
 
     call_id: str
     delta: str
@@ -408,7 +408,7 @@ class ResponseFunctionCallArgumentsDone(_OfItem, tag="response.function_call_arg
 
 
 class ResponseMcpCallArgumentsDelta(_OfItem, tag="response.mcp_call_arguments.delta", kw_only=True):
-    """A piece of an MCP call's arguments (JSON text).  ``obfuscation`` is padding, to ignore."""
+    """A delta of an MCP call's arguments (JSON text).  ``obfuscation`` is padding, to ignore."""
 
     delta: str
     obfuscation: str | None = NULL
@@ -486,7 +486,7 @@ class OutputAudioBufferCleared(ServerEvent, tag="output_audio_buffer.cleared", k
 
 
 class SessionInputTranscriptDelta(ServerEvent, tag="session.input_transcript.delta", kw_only=True):
-    """A piece of what was said, in the source language.  Pieces join without added spaces.
+    """A delta of what was said, in the source language.  Deltas join without added spaces.
 
     ``elapsed_ms`` is the position in the session's audio.
     """
@@ -496,7 +496,10 @@ class SessionInputTranscriptDelta(ServerEvent, tag="session.input_transcript.del
 
 
 class SessionOutputTranscriptDelta(ServerEvent, tag="session.output_transcript.delta", kw_only=True):
-    """A piece of the translation, as text.  Pieces join without added spaces."""
+    """A delta of the translation, as text.  Deltas join without added spaces.
+
+    ``elapsed_ms`` is the position in the session's audio.
+    """
 
     delta: str
     elapsed_ms: int | None = NULL
@@ -505,9 +508,10 @@ class SessionOutputTranscriptDelta(ServerEvent, tag="session.output_transcript.d
 class SessionOutputAudioDelta(
     ServerEvent, tag="session.output_audio.delta", kw_only=True, omit_defaults=True
 ):
-    """A piece of the translation, as sound: raw bytes in ``format``, of any length.
+    """A chunk of the translation, as audio: raw bytes in ``format``, of any length.
 
-    ``sample_rate`` is in Hz (24000 when absent), ``channels`` 1 when absent, ``format`` ``"pcm16"``.
+    ``sample_rate`` is in Hz (24000 if absent), ``channels`` is 1 if absent, ``format`` is ``"pcm16"``;
+    ``elapsed_ms`` is the position in the session's audio.
     """
 
     delta: bytes
@@ -552,12 +556,12 @@ class ResponseAudioTranscriptDone(
 
 
 def handler_name(tag: str) -> str:
-    """The name rule: ``response.done`` is handled by ``visit_response_done``."""
+    """Return the name of the handler: ``response.done`` is handled by ``visit_response_done``."""
     return "visit_" + tag.replace(".", "_")
 
 
 def _tagged(base: type[ServerEvent]) -> Iterator[tuple[str, type[ServerEvent]]]:
-    """All tagged structs below ``base``, each before its own subclasses; sets their handlers."""
+    """Yield all tagged structs below ``base``, each before its own subclasses; set their handlers."""
     for cls in base.__subclasses__():
         tag = cls.__struct_config__.tag
         if isinstance(tag, str):

@@ -1,4 +1,4 @@
-"""The pool of HTTP connections: TLS contexts that stay as they are, proxies, no cookies, no redirects."""
+"""The pool of HTTP connections: unchanged TLS contexts, proxies, no cookies, no redirects."""
 
 import http.cookiejar
 import ssl
@@ -15,7 +15,7 @@ __all__ = ["open_pool"]
 
 
 def open_pool(endpoint: Endpoint) -> requests.Session:
-    """Return a new pool of connections to a server, which keeps nothing from one request to the next."""
+    """Return a new pool of connections to a server, which keeps no cookies and reads no other settings."""
     pool = _Session()
     pool.trust_env = False  # no .netrc, no other proxies or certificates than the WebSocket's
     pool.headers.clear()
@@ -27,7 +27,7 @@ def open_pool(endpoint: Endpoint) -> requests.Session:
 
 
 class _Session(requests.Session):
-    """A session that doesn't look at redirects: it would read all of their body, and parse their target."""
+    """A session that ignores redirects: requests would read their whole body, and parse their target."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
@@ -47,10 +47,10 @@ class _Untouchable:
         return getattr(self._context, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Leave it as it is."""
+        """Do nothing: the context stays as it is."""
 
     def _ignore(self, *args: object, **options: object) -> None:
-        """Leave it as it is."""
+        """Do nothing: the context stays as it is."""
 
     load_verify_locations = load_default_certs = load_cert_chain = set_alpn_protocols = _ignore
 
@@ -77,7 +77,7 @@ class _Adapter(HTTPAdapter):
         return host, dict(self._tls)
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """The context does it, and it has its certificates."""
+        """Do nothing: the context verifies certificates, and has loaded those that it trusts."""
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
         token = parse_proxy(proxy, "proxy").token()

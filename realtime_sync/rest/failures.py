@@ -1,4 +1,4 @@
-"""What an HTTP request may come to besides a success: refusals, lost answers, and which to try again."""
+"""Failed HTTP requests: answers that reject them, lost answers, and whether a retry may help."""
 
 import html
 import math
@@ -14,21 +14,21 @@ from msgspec import Struct
 from urllib3.util import Retry
 
 from ..events.codec import parse
-from ..exceptions import APIConnectionError, APIError, APITimeoutError, error_of_status
+from ..exceptions import APIConnectionError, APIError, APITimeoutError, error_of_status, retry_of_status
 from ..redaction import Redact
 
-__all__ = ["Answer", "Failure", "excerpt", "lost", "refusal"]
+__all__ = ["Answer", "Failure", "excerpt", "lost", "rejection"]
 
 _MOST_KEPT = 65536  # bytes of an answer that an error keeps
 _MOST_SHOWN = 200  # characters of an answer that an error shows
 _TAGS = re.compile(r"<(?:script|style)\b[^<]*|<[^<>]*>", re.IGNORECASE)
-_REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: 4\d\d")
+_REJECTED_BY_PROXY = re.compile(r"Tunnel connection failed: 4\d\d")
 _REQUEST_IDS = ("x-request-id", "apim-request-id", "x-ms-request-id")  # the latter two are Azure's
 _retry = Retry()
 
 
 class Answer(Struct, frozen=True):
-    """What came back, read to its end; secrets are still in it."""
+    """An answer, read to its end.  It still holds secrets that the server repeated."""
 
     status: int
     headers: dict[str, str]
@@ -36,15 +36,17 @@ class Answer(Struct, frozen=True):
     redact: Redact
 
     def text(self) -> str:
+        """Return the body as text."""
         return self.body.decode("utf-8", "replace")
 
     @property
     def request_id(self) -> str | None:
+        """The server's id of the request; ``None`` if it sent none."""
         found = (self.headers.get(name) for name in _REQUEST_IDS)
         return next((self.redact(name) for name in found if name), None)
 
     def error(self, kind: type[APIError], message: str, **details: Any) -> APIError:
-        """An error with this answer in it."""
+        """Return an error that holds this answer, redacted."""
         return kind(
             self.redact(message),
             status=self.status,
@@ -56,19 +58,22 @@ class Answer(Struct, frozen=True):
 
 
 class Failure(Struct, frozen=True):
-    """A try that came to nothing.
+    """A request that failed.
 
-    ``again`` is ``"always"`` if nothing was done, ``"maybe"`` if that is not known, and ``"never"`` if
-    trying again is of no use.
+    Attributes:
+        error: What to raise if it is not retried.
+        retry: ``"always"`` if nothing was carried out; ``"if_repeatable"`` if that is unknown; ``"never"`` if
+            the next request would fail in the same way.
+        cause: The cause of the error.
     """
 
     error: APIError
-    again: Literal["always", "maybe", "never"]
+    retry: Literal["always", "if_repeatable", "never"]
     cause: BaseException | None = None
 
 
 def _behind(error: BaseException) -> list[BaseException]:
-    """The error and all that are behind it, nearest first: libraries keep them in various places."""
+    """Return an error and all errors behind it, nearest first: libraries keep them in various places."""
     found: list[BaseException] = []
     pending: list[Any] = [error]
     while pending:
@@ -84,14 +89,14 @@ def _is_any(errors: list[BaseException], *kinds: type[BaseException]) -> bool:
 
 
 def _root(errors: list[BaseException]) -> BaseException:
-    """The system's own error, if there is one: what is told about it on the way up is long-winded."""
+    """Return the system's own error if there is one: those of the libraries around it are long-winded."""
     libraries = ("requests", "urllib3")
     own = (error for error in errors if type(error).__module__.partition(".")[0] not in libraries)
     return next(own, errors[0])
 
 
 def _clean(cause: BaseException, redact: Redact) -> BaseException:
-    """The error, or one that says the same without the secrets that it holds."""
+    """Return the error, or one that says the same if it holds secrets."""
     chain = _behind(cause)
     for one in chain:
         if isinstance(one, requests.RequestException):
@@ -103,19 +108,19 @@ def _clean(cause: BaseException, redact: Redact) -> BaseException:
 
 
 def lost(error: BaseException, host: str, place: str, timeout: float, redact: Redact) -> Failure:
-    """Tell what an error of requests means, whose own text may hold anything.
+    """Return the failure that an error of requests means; its own text may hold anything, and is redacted.
 
     Args:
-        error: It.
-        host, place: The server: its name, and the address with the proxy on the way there.
-        timeout: Seconds that the request had.
-        redact: Takes the request's secrets out of a text.
+        error: The error.
+        host, place: The server's name; its address, with the proxy on the way there.
+        timeout: The timeout of the request, in seconds.
+        redact: Redacts the request's secrets in a text.
     """
     errors = _behind(error)
     cause = _clean(_root(errors), redact)
-    refused = next((one for one in errors if isinstance(one, ssl.SSLCertVerificationError)), None)
-    if refused is not None:
-        text = f"the certificate of {host} was refused: {redact(refused.verify_message)}"
+    untrusted = next((one for one in errors if isinstance(one, ssl.SSLCertVerificationError)), None)
+    if untrusted is not None:
+        text = f"the certificate of {host} was rejected: {redact(untrusted.verify_message)}"
         return Failure(APIConnectionError(text), "never", cause)
     late = _is_any(errors, requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)
     kind = APITimeoutError if late else APIConnectionError
@@ -127,30 +132,26 @@ def lost(error: BaseException, host: str, place: str, timeout: float, redact: Re
         urllib3.exceptions.ConnectTimeoutError,
         urllib3.exceptions.ProxyError,
     ):
-        reason = f"no answer in {timeout:g} s" if late else reason
-        refused_by_proxy = any(_REFUSED_BY_PROXY.search(str(one)) for one in errors)
-        again: Literal["always", "never"] = "never" if refused_by_proxy else "always"
-        return Failure(kind(f"could not connect to {place}: {reason}"), again, cause)
-    text = f"no answer in {timeout:g} s from {place}" if late else f"no answer from {place}: {reason}"
-    return Failure(kind(f"{text}; the request may have been carried out"), "maybe", cause)
+        reason = f"timed out after {timeout:g} s" if late else reason
+        rejected_by_proxy = any(_REJECTED_BY_PROXY.search(str(one)) for one in errors)
+        retry: Literal["always", "never"] = "never" if rejected_by_proxy else "always"
+        return Failure(kind(f"could not connect to {place}: {reason}"), retry, cause)
+    text = f"no answer from {place} within {timeout:g} s" if late else f"no answer from {place}: {reason}"
+    return Failure(kind(f"{text}; the request may have been carried out"), "if_repeatable", cause)
 
 
-def refusal(answer: Answer) -> Failure:
-    """What to make of an answer that is no success."""
+def rejection(answer: Answer) -> Failure:
+    """Return the failure that an answer other than a success means."""
     status = answer.status
     message, details = _described(answer)
     error = answer.error(
         error_of_status(status), message, retry_after=_retry_after(answer.headers), **details
     )
-    if error.fatal:
-        return Failure(error, "never")
-    if status == 429:
-        return Failure(error, "always")
-    return Failure(error, "maybe" if status in (408, 409) or status >= 500 else "never")
+    return Failure(error, "never" if error.fatal else retry_of_status(status))
 
 
 def _described(answer: Answer) -> tuple[str, dict[str, str | None]]:
-    """The server's own words, and what it names beside them."""
+    """Return the server's error message, and the ``code``, ``type`` and ``param`` of its error."""
     if 300 <= answer.status < 400:
         target = _host_of(answer.redact(answer.headers.get("location", "")))
         return f"the server redirects to {target}, which is not followed", {}
@@ -173,16 +174,16 @@ def _host_of(location: str) -> str:
     try:
         return urlsplit(location).hostname or "another path"
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"
 
 
 def _text(value: Any, redact: Redact) -> str | None:
-    """A name that should be text, and is a number with some servers."""
+    """Return a field that should be text; some servers send a number."""
     return redact(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def excerpt(answer: Answer) -> str:
-    """The beginning of an answer that is something else than expected, readable also if it is HTML."""
+    """Return the beginning of an unexpected answer, as readable text even if it is HTML."""
     text = answer.redact(answer.text())
     if "html" in answer.headers.get("content-type", "") or text.lstrip()[:1] == "<":
         text = html.unescape(_TAGS.sub(" ", text[: 20 * _MOST_SHOWN]))
@@ -190,7 +191,7 @@ def excerpt(answer: Answer) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait; ``None`` if it doesn't, or not understandably."""
+    """Return the seconds that the server asks to wait; ``None`` if it doesn't, or if that is malformed."""
     seconds = _number(headers.get("retry-after-ms"), 0.001)
     if seconds is None:
         seconds = _number(headers.get("retry-after"))

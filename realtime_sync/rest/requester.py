@@ -1,15 +1,16 @@
-"""Sends one HTTP request until there is an answer.
+"""Sends an HTTP request, and retries it as long as that can do no harm.
 
-A request is tried again, with growing pauses, as long as that can do no harm:
+A request is retried, with growing pauses:
 
-* if nothing of it can have arrived (the server could not be reached), or the server has turned it away
-  undone (429);
-* if it may have been done (no answer came, or 408, 409 or 5xx), only where doing it twice is harmless:
-  making a secret, hanging up; or where you give an ``idempotency_key``, by which the server knows the
-  second for the first.
+* if it can't have arrived (the server could not be reached), or the server has rejected it before it did
+  anything (429);
+* if it may have been carried out (no answer came, or 408, 409 or 5xx), only if it is repeatable: creating a
+  secret and hanging up can be done twice without harm, and with an ``idempotency_key`` of yours the server
+  recognizes the second request.
 
-What the next try would meet again (a used up quota, a certificate that is not trusted, a proxy that
-refuses) is not tried again, and a server that asks for more than a minute of patience is not waited for.
+It is not retried if the next request would fail in the same way (a used up quota, an untrusted certificate,
+a proxy that rejects it), or if the server asks to wait for more than a minute.  `exceptions` has the table of
+statuses and errors; `failures` decides about lost answers.
 """
 
 import logging
@@ -29,17 +30,17 @@ from ..exceptions import error_of_status
 from ..redaction import Redact, without
 from ..wire.proxy import parse_proxy
 from .adapter import open_pool
-from .failures import Answer, Failure, lost, refusal
+from .failures import Answer, Failure, lost, rejection
 
 __all__ = ["Requester"]
 
 _log = logging.getLogger("realtime_sync")
 
 _MOST_ANSWER = 16 * 1024 * 1024  # bytes of an answer that are read
-_PIECE = 65536  # bytes
-_FIRST_PAUSE = 0.5  # seconds; doubled with each try
-_LONGEST_PAUSE = 8.0  # seconds, between two tries
-_PATIENCE = 60.0  # seconds that a server may ask to wait
+_CHUNK = 65536  # bytes
+_FIRST_PAUSE = 0.5  # seconds; doubled with each retry
+_LONGEST_PAUSE = 8.0  # seconds before a retry
+_PATIENCE = 60.0  # seconds that a server may ask to wait before a retry
 _JSON = "application/json"
 _CANT_BE_SENT = (
     requests.exceptions.InvalidURL,
@@ -59,15 +60,15 @@ class _Request(Struct, frozen=True):
 class Requester:
     """The HTTP half of one client.  Any thread may use it.
 
-    Nothing in it changes from one request to the next, for headers and proxies are given with each and
-    cookies are not kept; except the pool of connections, which urllib3 guards.
+    It keeps no state from one request to the next: headers and proxies are given with each, and cookies are
+    not kept.  urllib3 guards the pool of connections.
 
     Args:
         endpoint: Where the server is.
-        prefix: What the paths begin with.
-        timeout: Seconds to connect, and between two pieces of an answer.
-        max_retries: How often a request is tried again.
-        sleep, random: For tests.  ``random`` gives numbers from 0 to 1.
+        prefix: The beginning of all paths.
+        timeout: Seconds to connect, and to wait for each chunk of an answer.
+        max_retries: How often a request is retried at most.
+        sleep, random: For tests.  ``random`` returns numbers from 0 to 1.
     """
 
     def __init__(
@@ -91,13 +92,13 @@ class Requester:
         self._http, self._process = open_pool(self._endpoint), os.getpid()
 
     def _session(self) -> requests.Session:
-        """The pool of this process: a child must not write on its parent's connections."""
+        """Return the pool of this process: a child must not write on its parent's connections."""
         if self._process != os.getpid():
             self._http, self._process = open_pool(self._endpoint), os.getpid()
         return self._http
 
     def close(self) -> None:
-        """Give the connections back.  The next request opens new ones."""
+        """Close the connections.  The next request opens new ones."""
         self._session().close()
 
     def post(
@@ -111,23 +112,24 @@ class Requester:
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> Answer:
-        """Post until there is an answer, and return it if it is a success.
+        """Post a request, with retries, and return its answer if that is a success.
 
         Args:
-            path: What follows the prefix.
-            body, content_type: What to send; neither if ``body`` is empty.
-            accept: What the answer should be.
-            harmless: Whether doing it twice is.
-            idempotency_key, timeout: See the module.
+            path: The path below the prefix.
+            body, content_type: The body and its type; neither is sent if ``body`` is empty.
+            accept: The type that the answer should have.
+            harmless: Whether carrying it out twice does no harm.
+            idempotency_key: The caller's name for this request; makes it repeatable.
+            timeout: Seconds to connect, and to wait for each chunk of the answer; ``None`` = the usual ones.
 
         Raises:
-            APIError: It was refused, or there is no answer.
+            APIError: It was rejected, or there is no answer.
             ValueError: It can't be sent.
         """
         if timeout is not None and not timeout > 0:
-            raise ValueError("timeout must be more than 0")
+            raise ValueError(f"timeout must be more than 0, got {timeout!r}")
         if idempotency_key is not None and not idempotency_key.strip():
-            raise ValueError("idempotency_key is empty")
+            raise ValueError("idempotency_key must not be empty or blank")
         headers = {"Accept": accept, "Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         if body:
             headers["Content-Type"] = content_type
@@ -138,23 +140,23 @@ class Requester:
             timeout=timeout or self._timeout,
             repeatable=harmless or idempotency_key is not None,
         )
-        tries = 0
+        retries = 0
         while True:
             outcome = self._try(request)
             if isinstance(outcome, Answer):
                 return outcome
-            if tries == self._max_retries or not _may_repeat(request, outcome):
+            if retries == self._max_retries or not _may_retry(request, outcome):
                 raise outcome.error from outcome.cause
-            pause = self._pause(tries, outcome.error.retry_after)
-            tries += 1
-            _log.info("POST %s: %s; trying again in %.1f s", request.path, outcome.error, pause)
+            pause = self._pause(retries, outcome.error.retry_after)
+            retries += 1
+            _log.info("POST %s: %s; retrying in %.1f s", request.path, outcome.error, pause)
             self._sleep(pause)
 
-    def _pause(self, tries: int, asked: float | None) -> float:
-        """Seconds before the next try: what the server asked for, or more and more, never in step."""
+    def _pause(self, retries: int, asked: float | None) -> float:
+        """Return the seconds before a retry: what the server asked for, else exponential with jitter."""
         if asked is not None:
             return asked
-        most = min(_FIRST_PAUSE * 2.0 ** min(tries, 10), _LONGEST_PAUSE)
+        most = min(_FIRST_PAUSE * 2.0 ** min(retries, 10), _LONGEST_PAUSE)
         return most * (1 - 0.25 * self._random())
 
     def _try(self, request: _Request) -> Answer | Failure:
@@ -168,11 +170,11 @@ class Requester:
             problem = error
         else:
             return self._judge(answer, request)
-        # Outside of the except clause, so that what requests raised is not the context of any error.
+        # Outside of the except clause, so that the error of requests is not the context of ours.
         if isinstance(problem, requests.exceptions.InvalidSchema):  # PySocks is missing
             raise ValueError('a SOCKS proxy needs another package: pip install "realtime-sync[socks]"')
         if isinstance(problem, _CANT_BE_SENT):
-            raise ValueError(f"{self._host} can't be asked: {redact(str(problem))}")
+            raise ValueError(f"{self._host} can't be connected to: {redact(str(problem))}")
         place = self._place + (f" through the proxy {parse_proxy(proxy, 'proxy')}" if proxy else "")
         return lost(problem, self._host, place, request.timeout, redact)
 
@@ -181,7 +183,7 @@ class Requester:
         if len(answer.body) > _MOST_ANSWER:
             message = f"the answer has more than {_MOST_ANSWER} bytes"
             return Failure(answer.error(error_of_status(answer.status), message), "never")
-        return answer if 200 <= answer.status < 300 else refusal(answer)
+        return answer if 200 <= answer.status < 300 else rejection(answer)
 
     def _exchange(
         self, request: _Request, headers: list[tuple[str, str]], proxy: str | None, redact: Redact
@@ -203,24 +205,24 @@ class Requester:
             )
 
 
-def _may_repeat(request: _Request, failure: Failure) -> bool:
+def _may_retry(request: _Request, failure: Failure) -> bool:
     if (failure.error.retry_after or 0) > _PATIENCE:
         return False
-    return failure.again == "always" or (failure.again == "maybe" and request.repeatable)
+    return failure.retry == "always" or (failure.retry == "if_repeatable" and request.repeatable)
 
 
 def _read(response: requests.Response) -> bytes:
-    """The body, or a little more than the most of it that is accepted."""
+    """Read the body; stop as soon as it is larger than is accepted."""
     body = bytearray()
-    for piece in response.iter_content(_PIECE):
-        body += piece
+    for chunk in response.iter_content(_CHUNK):
+        body += chunk
         if len(body) > _MOST_ANSWER:
             break
     return bytes(body)
 
 
 def _redactor(redact: Redact, proxy: str | None) -> Redact:
-    """Takes out the secrets of a request, and those of its proxy."""
+    """Return a function that redacts the secrets of a request and those of its proxy."""
     if proxy is None:
         return redact
     login = urlsplit(proxy).netloc.rpartition("@")[0]

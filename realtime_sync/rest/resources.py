@@ -1,15 +1,16 @@
 """The resources of the HTTP half: ephemeral secrets and calls.
 
-`requester` says when a request is tried again.  All methods raise:
+`requester` says when a request is retried.  All methods raise:
 
-* `exceptions.APIError`, and its subclass for the status: the server refused, or its answer can't be used;
+* `exceptions.APIError`, and its subclass for the status: the server rejected the request, or its answer
+  can't be used;
 * `exceptions.APIConnectionError`, `exceptions.APITimeoutError`: there was no answer;
-* `ValueError`, `TypeError`: an argument can't be sent; nothing was.
+* `ValueError`, `TypeError`: an argument can't be sent; nothing was sent.
 
 Their common arguments:
 
 * ``idempotency_key``: Your name for this request (see `requester`); one is made if missing.
-* ``timeout``: Seconds to connect, and between two pieces of the answer; default: that of the client.
+* ``timeout``: Seconds to connect, and to wait for each chunk of the answer; default: that of the client.
 """
 
 import logging
@@ -66,7 +67,7 @@ class ClientSecretCreated(Struct, kw_only=True):
 
     Attributes:
         value: The secret (``ek_...``); it is not in the repr.
-        expires_at: When it stops to open sessions, in Unix seconds.
+        expires_at: When it stops opening sessions, in Unix seconds.
         session: The settings of the sessions that it opens.
     """
 
@@ -79,10 +80,10 @@ class ClientSecretCreated(Struct, kw_only=True):
 
 
 class Call(Struct, kw_only=True, frozen=True):
-    """A WebRTC call that the server has taken.
+    """A WebRTC call that the server has accepted.
 
     Attributes:
-        id: For `Calls.hangup`, and for `Client.connect`; ``""`` if the server named none.
+        id: For `Calls.hangup` and ``connect(call_id=...)``; ``""`` if the server sent none.
         sdp: The server's answer, to set as the remote description.
     """
 
@@ -93,14 +94,14 @@ class Call(Struct, kw_only=True, frozen=True):
 # --- Answers to structs -----------------------------------------------------------------------------
 
 _reported: set[tuple[str, str, str]] = set()
-"""The deviations that were logged: each is worth one line."""
+"""The deviations that were logged: each is logged once."""
 
 
 def _decode(cls: type[_S], answer: Answer) -> _S:
-    """The answer as a struct, as far as it fits: as tolerant as `codec.decode`.
+    """Return the answer as a struct, keeping the fields that fit, as `codec.decode` does.
 
     Raises:
-        APIError: It is no JSON object.
+        APIError: It is not a JSON object.
     """
     try:
         return msgspec.json.decode(answer.body, type=cls)
@@ -133,7 +134,7 @@ def _write(value: Any) -> bytes:
 
 
 def _settings(session: SessionConfig | _Json, kind: str | None) -> SessionConfig | _Json:
-    """A session's settings, of this kind if they don't say."""
+    """Return a session's settings, with this ``type`` if they have none."""
     if isinstance(session, SessionConfig):
         return structs.replace(session, type=kind) if kind and session.type is UNSET else session
     if isinstance(session, Mapping):
@@ -142,10 +143,10 @@ def _settings(session: SessionConfig | _Json, kind: str | None) -> SessionConfig
 
 
 def _given(session: SessionConfig | _Json | None, fields: Any, kind: str | None) -> SessionConfig | _Json:
-    """A session's settings, given in one of two ways.
+    """Return a session's settings, given as one object or as single fields.
 
     Raises:
-        TypeError: In both, or there is no such setting.
+        TypeError: They are given in both ways, or there is no such setting.
     """
     if session is not None and fields:
         raise TypeError("give session or single settings, not both")
@@ -156,7 +157,7 @@ def _expiry(seconds: int) -> dict[str, Any]:
     if isinstance(seconds, bool) or not isinstance(seconds, int):
         raise TypeError(f"expires_after: expected whole seconds, got {type(seconds).__name__}")
     if not 10 <= seconds <= 7200:
-        raise ValueError("expires_after must be 10 to 7200 seconds")
+        raise ValueError(f"expires_after must be 10 to 7200 seconds, got {seconds}")
     return {"anchor": "created_at", "seconds": seconds}
 
 
@@ -173,7 +174,7 @@ def _call_path(call_id: str, verb: str) -> str:
 
 
 class _Names:
-    """A name space of calls."""
+    """A namespace of methods that send requests."""
 
     def __init__(self, requester: Requester) -> None:
         self._requester = requester
@@ -196,7 +197,7 @@ class _Names:
         )
         created = _decode(ClientSecretCreated, answer)
         if not created.value:
-            raise answer.error(APIError, "the answer holds no secret")
+            raise answer.error(APIError, "the answer has no client secret")
         return created
 
     def _beta_session(
@@ -211,7 +212,7 @@ class _Names:
         )
         created = _decode(SessionConfig, answer)
         if not created.client_secret or not created.client_secret.value:
-            raise answer.error(APIError, "the answer holds no secret")
+            raise answer.error(APIError, "the answer has no client secret")
         return created
 
 
@@ -226,12 +227,11 @@ class ClientSecrets(_Names):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> ClientSecretCreated:
-        """Make an ephemeral secret, to give to a browser or a phone in place of your key.
+        """Create an ephemeral secret, to give to a browser or a phone in place of your key.
 
         Args:
-            session: Settings of the sessions that it opens; they are ``"realtime"`` ones if it names no
-                ``type``.
-            expires_after: Seconds that it opens sessions, 10 to 7200; the server's default is 600.
+            session: Settings of the sessions that it opens; their ``type`` is ``"realtime"`` by default.
+            expires_after: Seconds during which it opens sessions, 10 to 7200; the server's default is 600.
             idempotency_key, timeout: See `rest`.
         """
         settings = None if session is None else _settings(session, "realtime")
@@ -251,23 +251,23 @@ class TranslationClientSecrets(_Names):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> ClientSecretCreated:
-        """Make an ephemeral secret that opens translation sessions.
+        """Create an ephemeral secret that opens translation sessions.
 
         Args:
             model: For example ``"gpt-realtime-translate"``.
-            language: To translate into, for example ``"de"``.
-            session: All settings, in place of these two.
-            expires_after: Seconds that it opens sessions, 10 to 7200; the server's default is 600.
+            language: The language to translate into, for example ``"de"``.
+            session: All settings, in place of ``model`` and ``language``.
+            expires_after: Seconds during which it opens sessions, 10 to 7200; the server's default is 600.
             idempotency_key, timeout: See `rest`.
         """
         if session is None:
             if not model:
-                raise ValueError("translation needs a model")
+                raise ValueError("a translation session needs a model")
             session = SessionConfig(model=model)
             if language is not None:
                 session.audio = AudioConfig(output=AudioOutputConfig(language=language))
         elif model is not None or language is not None:
-            raise TypeError("give session or model and language, not both")
+            raise TypeError("give session, or model and language, not both")
         settings = _settings(session, None)
         return self._secret("/translations/client_secrets", settings, expires_after, idempotency_key, timeout)
 
@@ -290,7 +290,7 @@ class Sessions(_Names):
         timeout: float | None = None,
         **fields: "Unpack[SessionFields]",
     ) -> SessionConfig:
-        """Make a session's settings and an ephemeral secret for it, in the older dialect.
+        """Create an ephemeral secret for a session with these settings, in the Beta dialect.
 
         Args:
             session: All settings; or single ones as ``fields``, see `events.SessionConfig`.
@@ -319,7 +319,7 @@ class TranscriptionSessions(_Names):
 
 
 class Calls(_Names):
-    """``client.calls``: WebRTC calls that you make, and phone calls that a webhook tells you about."""
+    """``client.calls``: WebRTC calls that you make, and phone calls that a webhook announces."""
 
     def create(
         self,
@@ -333,7 +333,7 @@ class Calls(_Names):
 
         Args:
             sdp: The offer of the peer connection, which begins with ``v=``.
-            session: Settings; leave them out if you call with an ephemeral secret, which has them.
+            session: Settings; leave them out with an ephemeral secret, which has settings of its own.
             idempotency_key, timeout: See `rest`.
         """
         if not isinstance(sdp, str):
@@ -362,7 +362,7 @@ class Calls(_Names):
         timeout: float | None = None,
         **fields: "Unpack[SessionFields]",
     ) -> None:
-        """Take a phone call that is ringing; then ``client.connect(call_id=call_id)`` joins its session.
+        """Accept a ringing phone call; then ``client.connect(call_id=call_id)`` joins its session.
 
         Args:
             call_id: From the webhook.
@@ -383,16 +383,16 @@ class Calls(_Names):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Turn a phone call away that is ringing.
+        """Reject a ringing phone call.
 
         Args:
             call_id: From the webhook.
-            status_code: What the caller is told, 300 to 699, for example 486 (busy); the server's default
-                is 603 (decline).
+            status_code: The SIP status that the caller gets, 300 to 699, for example 486 (busy); the
+                server's default is 603 (decline).
             idempotency_key, timeout: See `rest`.
         """
         if status_code is not None and not 300 <= status_code <= 699:
-            raise ValueError("status_code must be a SIP status from 300 to 699")
+            raise ValueError(f"status_code must be a SIP status from 300 to 699, got {status_code}")
         body = b"" if status_code is None else _write({"status_code": int(status_code)})
         self._requester.post(
             _call_path(call_id, "reject"), body, idempotency_key=idempotency_key, timeout=timeout
@@ -401,7 +401,15 @@ class Calls(_Names):
     def hangup(
         self, call_id: str, *, idempotency_key: str | None = None, timeout: float | None = None
     ) -> None:
-        """End a call.  One that is over already is a `exceptions.NotFoundError`."""
+        """End a call.
+
+        Args:
+            call_id: From the webhook, or of the `Call`.
+            idempotency_key, timeout: See `rest`.
+
+        Raises:
+            exceptions.NotFoundError: The call is over already.
+        """
         self._requester.post(
             _call_path(call_id, "hangup"), harmless=True, idempotency_key=idempotency_key, timeout=timeout
         )
@@ -418,7 +426,7 @@ class Calls(_Names):
 
         Args:
             call_id: From the webhook.
-            target_uri: Where to, for example ``"tel:+14155550123"`` or ``"sip:agent@example.com"``.
+            target_uri: The target, for example ``"tel:+14155550123"`` or ``"sip:agent@example.com"``.
             idempotency_key, timeout: See `rest`.
         """
         check_text(target_uri, "target_uri")
@@ -442,5 +450,5 @@ class Rest:
         self.translations = Translations(requester)
 
     def close(self) -> None:
-        """Give the connections back.  The next request opens new ones."""
+        """Close the connections.  The next request opens new ones."""
         self._requester.close()

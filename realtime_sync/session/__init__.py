@@ -1,4 +1,4 @@
-"""An open session: the thread that reads it, the queue of its events, and what users call."""
+"""An open session: the thread that reads it, the queue of its events, and the methods that users call."""
 
 from .session import Session, Stats
 

@@ -18,23 +18,23 @@ _LONGEST_WAIT = 0.2 if sys.platform == "win32" else None
 class Inbox:
     """Events in the order they came, bounded in bytes, with an end that every waiter sees.
 
-    The reader puts in what one read of the socket gave, and pays for a lock and a wake-up once for all of
-    it.  Users take single events; while there are any, that is one `deque.popleft`, which is atomic.
+    The reader adds all events of one read of the socket at once, with one lock and one wake-up.  Users take
+    single events; while any are queued, that is one `deque.popleft`, which is atomic.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # Events, and before those of each `put` the number of bytes they came in.
+        # Events, and before those of each `put` the number of bytes in which they came.
         self._events: deque[ServerEvent | int] = deque()
         self._finished = False
-        # Guards the count of bytes held, and who waits.
+        # Guards the count of bytes held, and the sets of waiters.
         self._lock = threading.Lock()
         self.held = 0
         self.most_held = 0
-        # What wakes the threads that wait: each has its own, so that none takes another's.
+        # One queue for each waiting thread, which wakes it; its own, so that none takes another's wake-up.
         self._patient: set[SimpleQueue[None]] = set()
         self._nudgeable: set[SimpleQueue[None]] = set()
-        self.nudged = object()  # another one after each nudge
+        self.nudged = object()  # replaced by each nudge
         self._closing = False
         self._room = threading.Event()  # what a paused reader waits for
         self._room.set()
@@ -54,13 +54,13 @@ class Inbox:
         self._wake()
 
     def finish(self) -> None:
-        """Nothing follows."""
+        """Mark the end: no event follows."""
         self._finished = True
         self._wake()
 
     def _wake(self) -> None:
-        # A user is among those that wait before it looks at the events a last time, and we add events
-        # before we look who waits: so either it sees the events or we see it.
+        # A waiter registers before it looks at the events a last time, and we add events before we look for
+        # waiters: so either it sees the events or we see it.
         if self._patient or self._nudgeable:
             with self._lock:
                 for wake_up in (*self._patient, *self._nudgeable):
@@ -78,19 +78,21 @@ class Inbox:
     # --- Users ---------------------------------------------------------------------------------------
 
     def get(self, timeout: float | None, nudged: object = None) -> ServerEvent | None:
-        """Take the next event; ``None`` is the end, as often as it is asked for.
+        """Take the next event; return ``None`` at the end, every time.
 
         Args:
-            nudged: What this attribute was: wait until the next `nudge` since then.  ``None`` = wait on.
+            timeout: Seconds to wait at most; ``None`` = as long as it takes.
+            nudged: The value that the attribute had: end the wait at the first `nudge` since then.
+                ``None`` = ignore nudges.
 
         Raises:
-            queue.Empty: There was none in time.
+            queue.Empty: No event came in time, or there was a nudge.
         """
         try:
             event = self._events.popleft()
         except IndexError:
             event = None
-        if event is None:  # not in the `except`: a Ctrl-C while it waits would show that error as well
+        if event is None:  # not in the `except`: a Ctrl-C during the wait would show that error as well
             return self._wait_and_get(timeout, nudged)
         if type(event) is int:
             self._give_room(event)
@@ -115,7 +117,7 @@ class Inbox:
                 wake_up.put(None)
 
     def _wait(self, deadline: float | None, nudged: object) -> None:
-        """Wait until there may be something to take."""
+        """Wait until there may be an event, the end or a nudge."""
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         waiters = self._patient if nudged is None else self._nudgeable
         wake_up: SimpleQueue[None] = SimpleQueue()
@@ -129,19 +131,19 @@ class Inbox:
                 waiters.discard(wake_up)
 
     def _give_room(self, size: int) -> None:
-        """Count what was taken, and let a paused reader go on."""
+        """Subtract the bytes of events that were taken, and let a paused reader continue."""
         with self._lock:
             self.held -= size
             if self.held <= self._limit // 2:
                 self._room.set()
 
     def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
-        """In the child of a fork: hold nothing, be at the end, and forget the locks that may be held."""
-        self.__init__(1)  # type: ignore[misc]  # in place, for others hold on to it
+        """In the child of a fork: discard all events, be at the end, and replace locks that may be held."""
+        self.__init__(1)  # type: ignore[misc]  # in place, because others refer to it
         self.finish()
 
     def stop_waiting(self) -> None:
-        """Let the reader go on without room: it looks for the server's goodbye."""
+        """Let the reader continue above the limit: it must find the server's close frame."""
         with self._lock:
             self._closing = True
             self._room.set()
@@ -151,5 +153,5 @@ def _wait_for(wake_up: "SimpleQueue[None]", left: float | None) -> None:
     if _LONGEST_WAIT is None or (left is not None and left <= _LONGEST_WAIT):
         wake_up.get(timeout=left)
         return
-    with contextlib.suppress(Empty):  # the caller looks again
+    with contextlib.suppress(Empty):  # the caller waits again
         wake_up.get(timeout=_LONGEST_WAIT)

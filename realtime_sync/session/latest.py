@@ -1,4 +1,4 @@
-"""`Latest`: a memory that forgets the oldest, so that no server and no long session can make it large."""
+"""`Latest`: a dict of bounded size, so that neither a server nor a long session can make it large."""
 
 from typing import TypeVar
 
@@ -8,7 +8,7 @@ _V = TypeVar("_V")
 
 
 class Latest(dict[str, _V]):
-    """A dict that holds the ``most`` keys that were added last; to set one anew doesn't make it younger."""
+    """A dict that holds the ``most`` keys that were added last; setting a key again keeps its age."""
 
     def __init__(self, most: int) -> None:
         super().__init__()

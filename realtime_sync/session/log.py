@@ -1,4 +1,4 @@
-"""What a session writes to the log ``realtime_sync``: one line for each thing, without secrets."""
+"""The log of a session, in the logger ``realtime_sync``: one line for each record, without secrets."""
 
 import logging
 
@@ -21,7 +21,7 @@ class SessionLog:
     Args:
         server: The server's and the model's name.
         redact: Removes the secrets of the session's request from a text.
-        payloads: Whether the events themselves are logged too (at level DEBUG).
+        payloads: Whether the payloads of events are logged too (at level DEBUG).
     """
 
     def __init__(self, server: str, redact: Redact, payloads: bool) -> None:
@@ -35,11 +35,11 @@ class SessionLog:
         return _log.isEnabledFor(logging.DEBUG)
 
     def clean(self, text: str) -> str:
-        """Return a text of the server's without secrets, on one line."""
+        """Return a text from the server without secrets, as one line."""
         return one_line(self._redact(text))
 
     def event(self, verb: str, kind: str, event_id: str | None, frame: bytes) -> None:
-        """Log an event that was received or sent, with its payload if that is wanted."""
+        """Log an event that was received or sent, with its payload if payloads are logged."""
         payload = ""
         if self._payloads:
             text = self._frame(frame)

@@ -1,4 +1,4 @@
-"""The client-event calls of a session: ``session.response.create(...)`` and its like.
+"""The client-event methods of a session, such as ``session.response.create(...)``.
 
 The wire name is the name: ``conversation.item.create`` is ``session.conversation.item.create``.
 All return the ``event_id`` that was sent, and raise what `Session.send` raises.
@@ -30,7 +30,7 @@ _Json = Mapping[str, Any]
 
 
 class _Calls:
-    """A name space of calls."""
+    """A namespace of methods that send client events."""
 
     __slots__ = ("_send",)
 
@@ -69,7 +69,7 @@ class ItemCalls(_Calls):
             event_id: Your own name for this event; one is made if missing.
 
         Raises:
-            TypeError: ``item`` is none of these.
+            TypeError: ``item`` is something else.
         """
         if isinstance(item, str):
             item = events.Message(role="user", content=[events.InputText(text=item)])
@@ -87,7 +87,14 @@ class ItemCalls(_Calls):
     def truncate(
         self, item_id: str, *, audio_end_ms: int, content_index: int = 0, event_id: str | None = None
     ) -> str:
-        """Tell the server how many milliseconds of the assistant's audio were heard."""
+        """Cut the assistant's audio after the milliseconds that were played.
+
+        Args:
+            item_id: The assistant's message.
+            audio_end_ms: Milliseconds of the part's audio that were played.
+            content_index: The part's place in the item's ``content``.
+            event_id: Your own name for this event; one is made if missing.
+        """
         event = events.ConversationItemTruncate(
             item_id=item_id, content_index=content_index, audio_end_ms=audio_end_ms, event_id=event_id
         )
@@ -134,7 +141,7 @@ class InputAudioBufferCalls(_Calls):
         return self._send(events.InputAudioBufferCommit(event_id=event_id))
 
     def clear(self, *, event_id: str | None = None) -> str:
-        """Throw the buffered audio away."""
+        """Discard the buffered audio."""
         return self._send(events.InputAudioBufferClear(event_id=event_id))
 
 
@@ -168,15 +175,15 @@ class ResponseCalls:
         """Ask for a response.
 
         Args:
-            when_idle: Wait until no response runs in the conversation.  The call returns at once; the
-                event is sent when its turn has come, also if none of your threads is looking, and sent
-                again if the server has begun a response in the meantime.  Not for responses beside the
-                conversation, which need not wait.
+            when_idle: Send the request when no response is active in the conversation.  The call returns at
+                once; a pending request is sent in the background, in order, and sent again if the server
+                rejects it because it has begun a response by itself.  Not for out-of-band responses, which
+                need not wait.
             event_id: Your own name for this event; one is made if missing.
             fields: What is different for this response only; see `events.ResponseCreateParams`.
 
         Raises:
-            TypeError: There is no such field.
+            TypeError: There is no such field; the message names the nearest right one.
             ValueError: ``when_idle`` with ``conversation="none"``.
         """
         params = response_params(fields)
@@ -184,18 +191,20 @@ class ResponseCalls:
         if not when_idle:
             return self._send(event)
         if params.conversation == "none":
-            raise ValueError("a response beside the conversation need not wait: leave when_idle out")
+            raise ValueError(
+                'an out-of-band response (conversation="none") need not wait: leave out when_idle'
+            )
         return self._send_when_idle(event)
 
     def cancel(
         self, response_id: str | None = None, *, if_active: bool = False, event_id: str | None = None
     ) -> str:
-        """Stop a response; without an id, the one that is running in the conversation.
+        """Cancel a response; without an id, the one that is active in the conversation.
 
         Args:
-            response_id: Which; ``None`` = the one in the conversation.
-            if_active: Send nothing if there is none, and let the server's refusal
-                (``response_cancel_not_active``) be no error event if it ends in this moment.
+            response_id: The response; ``None`` = the active one of the conversation.
+            if_active: Send nothing if no response is active; if it ends in the meantime, the server's
+                rejection (``response_cancel_not_active``) is not delivered as an error event.
             event_id: Your own name for this event; one is made if missing.
         """
         event = events.ResponseCancel(response_id=response_id, event_id=event_id)
@@ -224,5 +233,5 @@ class TranslationCalls(_Calls):
         return self._send(events.SessionInputAudioBufferAppend(audio=_raw(audio), event_id=event_id))
 
     def close(self, *, event_id: str | None = None) -> str:
-        """Let the server finish what it has (``session.close``); ``session.closed`` follows."""
+        """Let the server translate what it has received, and end (``session.close``, ``session.closed``)."""
         return self._send(events.SessionClose(event_id=event_id))

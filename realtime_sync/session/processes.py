@@ -1,4 +1,4 @@
-"""The end of the process, and its forked children: what becomes of open sessions then."""
+"""Open sessions at the end of the process, and in its forked children."""
 
 import atexit
 import os
@@ -8,7 +8,7 @@ from typing import Protocol
 
 __all__ = ["abandon_in_child", "close_at_exit", "forget", "say_goodbye_at_exit"]
 
-_AT_EXIT = 0.5  # seconds that goodbyes may take, together, when a program ends without closing
+_AT_EXIT = 0.5  # seconds that all close frames together may take when a program ends without closing
 
 
 class _Connection(Protocol):
@@ -29,20 +29,21 @@ def close_at_exit(connection: _Connection) -> None:
 
 
 def forget(connection: _Connection) -> None:
-    """Leave a connection alone when the process ends: it is closed."""
+    """Do nothing for a connection when the process ends: it is closed already."""
     _connections.discard(connection)
 
 
 def abandon_in_child(part: _Part) -> None:
     """Call ``abandon()`` of a part of a session in the child of a fork, as long as the part exists.
 
-    What another thread of the parent held at the fork (locks) or owns (sockets) is of no use there.
+    Locks that another thread of the parent held at the fork are never released there, and sockets are the
+    parent's.
     """
     _parts.add(part)
 
 
 def say_goodbye_at_exit() -> None:
-    """Tell the servers of sessions that were not closed; wait for no answer."""
+    """Send a close frame in each session that was not closed, without waiting for the answers."""
     deadline = time.monotonic() + _AT_EXIT
     for connection in list(_connections):
         connection.say_goodbye(deadline)

@@ -1,7 +1,7 @@
-"""Running a session: events from the queue to visitors, in the threads of the user.
+"""Running a session: events go from the queue to visitors, in the threads of the user.
 
-Several threads may run one session, or wait beside one that does; what one dispatches may be what another
-waits for.
+Several threads may run one session, or wait while another one runs it; what one dispatches may be what
+another waits for.
 """
 
 import contextlib
@@ -30,10 +30,10 @@ class Pump:
         self._reader = reader
         self._inbox: Inbox = reader.inbox
         self._log = log
-        # Guards the two that follow; what threads in `wait_until` wait on while another thread dispatches.
+        # Guards the two that follow; threads in `wait_until` wait on it while another thread dispatches.
         self._dispatched = threading.Condition()
-        self._runners: dict[int, Visitor[Any]] = {}  # by thread: those that run the session, and for whom
-        self._concerned = 0  # number of threads that have to learn of what another one dispatches
+        self._runners: dict[int, Visitor[Any]] = {}  # the visitor of each thread that runs the session
+        self._concerned = 0  # number of threads to notify of what another one dispatches
         abandon_in_child(self)
 
     def run(
@@ -68,7 +68,7 @@ class Pump:
         def left() -> float | None:
             seconds = None if deadline is None else deadline - time.monotonic()
             if seconds is not None and seconds <= 0:
-                raise TimeoutError(f"it did not happen within {timeout:g} s")
+                raise TimeoutError(f"the condition did not become true within {timeout:g} s")
             return seconds
 
         inside = threading.get_ident() in self._runners
@@ -86,7 +86,7 @@ class Pump:
                 self._watch(condition, left())
 
     def _take(self, visitor: Visitor[Any], timeout: float | None, nudged: object) -> None:
-        """Dispatch the next event, if one comes in time, and before another thread dispatches one."""
+        """Dispatch the next event, if it comes in time and before another thread dispatches one."""
         try:
             event = self._inbox.get(timeout, nudged)
         except queue.Empty:
@@ -99,10 +99,10 @@ class Pump:
 
     @contextlib.contextmanager
     def _running(self, visitor: Visitor[Any], *, alone: bool = False) -> Iterator[bool]:
-        """Mark this thread as running the session meanwhile.
+        """Mark this thread as running the session inside ``with``; yield whether it does.
 
         Args:
-            alone: Only if no other thread does; it yields whether that is so.
+            alone: Only if no other thread runs it.
         """
         thread = threading.get_ident()
         with self._dispatched:
@@ -112,7 +112,7 @@ class Pump:
                 self._runners[thread] = visitor
                 self._concerned += outer is None
         try:
-            self._inbox.nudge()  # a thread that only waits leaves the events to us
+            self._inbox.nudge()  # threads in `wait_until` leave the events to this one
             yield runs
         finally:
             if runs:
@@ -141,26 +141,26 @@ class Pump:
         with self._dispatched:
             self._concerned += 1
             try:
-                # Looked at again after it is known that we wait, so that nothing is missed.
+                # Asked again after this thread is counted, so that no dispatch is missed.
                 if self._runners and not condition():
                     self._dispatched.wait(timeout)
             finally:
                 self._concerned -= 1
 
     def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
-        """In the child of a fork: forget the threads of the parent, and what they held."""
+        """In the child of a fork: forget the parent's threads, and replace the lock that they may hold."""
         self._dispatched, self._runners, self._concerned = threading.Condition(), {}, 0
 
 
 def _check_until(until: Any) -> None:
-    """Reject what can't come."""
+    """Reject what is not a type of server event, and so can't come."""
     for kind in until if isinstance(until, tuple) else (until,):
         if kind is not None and not (isinstance(kind, type) and issubclass(kind, ServerEvent)):
             raise TypeError(f"until: expected a type of server event, such as ResponseDone, got {kind!r:.80}")
 
 
 def _handles_errors(visitor: Any) -> bool:
-    """Whether a visitor does anything with an `ErrorEvent`."""
+    """Return whether a visitor handles an `ErrorEvent`."""
     if isinstance(visitor, Visitors):
         return any(map(_handles_errors, visitor.visitors))
     return getattr(visitor, "handles_errors", True) and any(

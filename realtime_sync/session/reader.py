@@ -1,6 +1,6 @@
 """The reader thread of a session: takes messages from the connection, and queues their events.
 
-It never runs code of the user's, and waits for the user only when the queue is full.
+It never runs the user's code, and waits for the user only when the queue is full.
 """
 
 import contextlib
@@ -43,11 +43,11 @@ _LOST = Closure(1006, "", by="network")
 
 
 class Reader:
-    """Reads one connection in a thread of its own, and knows what the server has said of the session.
+    """Reads one connection in a thread of its own, and keeps the session's state as the server announces it.
 
     Attributes:
         inbox: The events that the user has not taken yet.
-        responses: Which response is active, and what it answers.
+        responses: Which response is active, and which request it answers.
         config: The settings that the server announced last.
         deviations: How often the server deviated from the specification, by kind.
         events_in: Number of events received.
@@ -72,15 +72,15 @@ class Reader:
         self._first_event: ServerEvent | None = None
         self._last_event: ServerEvent | None = None
         self._closure: Closure | None = None
-        # Held until the reader has the first event, or the end; a Ctrl-C can break the `wait` of an Event.
+        # Held until the first event or the end.  A lock, because a Ctrl-C can break the `wait` of an Event.
         self._beginning = threading.Lock()
         self._beginning.acquire()
         self._has_begun = False
         self.ended = threading.Event()
-        # Lets one of several threads that call `close` be the one that says goodbye.
+        # Lets only the first of several threads that call `close` send the close frame.
         self._close_lock = threading.Lock()
         self._close_begun = False
-        # Reads the connection so that pings are answered and events queued whatever the user's threads
+        # Reads the connection, so that pings are answered and events queued whatever the user's threads
         # do.  A daemon, so that a script that forgets to close still exits.
         self._thread = threading.Thread(target=self._read, name="realtime_sync-reader", daemon=True)
 
@@ -88,7 +88,7 @@ class Reader:
         """Begin to read.
 
         Raises:
-            RuntimeError: The system has no thread left for us.
+            RuntimeError: The system can't start another thread.
         """
         abandon_in_child(self)
         close_at_exit(self)
@@ -109,7 +109,7 @@ class Reader:
                 if self.inbox.full:
                     self._wait_for_room()
             closure = self._transport.closure
-        except BaseException as error:  # a fault of ours must not leave the user waiting for ever
+        except BaseException as error:  # a bug of ours must not leave the user waiting for ever
             self._log.reader_failed()
             closure = Closure(1006, "internal error", by="client", cause=error)
         finally:
@@ -125,7 +125,7 @@ class Reader:
             )
 
     def _wait_for_room(self) -> None:
-        """Make the server wait, or end the session, because the user has not taken what came."""
+        """Apply backpressure or end the session, because the user has not taken the events."""
         if self._overflow == "fail":
             self._transport.give_up(1001, f"{self.inbox.held} bytes of events were not taken")
         else:
@@ -133,7 +133,7 @@ class Reader:
             self._transport.heard()
 
     def _accept(self, messages: list[Message]) -> None:
-        """Decode what one read of the connection gave, and queue it."""
+        """Decode the messages of one read of the connection, and queue their events."""
         events = wanted = decode_messages(messages, self._note_deviation)
         self.events_in += len(events)
         if not _NOTED.isdisjoint(map(type, events)):
@@ -161,7 +161,7 @@ class Reader:
         return wanted
 
     def _post(self, event: ResponseCreate, payload: bytes) -> None:
-        """Send a pending request whose turn has come."""
+        """Send a request that was pending."""
         if self._log.shows_events:
             self._log.event("sent", event.type, event.event_id, payload)
         with contextlib.suppress(OSError):  # the connection has ended, which the reader sees next
@@ -175,12 +175,12 @@ class Reader:
             self._log.deviation(kind, deviation)
 
     def _begin(self) -> None:
-        """Let those go on, once, who wait for the session's first event or its end."""
+        """Wake, once, the threads that wait for the session's first event or its end."""
         if self._has_begun:
             return
         self._has_begun = True
         try:
-            # Here, once it is known which session it is, so that it comes before the line of the end.
+            # Here, where the session's id is known, and in this thread, so that it comes before `closed`.
             self._log.opened(self.session_id)
         finally:
             self._beginning.release()
@@ -189,19 +189,19 @@ class Reader:
 
     @property
     def session_id(self) -> str | None:
-        """The server's name for the session; ``None`` before it is announced."""
+        """The id that the server announced; ``None`` before that."""
         return (self.config.id or None) if self.config is not None else None
 
     @property
     def seconds(self) -> float:
-        """Seconds since the connection was opened; stands still once it has ended."""
+        """Seconds since the connection was opened, or from then to its end."""
         return (self._ended_at or time.monotonic()) - self._opened_at
 
     def wait_for_first_event(self, timeout: float) -> ServerEvent | None:
         """Wait for the server's first event, without taking it.  Return ``None`` if none came in time.
 
         Raises:
-            ConnectionClosed: The session ended without any.
+            ConnectionClosed: The session ended without an event.
         """
         if not self._beginning.acquire(timeout=timeout):
             return None
@@ -212,14 +212,14 @@ class Reader:
 
     @property
     def ended_normally(self) -> bool:
-        """Whether the connection was closed by the user, or with 1000 or 1001 not after an error."""
+        """Whether the user closed the connection, or the server with 1000 or 1001 and not after an error."""
         closure = self._closure
         if closure is None or closure.asked:
             return closure is not None
         return closure.clean and closure.code in (1000, 1001) and not isinstance(self._last_event, ErrorEvent)
 
     def closed_error(self) -> ConnectionClosed:
-        """Return a new error for the end of the session: each thread raises its own."""
+        """Return a new error for the end of the session: each thread raises one of its own."""
         closure = self._closure or _LOST
         last_error = self._last_error
         error = ConnectionClosed(
@@ -228,7 +228,7 @@ class Reader:
             clean=closure.clean,
             by=closure.by,
             last_error=last_error and without_secrets(last_error, self._redact),
-            unsent=[*self._transport.unsent(), *self.responses.waiting()],
+            unsent=[*self._transport.unsent(), *self.responses.pending()],
         )
         error.__cause__ = closure.cause
         return error
@@ -250,11 +250,11 @@ class Reader:
                 self._thread.join(AFTERMATH)
 
     def say_goodbye(self, deadline: float) -> None:
-        """Tell the server that the program ends."""
+        """Send a close frame because the process ends."""
         self._transport.send_close(1001, "", deadline)
 
     def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
-        """In the child of a fork: the session is over here, and goes on in the parent."""
+        """In the child of a fork: end the session here; it goes on in the parent."""
         self._transport.abandon()
         cause = ConnectionError("this session belongs to the process that was forked")
         self._closure = Closure(1006, "", by="client", cause=cause)

@@ -1,8 +1,8 @@
-"""Whose turn it is: which response is running, what it was asked for by, and which wait until none runs.
+"""Which response is active, which request it answers, and which requests are pending until none is active.
 
-A server makes one response at a time in its conversation and refuses what is asked for meanwhile.  It may
-also begin one by itself, when the user has stopped speaking.  So the reader thread keeps book here of what
-the server says, and users' threads of what they ask for.
+A server makes one response at a time in its conversation and rejects requests meanwhile.  It may also begin
+one by itself, when the user has stopped speaking.  So the reader thread notes here what the server announces,
+and users' threads note their requests.
 """
 
 import threading
@@ -26,11 +26,11 @@ from .latest import Latest
 __all__ = ["BUSY", "NOTED", "Request", "Responses"]
 
 NOTED = {ErrorEvent, ResponseCreated, ResponseDone, ResponseCancelled}
-"""The events that `Responses.note` wants to see."""
+"""The types of events that must be given to `Responses.note`."""
 BUSY = "conversation_already_has_active_response"
-"""The code of an error that refuses a response because another one runs."""
+"""The code of the error that rejects a request because a response is active."""
 
-_REMEMBERED = 256  # of requests, of responses and of cancellations
+_REMEMBERED = 256  # requests, responses and cancellations, of each
 _NOTHING_TO_CANCEL = "response_cancel_not_active"
 
 
@@ -38,16 +38,16 @@ class Request(Struct, frozen=True):
     """The ``response.create`` that a response answers.
 
     Attributes:
-        event_id: What the call returned that asked for it.
-        out_of_band: The response runs beside the conversation (``conversation="none"``).
+        event_id: What ``session.response.create`` returned.
+        out_of_band: The response is not part of the conversation (``conversation="none"``).
     """
 
     event_id: str
     out_of_band: bool = False
 
 
-class _Waiting(NamedTuple):
-    """A ``response.create`` that waits for its turn, and what is sent then."""
+class _Pending(NamedTuple):
+    """A ``response.create`` that is not sent yet, and its payload."""
 
     event: ResponseCreate
     payload: bytes
@@ -57,17 +57,17 @@ class _Asked(Struct):
     """A ``response.create`` that was sent.
 
     Attributes:
-        again: It, if it is to be sent again when it is refused.
-        doubted: It may have been refused without our being told.
+        again: What to send again if it is rejected because a response is active; ``None`` = nothing.
+        doubted: It may have been rejected by an error that did not name it.
     """
 
     request: Request
-    again: _Waiting | None = None
+    again: _Pending | None = None
     doubted: bool = False
 
 
 class _Begun(Struct):
-    """A response that the server has begun; ``asked`` is ``None`` if it did so by itself."""
+    """A response that the server has begun; ``asked`` is ``None`` if it did so without a request."""
 
     asked: _Asked | None = None
     over: bool = False
@@ -76,24 +76,24 @@ class _Begun(Struct):
 class Responses:
     """The responses of one session.
 
-    ``post`` sends an event, given with its payload, without waiting.  It is called by the reader.
+    ``post`` sends an event, given with its payload, without waiting.  The reader calls it.
     """
 
     def __init__(self, post: Callable[[ResponseCreate, bytes], None]) -> None:
         self._post = post
         # Guards all that follows, between the reader and users' threads; never held while sending.
         self._lock = threading.Lock()
-        # By event_id, in the order sent: those not answered yet.
+        # By event_id, in the order sent: the requests in flight, not answered yet.
         self._asked: Latest[_Asked] = Latest(_REMEMBERED)
         self._begun: Latest[_Begun] = Latest(_REMEMBERED)  # by response id
-        self._active: str | None = None  # the response that runs in the conversation
-        self._refused = False  # one runs there that we were not told of
+        self._active: str | None = None  # the response that is active in the conversation
+        self._unannounced = False  # one is active there that was not announced: it made a request fail
         self._names_conversations = False  # this server says which conversation a response belongs to
         self._names_events = False  # and which event an error is about
-        self._waiting: deque[_Waiting] = deque()
-        self._cancels: Latest[None] = Latest(_REMEMBERED)  # event ids of those that may come too late
+        self._pending: deque[_Pending] = deque()
+        self._cancels: Latest[None] = Latest(_REMEMBERED)  # event ids of cancellations that may be too late
 
-    # --- What users ask for --------------------------------------------------------------------------
+    # --- Requests of users ---------------------------------------------------------------------------
 
     def ask(self, event_id: str, out_of_band: bool) -> None:
         """Note a ``response.create`` before it is sent."""
@@ -101,29 +101,29 @@ class Responses:
             self._asked[event_id] = _Asked(Request(event_id, out_of_band))
 
     def ask_when_idle(self, event: ResponseCreate, payload: bytes) -> bool:
-        """Note a ``response.create``; true if it is to be sent now, false if it will be sent later."""
-        waiting = _Waiting(event, payload)
+        """Note a ``response.create``.  Return True if it must be sent now, False if it is pending."""
+        pending = _Pending(event, payload)
         with self._lock:
-            if not self._is_idle or self._waiting:
-                self._waiting.append(waiting)
+            if not self._is_idle or self._pending:
+                self._pending.append(pending)
                 return False
-            self._note_asked(waiting)
+            self._note_asked(pending)
             return True
 
-    def _note_asked(self, waiting: _Waiting) -> None:
-        event_id = waiting.event.event_id or ""
-        self._asked[event_id] = _Asked(Request(event_id), waiting)
+    def _note_asked(self, pending: _Pending) -> None:
+        event_id = pending.event.event_id or ""
+        self._asked[event_id] = _Asked(Request(event_id), pending)
 
     @property
     def _is_idle(self) -> bool:
         return (
             self._active is None
-            and not self._refused
+            and not self._unannounced
             and all(asked.request.out_of_band or asked.doubted for asked in self._asked.values())
         )
 
     def may_cancel(self, event_id: str, response_id: str | None) -> bool:
-        """Whether there may be something to cancel; then a refusal of ``event_id`` is no error."""
+        """Return whether a response may be active.  If so, a rejection of ``event_id`` is not an error."""
         with self._lock:
             if response_id is None:
                 possible = not self._is_idle
@@ -136,23 +136,23 @@ class Responses:
 
     @property
     def active(self) -> str | None:
-        """The id of the response that runs in the conversation."""
+        """The id of the response that is active in the conversation; ``None`` if none was announced."""
         return self._active
 
     def request_of(self, response_id: str) -> Request | None:
-        """What asked for a response; ``None`` if the server began it by itself, or long ago."""
+        """Return the request that a response answers; ``None`` if it has none, or was made long ago."""
         begun = self._begun.get(response_id)
         return begun.asked.request if begun and begun.asked else None
 
-    def waiting(self) -> list[ResponseCreate]:
-        """What has not been sent yet."""
+    def pending(self) -> list[ResponseCreate]:
+        """Return the requests that were not sent yet, in order."""
         with self._lock:
-            return [waiting.event for waiting in self._waiting]
+            return [pending.event for pending in self._pending]
 
-    # --- What the server says: the reader only -------------------------------------------------------
+    # --- Events of the server: the reader only -------------------------------------------------------
 
     def note(self, event: ServerEvent) -> bool:
-        """Learn from an event.  False: it answers what is seen to here, and is nothing for the user."""
+        """Update the state from an event.  Return False if it is handled here and must not reach the user."""
         with self._lock:
             wanted = self._learn(event)
             follows = self._next()
@@ -160,13 +160,13 @@ class Responses:
             self._post(*follows)
         return wanted
 
-    def _next(self) -> _Waiting | None:
-        """What is to be sent now, if its turn has come."""
-        if not self._waiting or not self._is_idle:
+    def _next(self) -> _Pending | None:
+        """Return the next pending request if no response is active."""
+        if not self._pending or not self._is_idle:
             return None
-        waiting = self._waiting.popleft()
-        self._note_asked(waiting)
-        return waiting
+        pending = self._pending.popleft()
+        self._note_asked(pending)
+        return pending
 
     def _learn(self, event: ServerEvent) -> bool:
         if isinstance(event, ResponseCreated):
@@ -186,14 +186,14 @@ class Responses:
         begun = _Begun(self._answered(response))
         self._begun[response_id] = begun
         if not (begun.asked and begun.asked.request.out_of_band):
-            self._active, self._refused = response_id, False
+            self._active, self._unannounced = response_id, False
         return begun
 
     def _answered(self, response: Response) -> _Asked | None:
-        """The oldest request that this response can be the answer to.
+        """Take the oldest request that this response can be the answer to.
 
-        Servers don't say which it is, but they obey in order.  It may also be one that the server began
-        by itself: then the request that we take it for is refused, and `_judge` puts that right.
+        Servers don't say which request they answer, but they answer in order.  The server may also have begun
+        this response by itself: then it rejects the request, and `_judge` corrects the match.
         """
         self._names_conversations = self._names_conversations or response.conversation_id is not None
         oldest = None
@@ -204,9 +204,10 @@ class Responses:
         return None if oldest is None else self._asked.pop(oldest)
 
     def _oldest(self, *, out_of_band: bool | None) -> str | None:
-        """The request that was not answered for the longest time; one that is in doubt only if need be.
+        """Return the event_id of the oldest request in flight; a doubted one only if there is no other.
 
-        Beside the conversation, or not; ``None`` = either.
+        Args:
+            out_of_band: Only among out-of-band requests, or only among the others; ``None`` = among all.
         """
         names = [
             name for name, asked in self._asked.items() if out_of_band in (None, asked.request.out_of_band)
@@ -215,8 +216,8 @@ class Responses:
 
     def _end(self, response: Response) -> None:
         if not response.id and self._active is None:
-            self._refused = False
-            # It may be anything's end.  No request is given up for it, but what waits need not wait for that.
+            self._unannounced = False
+            # It may end any response.  No request is abandoned for it, but pending ones wait no longer.
             for asked in self._asked.values():
                 asked.doubted = not asked.request.out_of_band
             return
@@ -227,41 +228,41 @@ class Responses:
         if self._begun.get(self._active or "") is begun:
             self._active = None
         if not (begun.asked and begun.asked.request.out_of_band):
-            self._refused = False
+            self._unannounced = False
 
     def _judge(self, event: ErrorEvent) -> bool:
-        """An error: whom does it concern?  False if it is seen to here, and nothing for the user."""
+        """Handle an error.  Return False if it must not reach the user, because it is dealt with here."""
         error = event.error
         if error.event_id is not None and error.event_id in self._cancels:
             del self._cancels[error.event_id]
             return error.code != _NOTHING_TO_CANCEL
-        asked = self._refusal(error.event_id, error.code)
+        asked = self._rejected(error.event_id, error.code)
         if asked is None or asked.again is None or error.code != BUSY:
             return True
-        self._waiting.appendleft(asked.again)
-        self._refused = self._active is None
+        self._pending.appendleft(asked.again)
+        self._unannounced = self._active is None
         return False
 
-    def _refusal(self, event_id: str | None, code: str | None) -> _Asked | None:
-        """The request that an error refuses."""
+    def _rejected(self, event_id: str | None, code: str | None) -> _Asked | None:
+        """Take the request that an error rejects."""
         if event_id is None:
-            return None if self._names_events else self._perhaps(code)
+            return None if self._names_events else self._perhaps_rejected(code)
         self._names_events = True
         if event_id in self._asked:
             return self._asked.pop(event_id)
         for begun in self._begun.values():
             if begun.asked and begun.asked.request.event_id == event_id:
-                # We took that response for its answer.  It answers one then that was in doubt, or none.
+                # That response was matched with this request.  It answers a doubted one, or none.
                 names = [name for name, asked in self._asked.items() if asked.doubted]
                 asked, begun.asked = begun.asked, self._asked.pop(names[0]) if names else None
                 return asked
         return None
 
-    def _perhaps(self, code: str | None) -> _Asked | None:
-        """An error of a server that doesn't say which event it is about.
+    def _perhaps_rejected(self, code: str | None) -> _Asked | None:
+        """Handle an error without an ``event_id``, of a server that never sends one.
 
-        It may refuse the oldest request.  What waits for its turn need not wait for that one any more; but
-        a response that comes all the same is its answer, unless it can be another's.
+        It may reject the oldest request in flight, so pending requests stop waiting for that one.  A response
+        that comes nevertheless is its answer, unless it can be another request's.
         """
         oldest = self._oldest(out_of_band=False)
         if oldest is None:

@@ -1,4 +1,4 @@
-"""The way out of a session: client events get their ids, are encoded, and sent or put off."""
+"""The way out of a session: client events get their ids, are encoded, and sent or left pending."""
 
 import itertools
 import secrets
@@ -30,7 +30,7 @@ class Sender:
     def send(self, event: ClientEvent | Mapping[str, Any]) -> str:
         """Send an event, and return the id it was sent with; see `Session.send`."""
         event, event_id = self._named(event)
-        payload = encode(event)  # first: what can't be encoded asks for nothing
+        payload = encode(event)  # first: an event that can't be encoded must not count as a request
         if isinstance(event, ResponseCreate):
             self._responses.ask(event_id, bool(event.response and event.response.conversation == "none"))
         elif isinstance(event, dict) and event["type"] == "response.create":
@@ -40,18 +40,18 @@ class Sender:
         return self._send(event, event_id, payload)
 
     def send_when_idle(self, event: ResponseCreate) -> str:
-        """Send a request now if no response is active; else leave it to the reader, and return its id."""
+        """Send a request now if no response is active, else leave it pending; return its id."""
         event_id = event.event_id or self._new_id()
         event = structs.replace(event, event_id=event_id)
         if self._reader.ended.is_set():
             raise self._reader.closed_error()
-        payload = encode(event)  # here, where the caller sees what is wrong with it
+        payload = encode(event)  # here, where an error reaches the caller
         if self._responses.ask_when_idle(event, payload):
             return self._send(event, event_id, payload)
         return event_id
 
     def cancel_if_active(self, event: ResponseCancel) -> str:
-        """Send a cancellation if there may be something to cancel, and return its id."""
+        """Send a cancellation if a response may be active, and return its id."""
         event_id = event.event_id or self._new_id()
         if not self._responses.may_cancel(event_id, event.response_id):
             return event_id
@@ -64,7 +64,7 @@ class Sender:
         try:
             self._transport.send(payload, event)
         except OSError as error:
-            self._reader.ended.wait(AFTERMATH)  # the reader may yet find out why
+            self._reader.ended.wait(AFTERMATH)  # the reader finds out how the connection ended
             closed = self._reader.closed_error()
             raise closed from closed.__cause__ or error
         return event_id

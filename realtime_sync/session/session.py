@@ -1,7 +1,7 @@
 """`Session`: a conversation with a Realtime server, for code that blocks.
 
 A facade: `reader` is the thread that reads the connection, `inbox` the queue of events, `pump` runs visitors,
-`sending` is the way out, `namespaces` the calls by the names of client events.
+`sending` is the way out, `namespaces` the methods by the names of client events.
 """
 
 import queue
@@ -36,13 +36,13 @@ class Stats(Struct, frozen=True):
     """What a session has done so far.
 
     Attributes:
-        seconds: Since the connection was opened; stands still once it has ended.
-        events_in, events_out: Events received, and given to `Session.send`.
-        bytes_in, bytes_out: Bytes of WebSocket frames received, and given out.
+        seconds: Seconds since the connection was opened, or from then to its end.
+        events_in, events_out: Number of events received, and given to `Session.send`.
+        bytes_in, bytes_out: Bytes of WebSocket frames received, and of those of the events given to `send`.
         buffered: Bytes of events received and not taken yet.
-        buffered_most: The most these have been.
-        deviations: Times that the server deviated from the specification.
-        round_trip: Seconds from our last ping to its answer; ``None`` before the first.
+        buffered_most: The maximum of ``buffered`` so far.
+        deviations: How often the server deviated from the specification.
+        round_trip: Seconds from our last ping to its answer; ``None`` before the first answer.
     """
 
     seconds: float
@@ -97,7 +97,7 @@ class Session:
             timeout: Seconds to wait at most.
 
         Raises:
-            ConnectionClosed: The session ended without any.
+            ConnectionClosed: The session ended without an event.
         """
         return self._reader.wait_for_first_event(timeout)
 
@@ -108,7 +108,7 @@ class Session:
             timeout: Seconds to wait at most; ``None`` = as long as it takes, ``0`` = not at all.
 
         Raises:
-            TimeoutError: Nothing came in time.  Nothing is lost; call again.
+            TimeoutError: No event came in time.  Nothing is lost; call again.
             ConnectionClosed: The session is over and all its events were taken.
         """
         try:
@@ -123,8 +123,8 @@ class Session:
         """Iterate over the events until the session is over.
 
         Raises:
-            ConnectionClosed: It did not end normally, that is with code 1000 or 1001 not following an
-                error, or by `close`.
+            ConnectionClosed: It did not end normally, that is by `close`, or with code 1000 or 1001 and
+                not right after an error.
         """
         while True:
             try:
@@ -144,42 +144,42 @@ class Session:
         """Hand the events to a visitor, one after another, in this thread.
 
         Args:
-            visitor: Its ``visit_*`` methods are called.  What one raises comes out of here; the session
-                stays usable and the events that follow are kept.
-            until: Stop after an event of this type, or of one of these types.
-            timeout: Seconds after which no further event is taken; ``0`` takes what is there already.
+            visitor: Its ``visit_*`` methods are called.  An exception of theirs is raised from here; the
+                session stays usable and the events that follow are kept.
+            until: Stop after an event of this type, or of one of these types; ``None`` = run to the end.
+            timeout: Seconds after which no further event is taken; ``None`` = no limit, ``0`` = take only
+                what is queued already.
 
         Returns:
-            The event that ``until`` waited for, after it was dispatched; ``None`` when the session
-            ended normally before it, or the time was up.
+            The event that ``until`` waited for, after it was dispatched; ``None`` if the session ended
+            normally before it, or the timeout passed.
 
-        An `ErrorEvent` that nothing looks for is logged as a warning, since what it refused may be what you
-        wait for (see `Visitor.handles_errors`).
+        An `ErrorEvent` that the visitor does not handle is logged as a warning, because it may reject the
+        request that you wait for (see `Visitor.handles_errors`).
 
         Raises:
             ConnectionClosed: The session did not end normally.
-            TypeError: ``visitor`` is no visitor, or ``until`` no type of server event.
+            TypeError: ``visitor`` is not a visitor, or ``until`` is not a type of server event.
         """
         return self._pump.run(visitor, until, timeout)
 
     def wait_until(
         self, condition: Callable[[], bool], visitor: Visitor[Any], timeout: float | None = None
     ) -> None:
-        """Run the session until something is true.
+        """Run the session until a condition is true.
 
-        Events go to the visitor, in this thread.  Inside a ``visit_*`` method they go to the visitor that
-        the session is run with, which is at the moment waiting for you.  While another thread runs the
-        session, also if it begins to meanwhile, this one takes nothing and only waits for what that one
-        dispatches.
+        Events go to the visitor, in this thread.  Inside a ``visit_*`` method they go to the visitor with
+        which `run` was called.  While another thread runs the session, even if it begins to during the wait,
+        this thread takes no events: it waits for those that the other thread dispatches.
 
         Args:
-            condition: Asked before the first event and after each.
+            condition: Called before the first event and after each.
             visitor: As in `run`.
             timeout: Seconds to wait at most; ``None`` = as long as it takes.
 
         Raises:
-            TimeoutError: It did not become true in time.
-            ConnectionClosed: The session is over, all events were dispatched, and it is not true.
+            TimeoutError: The condition did not become true in time.
+            ConnectionClosed: The session is over, all events were dispatched, and the condition is not true.
         """
         self._pump.wait_until(condition, visitor, timeout)
 
@@ -188,7 +188,7 @@ class Session:
     def send(self, event: ClientEvent | Mapping[str, Any]) -> str:
         """Send a client event, given as a struct or as a plain dict with a ``type``.
 
-        Returns when the operating system has taken it.  Events of several threads never mix.
+        Returns when the operating system has taken it.  Events of several threads are never interleaved.
 
         Returns:
             The ``event_id`` that was sent, made here if the event has none.  A later `ErrorEvent`
@@ -196,7 +196,8 @@ class Session:
 
         Raises:
             TypeError: It is not a client event.
-            ConnectionClosed: The session is over, or ended because this could not be sent in time.
+            ConnectionClosed: The session is over, or ended because the event could not be sent within the
+                send timeout.
         """
         return self._sender.send(event)
 
@@ -214,7 +215,8 @@ class Session:
             The ``event_id`` that was sent.
 
         Raises:
-            TypeError: There is no such field.
+            TypeError: There is no such field; the message names the nearest right one.
+            ConnectionClosed: As in `send`.
         """
         config = session_config(fields)
         if "type" not in fields and (kind := self._kind()):
@@ -222,7 +224,7 @@ class Session:
         return self.send(SessionUpdate(session=config, event_id=event_id))
 
     def _kind(self) -> str | None:
-        """The ``type`` that an update must name; ``None`` where it must not name one."""
+        """Return the ``type`` that an update must have; ``None`` if it must have none."""
         if self._dialect != "ga":
             return None
         kind = "realtime" if self.config is None else self.config.type
@@ -262,29 +264,29 @@ class Session:
 
     @property
     def dialect(self) -> str:
-        """``"ga"`` or ``"beta"``, as it was opened."""
+        """The dialect of the session, ``"ga"`` or ``"beta"``."""
         return self._dialect
 
     @property
     def config(self) -> SessionConfig | None:
-        """The settings the server announced last; ``None`` before ``session.created`` came."""
+        """The settings that the server announced last; ``None`` before ``session.created``."""
         return self._reader.config
 
     @property
     def id(self) -> str | None:
-        """The server's name for the session; ``None`` before ``session.created`` came."""
+        """The server's id of the session; ``None`` before ``session.created``."""
         return self._reader.session_id
 
     @property
     def active_response(self) -> str | None:
-        """The id of the response that is active in the conversation, if the server has announced one."""
+        """The id of the response that is active in the conversation; ``None`` if none was announced."""
         return self._reader.responses.active
 
     def request_of(self, response_id: str) -> Request | None:
-        """What a response was asked for by: the ``event_id`` that ``response.create`` returned.
+        """Return the request that a response answers: its ``event_id`` is what ``response.create`` returned.
 
-        ``None`` if the server began it by itself, as after the user has spoken, or if it was long ago.
-        Servers don't say which request a response answers; it is known by the order of both.
+        ``None`` if the server began the response by itself, as after the user has spoken, or long ago.
+        Servers don't say which request a response answers; it follows from the order of both.
         """
         return self._reader.responses.request_of(response_id)
 
@@ -295,7 +297,7 @@ class Session:
 
     @property
     def stats(self) -> Stats:
-        """What the session has done until now: events, bytes, and how far behind you are."""
+        """Numbers of what the session has done so far; see `Stats`."""
         reader, transport = self._reader, self._transport
         return Stats(
             seconds=reader.seconds,
@@ -321,7 +323,7 @@ class Session:
     # --- Closing -----------------------------------------------------------------------------------
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Say goodbye, wait for the answer up to the close timeout, and end the connection.
+        """Send a close frame, wait for the server's up to the close timeout, and end the connection.
 
         May be called any number of times, from any thread.  Events already queued can still be taken.
 

@@ -1,7 +1,7 @@
 """The TCP connection to a server: name resolution, several addresses, proxies.
 
-One deadline bounds all of it.  A proxy's password is sent to the proxy and shown to nobody: no text of
-an error quotes a proxy's URL, and what a proxy says is cleaned of the credentials it was given.
+One deadline bounds all of it.  A proxy's password is sent to the proxy and never shown: no error message
+quotes a proxy's URL, and the credentials are redacted in what a proxy answers.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ __all__ = ["dial"]
 _MAX_HEAD = 65536  # bytes of a proxy's answer up to its blank line
 _SHOWN = 80  # bytes of an answer that is not HTTP, in an error's text
 
-# Seconds that sent data may stay without a sign from the peer before the system gives the connection up;
-# by default a sender finds out after a quarter of an hour.
+# Seconds that sent data may stay unacknowledged before the system ends the connection; by default a sender
+# finds out after a quarter of an hour.
 _PATIENCE = 30.0
 
 
@@ -43,21 +43,20 @@ def dial(
     proxy: str | None,
     send_timeout: float = _PATIENCE,
 ) -> socket.socket:
-    """Connect to a server, through a proxy if there is one.  TLS is not its business.
+    """Connect to a server, through a proxy if one is set.  TLS comes later.
 
     Args:
         host, port: The server.
-        secure: Whether TLS will follow; decides which proxy of the environment is the right one.
-        deadline: Of `time.monotonic`, for name resolution, connecting and the proxy together.
-        proxy: ``"env"``: what the environment says; ``None``: no proxy; or the URL of one.
-        send_timeout: Seconds that the peer may keep its window shut, if that is more than the system is
-            told to wait for it anyway (30 s, on Linux).
+        secure: Whether TLS will follow; decides which proxy of the environment applies.
+        deadline: On the clock of `time.monotonic`, for name resolution, connecting and the proxy together.
+        proxy: ``"env"`` = as the environment says; ``None`` = no proxy; or the URL of one.
+        send_timeout: Seconds that sent data may stay unacknowledged, at least 30 (Linux only).
 
     Returns:
-        The connection; whether its calls block is not defined.
+        The connected socket.  Its timeout is undefined: set it before use.
 
     Raises:
-        ConnectionFailed: There is no such host, nobody answers, or the proxy refuses.
+        ConnectionFailed: The host is unknown or does not answer, or the proxy rejects the connection.
         ValueError: The proxy's URL can't be used, or needs a package that is not installed.
     """
     url = find_proxy(secure, host, port, proxy)
@@ -66,7 +65,7 @@ def dial(
     else:
         via = parse_proxy(url, "proxy")
         if not _PLAIN_HOST.fullmatch(host := _ascii(host)):
-            raise ConnectionFailed(f"no address is known for the host {host!r}: it is no host name")
+            raise ConnectionFailed(f"no address found for the host {host!r}: not a valid host name")
         through = _through_socks if via.scheme in SOCKS else _through_http
         sock = through(via, host, port, deadline)
     _tune(sock, max(_PATIENCE, send_timeout))
@@ -74,24 +73,24 @@ def dial(
 
 
 def _ascii(host: str) -> str:
-    """A host name as it travels.
+    """Return a host name in ASCII, as it is sent.
 
     Raises:
-        ConnectionFailed: It can't be a host name.
+        ConnectionFailed: It is not a valid host name.
     """
     try:
         return host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError as error:
-        raise ConnectionFailed(f"no address is known for the host {host!r}: {error}") from error
+        raise ConnectionFailed(f"no address found for the host {host!r}: {error}") from error
 
 
 def _tune(sock: socket.socket, patience: float) -> None:
-    """Send small messages at once, and notice a peer that is gone."""
+    """Send small messages without delay, and detect a half-open connection."""
     options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(min(patience, 1e6) * 1000)))
     for option in options:
-        with contextlib.suppress(OSError):  # the connection works without
+        with contextlib.suppress(OSError):  # best effort: the connection works without
             sock.setsockopt(*option)
 
 
@@ -101,17 +100,17 @@ _Address = tuple[int, int, int, str, Any]  # as `socket.getaddrinfo` gives it
 
 
 def _connect(host: str, port: int, deadline: float, role: str = "") -> socket.socket:
-    """Connect to a host; ``role`` says in an error what it is, if not the server.
+    """Connect to a host; ``role`` names it in error messages, if it is not the server.
 
     Raises:
-        ConnectionFailed: It has no address, or can't be reached in time.
+        ConnectionFailed: It has no address, or can't be reached before the deadline.
     """
     try:
         addresses = _resolve(host, port, deadline)
     except TimeoutError as error:
         raise _unreachable(role + host_and_port(host, port), error) from error
     except (OSError, UnicodeError) as error:
-        raise ConnectionFailed(f"no address is known for {role or 'the host '}{host!r}: {error}") from error
+        raise ConnectionFailed(f"no address found for {role or 'the host '}{host!r}: {error}") from error
     try:
         return _connect_first(addresses, deadline)
     except OSError as error:
@@ -119,7 +118,7 @@ def _connect(host: str, port: int, deadline: float, role: str = "") -> socket.so
 
 
 def _unreachable(target: str, error: Exception) -> ConnectionFailed:
-    reason = "no answer in time" if isinstance(error, TimeoutError) else error
+    reason = "timed out" if isinstance(error, TimeoutError) else error
     return ConnectionFailed(f"could not connect to {target}: {reason}")
 
 
@@ -135,7 +134,7 @@ def _resolve(host: str, port: int, deadline: float) -> list[_Address]:
 
 
 def _in_time(call: Callable[[], _T], deadline: float) -> _T:
-    """Make a call that knows no deadline.  At ours it is left alone, and its late result thrown away.
+    """Make a call that takes no deadline.  At ours it is abandoned, and its late result discarded.
 
     Raises:
         TimeoutError: The deadline passed.
@@ -150,25 +149,25 @@ def _in_time(call: Callable[[], _T], deadline: float) -> _T:
         except Exception as error:
             results.put(error)
         if abandoned.is_set():
-            throw_away()
+            discard()
 
-    # Both sides try it after the deadline: whichever comes second finds the result.
-    def throw_away() -> None:
+    # Both threads call it after the deadline: the later one finds the result.
+    def discard() -> None:
         with contextlib.suppress(queue.Empty):
             result = results.get_nowait()
             if isinstance(result, socket.socket):
                 result.close()
 
-    # Waits where only the system knows for how long; ends with the call, or with the process.
+    # Runs the call, which may block for longer than the deadline; ends with the call, or with the process.
     thread = threading.Thread(target=run, name="realtime_sync dial", daemon=True)
     try:
         thread.start()
         result = results.get(timeout=max(0.0, deadline - time.monotonic()))
     except BaseException as error:  # Ctrl-C too
         abandoned.set()
-        throw_away()
+        discard()
         if isinstance(error, queue.Empty):
-            raise TimeoutError("no answer in time") from None
+            raise TimeoutError("timed out") from None
         raise
     if isinstance(result, Exception):
         raise result
@@ -179,7 +178,7 @@ def _connect_first(addresses: list[_Address], deadline: float) -> socket.socket:
     """Connect to the first address that answers; each gets its share of the time left.
 
     Raises:
-        OSError: None did; the last one's error.
+        OSError: No address answered; the last one's error.
     """
     problem = OSError("no address")
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -202,33 +201,33 @@ def _connect_one(sock: socket.socket, address: Any, timeout: float) -> socket.so
 
 
 def _left(deadline: float) -> float:
-    """Seconds left, more than none.
+    """Return the seconds until the deadline, more than 0.
 
     Raises:
-        TimeoutError: There are none.
+        TimeoutError: The deadline has passed.
     """
     left = deadline - time.monotonic()
     if left <= 0:
-        raise TimeoutError("no answer in time")
+        raise TimeoutError("timed out")
     return left
 
 
 # --- Through a proxy --------------------------------------------------------------------------------
 
 
-def _no_way(target: str, proxy: ProxyUrl, error: Exception) -> ConnectionFailed:
-    """The error for a proxy that was there, and then was no use."""
+def _proxy_failed(target: str, proxy: ProxyUrl, error: Exception) -> ConnectionFailed:
+    """Return the error for a proxy that was reached and then did not connect us."""
     if isinstance(error, TimeoutError):
-        return ConnectionFailed(f"could not connect to {target}: no answer in time from the proxy {proxy}")
+        return ConnectionFailed(f"could not connect to {target}: timed out waiting for the proxy {proxy}")
     reason = proxy.redact(str(error)) or type(error).__name__
     return ConnectionFailed(f"could not connect to {target} through the proxy {proxy}: {reason}")
 
 
 def _through_http(proxy: ProxyUrl, host: str, port: int, deadline: float) -> socket.socket:
-    """Have an HTTP proxy make the connection.
+    """Connect through an HTTP proxy.
 
     Raises:
-        ConnectionFailed: It can't be reached, or refuses.
+        ConnectionFailed: It can't be reached, or rejects the connection.
     """
     target = host_and_port(host, port)
     sock = _connect(proxy.host, proxy.port, deadline, "the proxy ")
@@ -239,7 +238,7 @@ def _through_http(proxy: ProxyUrl, host: str, port: int, deadline: float) -> soc
     except BaseException as error:
         sock.close()
         if isinstance(error, OSError):
-            raise _no_way(target, proxy, error) from error
+            raise _proxy_failed(target, proxy, error) from error
         raise
     return sock
 
@@ -252,11 +251,11 @@ def _connect_request(target: str, proxy: ProxyUrl) -> bytes:
 
 
 def _read_head(sock: socket.socket, proxy: ProxyUrl, deadline: float) -> bytes:
-    """The proxy's answer up to its blank line, and not a byte more: the server may already be speaking.
+    """Read the proxy's answer up to its blank line, and not a byte more: what follows is the server's.
 
     Raises:
         ConnectionFailed: The answer is not HTTP, or does not end.
-        OSError: The proxy hung up, or was silent for too long.
+        OSError: The proxy closed the connection, or did not answer before the deadline.
     """
     head = b""
     while not head.endswith((b"\n\r\n", b"\n\n")):
@@ -267,20 +266,20 @@ def _read_head(sock: socket.socket, proxy: ProxyUrl, deadline: float) -> bytes:
         sock.settimeout(_left(deadline))
         ahead = sock.recv(_MAX_HEAD - len(head), socket.MSG_PEEK)
         if not ahead:
-            raise ConnectionResetError("it hung up")
+            raise ConnectionResetError("the proxy closed the connection")
         before = head[-2:]  # the blank line may have begun in what was read before
         end = _END_OF_HEAD.search(before + ahead)
         head += sock.recv(end.end() - len(before) if end else len(ahead))
-        if not b"HTTP/".startswith(head[:5]):  # known at once, while waiting for its end may take long
+        if not b"HTTP/".startswith(head[:5]):  # known from the first bytes; its end may never come
             raise _not_a_proxy(head, proxy)
     return head
 
 
 def _check_answer(head: bytes, proxy: ProxyUrl) -> None:
-    """Go on if the proxy agreed.
+    """Check that the proxy accepted the connection.
 
     Raises:
-        ConnectionFailed: It did not.
+        ConnectionFailed: It rejected it.
     """
     status_line, *lines = head.decode("latin-1").split("\n")
     found = _STATUS_LINE.match(status_line)
@@ -291,7 +290,7 @@ def _check_answer(head: bytes, proxy: ProxyUrl) -> None:
         return
     pairs = (line.partition(":") for line in lines if ":" in line)
     raise ConnectionFailed(
-        f"the proxy {proxy} refused: HTTP {status}{proxy.redact(found[2].rstrip())}",
+        f"the proxy {proxy} rejected the connection: HTTP {status}{proxy.redact(found[2].rstrip())}",
         status=status,
         headers={name.strip().lower(): proxy.redact(value.strip()) for name, _, value in pairs},
     )
@@ -303,10 +302,10 @@ def _not_a_proxy(head: bytes, proxy: ProxyUrl) -> ConnectionFailed:
 
 
 def _through_socks(proxy: ProxyUrl, host: str, port: int, deadline: float) -> socket.socket:
-    """Have a SOCKS proxy make the connection.
+    """Connect through a SOCKS proxy.
 
     Raises:
-        ConnectionFailed: It can't be reached, or refuses.
+        ConnectionFailed: It can't be reached, or rejects the connection.
         ValueError: python-socks is not installed.
     """
     library, kinds = socks_package()
@@ -317,15 +316,15 @@ def _through_socks(proxy: ProxyUrl, host: str, port: int, deadline: float) -> so
         sock: socket.socket = client.connect(host, port, timeout=_left(deadline))
         return sock
 
-    # Its timeout is one for each step, and there is none on looking up names.
+    # Its timeout applies to each step, and not to looking up names.
     outcome: socket.socket | Exception
     try:
         outcome = _in_time(connect, deadline)
-    except Exception as error:  # its own errors, and whatever it did not foresee
+    except Exception as error:  # its own errors, and any that it did not expect
         outcome = error
     if isinstance(outcome, socket.socket):
         return outcome
     if time.monotonic() >= deadline:  # not each of its timeouts is a TimeoutError
         outcome = TimeoutError()
-    # Without a cause: what the package puts into its errors is not ours to vouch for.
-    raise _no_way(host_and_port(host, port), proxy, outcome)
+    # Without a cause: the package's errors may hold credentials.
+    raise _proxy_failed(host_and_port(host, port), proxy, outcome)

@@ -25,10 +25,10 @@ _FINAL_TEXT = 0x80 | TEXT
 class FrameReader:
     """Cuts a server's byte stream into messages.
 
-    Feed it what the socket gives, in any pieces.  Messages are what `feed` returns; control frames are
-    left in `controls`, to be taken out.  When the peer breaks the protocol, `violation` says how; the
-    messages before the fault are still returned.  Nothing that follows a fault or a close frame is
-    looked at.
+    Feed it the stream in chunks of any size.  `feed` returns the messages; control frames are appended to
+    `controls`, from which the caller removes them.  When the peer breaks the protocol, `violation` says how;
+    the messages before the violation are still returned.  Whatever follows a violation or a close frame is
+    ignored.
     """
 
     def __init__(self, max_message_size: int) -> None:
@@ -37,8 +37,8 @@ class FrameReader:
         self.closed = False
         self.violation: ProtocolError | None = None
         # Bytes that are not a whole frame yet.  They are joined once enough of them are here, so a
-        # large frame costs one copy however many pieces it comes in.
-        self._pieces: list[bytes] = []
+        # large frame costs one copy however many chunks it comes in.
+        self._chunks: list[bytes] = []
         self._have = 0
         self._need = 0
         # A message in fragments, and the opcode it began with.
@@ -46,20 +46,20 @@ class FrameReader:
         self._opcode = 0
 
     def feed(self, data: bytes) -> list[Message]:
-        """Take bytes and return the messages that are now whole, in order."""
+        """Take a chunk of the stream and return the messages that are now complete, in order."""
         if self.closed:
             return []
-        if self._pieces:
-            self._pieces.append(data)
+        if self._chunks:
+            self._chunks.append(data)
             self._have += len(data)
             if self._have < self._need:
                 return []
-            data = b"".join(self._pieces)
-            self._pieces.clear()
+            data = b"".join(self._chunks)
+            self._chunks.clear()
         messages: list[Message] = []
         rest = self._read_frames(data, messages)
         if rest < len(data) and not self.closed:
-            self._pieces.append(data[rest:])
+            self._chunks.append(data[rest:])
             self._have = len(data) - rest
         return messages
 
@@ -109,7 +109,7 @@ class FrameReader:
         return position
 
     def _check(self, first: int, length: int) -> tuple[int, str] | None:
-        """What is wrong with a frame, judged by its header, before its payload is stored."""
+        """Return what is wrong with a frame, judged by its header, before its payload is stored."""
         opcode = first & 0x0F
         if first & 0x70:
             return 1002, "the server set a reserved bit"
@@ -134,7 +134,7 @@ class FrameReader:
             return
         if opcode != CONTINUATION:
             self._message, self._opcode = bytearray(), opcode
-        assert self._message is not None  # `_check` saw to it
+        assert self._message is not None  # `_check` has rejected all else
         self._message += payload
         if first & 0x80:
             payload = bytes(self._message)
@@ -147,7 +147,7 @@ _XOR = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
 
 
 def build(opcode: int, payload: bytes, mask: bytes, *, first: bool = True, last: bool = True) -> bytes:
-    """One frame from a client, masked with the four random bytes of ``mask``.
+    """Return one frame from a client, masked with the four random bytes of ``mask``.
 
     A message in fragments has ``first`` in its first frame only and ``last`` in its last.
     """
@@ -166,10 +166,10 @@ def build(opcode: int, payload: bytes, mask: bytes, *, first: bool = True, last:
 
 
 def parse_close(payload: bytes) -> tuple[int, str]:
-    """Code and reason of a close frame; 1005 if it has none.
+    """Return the code and the reason of a close frame; 1005 and ``""`` if it is empty.
 
     Raises:
-        ProtocolError: The code may not be sent, or the reason is not UTF-8.
+        ProtocolError: The code must not be sent, or the reason is not UTF-8.
     """
     if not payload:
         return 1005, ""

@@ -1,8 +1,8 @@
 """Opening a connection: TCP, TLS, and the WebSocket handshake.
 
-The only file that knows websocket-client, which makes the opening handshake.  What it does beyond that
-(following redirects with the key, one cookie jar for the whole process, reading without limits) is kept
-from it by `_HandshakeSocket`.
+The only file that uses websocket-client, which makes the opening handshake.  `_HandshakeSocket` prevents
+what it would do beyond that: follow redirects with the key, share cookies in the whole process, read without
+limits.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from .transport import Transport
 __all__ = ["open_transport"]
 
 _MAX_HEAD = 65536  # bytes of the handshake's answer up to its blank line
-_MAX_BODY = 65536  # bytes kept of a refusal's body
+_MAX_BODY = 65536  # bytes kept of a rejection's body
 _LONGEST_SECRET = 4096  # bytes
 
 
@@ -42,11 +42,11 @@ def open_transport(
 ) -> Transport:
     """Connect to a ``ws://`` or ``wss://`` address and make the opening handshake.
 
-    ``headers`` must be clean of line breaks.  ``redact`` removes secrets from what the server says.
+    ``headers`` must be free of line breaks.  ``redact`` removes secrets from what the server answers.
     ``options`` are those of `Transport`.
 
     Raises:
-        ConnectionFailed: The server can't be reached, or refuses.
+        ConnectionFailed: The server can't be reached, or rejects the connection.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -64,7 +64,7 @@ def open_transport(
         return Transport(link, facade.rest, **options)
     except ssl.SSLCertVerificationError as error:
         link.close()
-        raise ConnectionFailed(f"the certificate of {host} was refused: {error.verify_message}") from error
+        raise ConnectionFailed(f"the certificate of {host} was rejected: {error.verify_message}") from error
     except OSError as error:
         link.close()
         raise ConnectionFailed(f"could not connect to {host}:{port}: {error}") from error
@@ -79,24 +79,24 @@ def _handshake(url: str, facade: "_HandshakeSocket", headers: Sequence[tuple[str
         client.connect(
             url,
             socket=facade,
-            # A cookie of the caller's is written small, to tell it from those of the shared jar.
+            # The caller's cookies are in lower case, which tells them from those of the shared jar.
             header=[f"{'cookie' if name.lower() == 'cookie' else name}: {value}" for name, value in headers],
             suppress_origin=True,
             redirect_limit=0,
         )
     except (ConnectionFailed, OSError):
         raise
-    except Exception as error:  # it raises what it likes for what it can't read
+    except Exception as error:  # for an answer that it can't read, it raises errors of any class
         raise facade.not_a_websocket() from error
     finally:
-        client.sock = None  # the link is ours: nothing of the client may touch it from here on
+        client.sock = None  # the link is ours: the client must not touch it from here on
 
 
 class _HandshakeSocket:
-    """What websocket-client sees of the connection: a socket that carries one request and its answer.
+    """The connection as websocket-client sees it: a socket that carries one request and its answer.
 
-    The whole answer is read here, under the deadline and a size limit.  A refusal is raised from here
-    with its status and body; websocket-client only ever sees an acceptance, without its cookies.
+    The whole answer is read here, under the deadline and a size limit.  A rejection is raised from here
+    with its status and body; websocket-client sees only an acceptance, without its cookies.
     """
 
     def __init__(self, link: Link, deadline: float, redact: Redact) -> None:
@@ -108,12 +108,13 @@ class _HandshakeSocket:
         self.rest = b""  # what came behind the blank line
 
     def send(self, request: bytes) -> int:
-        """Send the request, without the cookies that other connections of this process were given."""
+        """Send the request, without the cookies that other connections of this process received."""
         lines = [line for line in request.split(b"\r\n") if not line.startswith(b"Cookie: ")]
         self._link.send(Outgoing([b"\r\n".join(lines)]), self._deadline)
         return len(request)
 
     def recv(self, size: int) -> bytes:
+        """Return the next bytes of the answer, at most ``size``."""
         if self._head is None:
             self._head = self._read_answer()
         data, self._head = self._head[:size], self._head[size:]
@@ -131,21 +132,21 @@ class _HandshakeSocket:
                 raise ConnectionFailed(f"the server's answer has more than {_MAX_HEAD} bytes of headers")
             data = self._link.read(self._deadline)
             if data is None:
-                raise ConnectionFailed("no answer in time from the server")
+                raise ConnectionFailed("timed out waiting for the server's answer to the handshake")
             if not data:
                 raise self.not_a_websocket()
             self._answer += data
         head, self.rest = self._answer.split(b"\r\n\r\n", 1)
         status_line, *lines = head.split(b"\r\n")
         if status_line.split()[1:2] != [b"101"]:
-            raise self._refusal(status_line, lines)
+            raise self._rejection(status_line, lines)
         kept = [line for line in lines if not line.lower().startswith(b"set-cookie:")]
         if any(line.lower().startswith(b"sec-websocket-extensions:") for line in kept):
             raise ConnectionFailed("the server insists on a WebSocket extension that was not offered")
         return b"\r\n".join([status_line, *kept, b"", b""])
 
-    def _refusal(self, status_line: bytes, lines: list[bytes]) -> ConnectionFailed:
-        """The error for an answer that is HTTP, but not 101."""
+    def _rejection(self, status_line: bytes, lines: list[bytes]) -> ConnectionFailed:
+        """Return the error for an answer that is HTTP, but not 101."""
         words = self._redact(status_line.decode("latin-1")).split(None, 2)
         if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdecimal():
             return self.not_a_websocket()
@@ -155,7 +156,7 @@ class _HandshakeSocket:
             name, _, value = self._redact(line.decode("latin-1")).partition(":")
             headers[name.strip().lower()] = value.strip()
         body = self._redact(self._read_body(headers).decode("utf-8", "replace"))
-        text = f"the server refused the connection: HTTP {' '.join(words[1:])}"
+        text = f"the server rejected the connection: HTTP {' '.join(words[1:])}"
         if 300 <= status < 400:
             target = urlsplit(headers.get("location", "")).hostname or "another path"
             text += f"; it redirects to {target}, which is not followed"
@@ -166,9 +167,9 @@ class _HandshakeSocket:
         return ConnectionFailed(text, status=status, headers=headers, body=body.encode()[:_MAX_BODY])
 
     def _read_body(self, headers: dict[str, str]) -> bytes:
-        """The body, as far as it comes in time, up to its length or our limit."""
+        """Read the body until its end, our limit or the deadline."""
         length = headers.get("content-length", "")
-        most = _MAX_BODY + _LONGEST_SECRET  # so that a secret at the end is whole, and known
+        most = _MAX_BODY + _LONGEST_SECRET  # so that a secret at the end is complete, and recognized
         wanted = min(int(length), most) if length.isdecimal() else most
         body = self.rest
         chunked = "chunked" in headers.get("transfer-encoding", "").lower()
@@ -181,15 +182,17 @@ class _HandshakeSocket:
         return (_unchunk(body) if chunked else body)[:wanted]
 
     def not_a_websocket(self) -> ConnectionFailed:
-        """The error for an answer that is not HTTP, or is no proper WebSocket handshake."""
+        """Return the error for an answer that is not HTTP, or not a valid WebSocket handshake."""
         if not self._answer:
-            return ConnectionFailed("the server hung up without an answer; is it a WebSocket server?")
+            return ConnectionFailed(
+                "the server closed the connection without an answer; is it a WebSocket server?"
+            )
         start = self._redact(self._answer.decode("latin-1"))[:80]  # in this order: half a key is a secret too
         return ConnectionFailed(f"this is not a WebSocket server: it answered {start!r}")
 
 
 def _unchunk(body: bytes) -> bytes:
-    """Join the chunks of a chunked body, as far as they go."""
+    """Join the chunks of a chunked body; stop at the first that is malformed or incomplete."""
     joined = b""
     while True:
         size, separator, body = body.partition(b"\r\n")
@@ -212,7 +215,7 @@ class _ErrorBody(Struct):
 
 
 def _error_message(body: str) -> str | None:
-    """The message in OpenAI's JSON for errors; ``None`` if it is something else."""
+    """Return the message in OpenAI's JSON for errors; ``None`` if the body is something else."""
     try:
         return msgspec.json.decode(body, type=_ErrorBody).error.message[:500]
     except (ValueError, RecursionError):

@@ -21,16 +21,16 @@ from typing import Any
 __all__ = ["Link", "Outgoing"]
 
 _READ_SIZE = 262144  # bytes of one read; fewer cost more, as measured in tests/benchmarks/receive.py
-_SMALL_READ = 4096  # a read of less has most likely taken all there was
+_SMALL_READ = 4096  # a read of fewer bytes has most likely emptied the socket's buffer
 _TLS_RECORD = 16384  # bytes of plaintext that TLS gives at a time, at most
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # SO_LINGER: on, for 0 seconds
-_TLS_PIECE = 65536  # plaintext given to TLS at a time, so that a large frame doesn't keep the reader out
+_TLS_CHUNK = 65536  # bytes of plaintext given to TLS at a time: a large frame must not block the reader
 
 
 class Outgoing:
-    """A message on its way out: the frames that are still to be written, and the event it is.
+    """A message in flight: the frames that are still to be written, and the event that it carries.
 
-    Control frames may go between its frames, so a long message does not hold up the answer to a ping.
+    Control frames may go between its frames, so a long message does not delay the answer to a ping.
     """
 
     __slots__ = ("event", "frames")
@@ -43,7 +43,7 @@ class Outgoing:
 class Link:
     """One connection.
 
-    `read` belongs to one thread, the reader.  `send`, `kill` and `post` may be called by any; `close`
+    `read` belongs to one thread, the reader.  `send`, `kill` and `post` may be called by any thread; `close`
     once, by the reader when it is done.  A failure in the middle of a write can't be repaired, so it
     ends the connection: further sends raise, and the reader gets what had arrived, then the end.
     """
@@ -52,7 +52,7 @@ class Link:
         sock.setblocking(False)
         self._sock = sock
         self._wait_readable = _reading_waiter(sock)
-        self._emptied = False  # whether the last read of the socket has most likely taken all
+        self._emptied = False  # whether the last read has most likely emptied the socket's buffer
         self._tls: ssl.SSLObject | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -60,11 +60,11 @@ class Link:
         self._state = threading.Lock()
         # Held by the one thread that writes to the socket, which keeps frames whole and in order.
         self._writing = threading.Lock()
-        self._queue: deque[Outgoing] = deque()  # messages that are not written to their end
+        self._queue: deque[Outgoing] = deque()  # messages that are not completely written
         self._urgent: dict[str, bytes] = {}  # control frames that go first, the latest of each kind
-        self._rest = memoryview(b"")  # what TLS has not taken yet of the frame being written
-        self._chunk = memoryview(b"")  # what the socket has not taken yet
-        self._fault: ssl.SSLError | None = None  # what TLS found wrong
+        self._rest = memoryview(b"")  # the part of the current frame that TLS has not taken yet
+        self._chunk = memoryview(b"")  # bytes that the socket has not taken yet
+        self._fault: ssl.SSLError | None = None  # an error that TLS found
         self._last = False  # no message may follow those in the queue
         self.failure: BaseException | None = None
         self.messages_out = self.bytes_out = 0  # of events; under the state lock
@@ -72,10 +72,10 @@ class Link:
     # --- Reading: the reader thread only ---------------------------------------------------------
 
     def read(self, deadline: float | None) -> bytes | None:
-        """Wait for bytes.  ``b""`` is the end; ``None`` means that the deadline passed.
+        """Wait for bytes and return them: ``b""`` at the end, ``None`` if the deadline passed.
 
         Raises:
-            OSError: The connection is lost, or TLS found it tampered with.
+            OSError: The connection is lost, or TLS rejected what came.
         """
         while True:
             if self._tls is not None:
@@ -103,7 +103,7 @@ class Link:
                     self._emptied = 0 < len(data) < _SMALL_READ
                     return data
             self._emptied = False
-            # What `flush` could not write is the reader's to finish, unless a sender is at it.
+            # The reader finishes what `flush` could not write, unless a sender does.
             if self._chunk and not self._writing.locked():
                 if not _wait(self._sock, read=True, write=True, deadline=deadline):
                     return None
@@ -112,25 +112,25 @@ class Link:
                 return None
 
     def _decrypt(self) -> bytes | None:
-        """All plaintext at hand; ``None`` if TLS needs more bytes, ``b""`` at its end."""
+        """Return all plaintext that is available; ``None`` if TLS needs more bytes, ``b""`` at its end."""
         assert self._tls is not None
         if self._fault is not None:
             raise self._fault
-        pieces = []
+        chunks = []
         with self._state:
             try:
-                while piece := self._tls.read(_TLS_RECORD):
-                    pieces.append(piece)
+                while chunk := self._tls.read(_TLS_RECORD):
+                    chunks.append(chunk)
             except ssl.SSLWantReadError:
-                if not pieces:
+                if not chunks:
                     return None
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 pass
             except ssl.SSLError as error:
-                if not pieces:
+                if not chunks:
                     raise
-                self._fault = error  # once what came before it was taken
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                self._fault = error  # raised by the next call, after what came before it was taken
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     # --- Writing: any thread ---------------------------------------------------------------------
 
@@ -138,23 +138,23 @@ class Link:
         """Write a whole message; after one with ``last`` nothing more may be sent.
 
         Raises:
-            TimeoutError: It could not be written by the deadline.  The connection is dead.
-            OSError: The connection is dead, or `send` was called after the last message.
+            TimeoutError: It could not be written before the deadline.  The connection has ended.
+            OSError: The connection has ended, or the last message was sent already.
         """
         self._enqueue(message, last)
         if not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            self.kill(TimeoutError("another message could not be sent in time"))
-            raise TimeoutError("the message could not be sent in time")
+            self.kill(TimeoutError("another message could not be sent before its deadline"))
+            raise TimeoutError("the message could not be sent before its deadline")
         self._drain_and_release(deadline)
         # The reader may have posted something in the moment before the lock was free.
         while self._has_output() and self._writing.acquire(blocking=False):
             self._drain_and_release(deadline)
 
     def offer(self, message: Outgoing) -> None:
-        """Send a whole message without waiting: what can't be written now, the reader writes.
+        """Send a whole message without waiting: the reader writes what can't be written now.
 
         Raises:
-            OSError: The connection is dead, or the last message was sent.
+            OSError: The connection has ended, or the last message was sent already.
         """
         self._enqueue(message)
         self.flush()
@@ -212,23 +212,23 @@ class Link:
                 if deadline is None:
                     return False
                 if not _wait(self._sock, read=False, write=True, deadline=deadline):
-                    raise TimeoutError("the message could not be sent in time") from None
+                    raise TimeoutError("the message could not be sent before its deadline") from None
 
     def _next_chunk(self) -> bytes | memoryview:
-        """The next bytes for the socket, ``b""`` if there are none."""
+        """Return the next bytes for the socket; ``b""`` if all is written."""
         with self._state:
             if self._tls is None:
                 return self._next_frame()
             if not self._outgoing.pending:
                 if not self._rest:
                     self._rest = memoryview(self._next_frame())
-                piece, self._rest = self._rest[:_TLS_PIECE], self._rest[_TLS_PIECE:]
-                if piece:
-                    self._tls.write(piece)
+                chunk, self._rest = self._rest[:_TLS_CHUNK], self._rest[_TLS_CHUNK:]
+                if chunk:
+                    self._tls.write(chunk)
             return self._outgoing.read()
 
     def _next_frame(self) -> bytes:
-        """The next frame; called when the one before it was written to its end."""
+        """Return the next frame; called when the one before it is completely written."""
         while self._queue and not self._queue[0].frames:
             self._queue.popleft()
         if self._urgent:
@@ -236,7 +236,7 @@ class Link:
         return self._queue[0].frames.popleft() if self._queue else b""
 
     def unsent(self) -> list[Any]:
-        """The events that were surely not sent: at least their last byte was not written."""
+        """Return the events that were surely not sent: at least their last byte was not written."""
         with self._state:
             return [message.event for message in self._queue if message.event is not None]
 
@@ -249,11 +249,11 @@ class Link:
     # --- The beginning and the end ---------------------------------------------------------------
 
     def start_tls(self, context: ssl.SSLContext, hostname: str, deadline: float) -> None:
-        """Make the connection a TLS one.  Before any other thread knows it.
+        """Make the TLS handshake.  Called before any other thread uses the connection.
 
         Raises:
             TimeoutError: The deadline passed.
-            OSError: The certificate was refused (`ssl.SSLError`), or the connection lost.
+            OSError: The certificate was rejected (`ssl.SSLError`), or the connection lost.
         """
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=hostname)
         while True:
@@ -263,9 +263,9 @@ class Link:
                 self._drain(deadline)
                 raw = self._receive(deadline)
                 if raw is None:
-                    raise TimeoutError("no answer in time") from None
+                    raise TimeoutError("timed out in the TLS handshake") from None
                 if not raw:
-                    raise ConnectionResetError("the server hung up") from None
+                    raise ConnectionResetError("the server ended the TLS handshake") from None
                 self._incoming.write(raw)
             except ssl.SSLError:
                 self.flush()  # the alert that tells the server why
@@ -275,10 +275,10 @@ class Link:
                 return
 
     def kill(self, why: BaseException | None = None) -> None:
-        """End the connection at once, in both directions.  Wakes the reader and blocked senders."""
+        """End the connection at once, in both directions.  Wake the reader and blocked senders."""
         with contextlib.suppress(OSError):
-            # A peer that does not take part gets a reset: after a mere end it could be left waiting for
-            # us to make room for what it is sending, a minute long.
+            # A peer that does not cooperate gets a reset: after a mere end it could wait for up to a minute
+            # until we make room for what it is sending.
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._stop(why or ConnectionAbortedError("closed on this side"))
 
@@ -286,7 +286,7 @@ class Link:
         with self._state:
             if self.failure is None:
                 self.failure = why
-        with contextlib.suppress(OSError):  # it may be gone already
+        with contextlib.suppress(OSError):  # it may have ended already
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
@@ -300,7 +300,7 @@ class Link:
         self._sock.close()
 
     def close(self) -> None:
-        """Give the socket back.  Waits for senders to leave, which they do now."""
+        """Close the socket.  Waits for senders, which fail now."""
         self._stop(ConnectionAbortedError("closed on this side"))
         with self._writing, self._state:
             self._sock.close()
@@ -316,9 +316,9 @@ def _ready(sock: socket.socket, read: bool, write: bool, timeout: float | None) 
 
 
 def _reading_waiter(sock: socket.socket) -> Callable[[float | None], bool]:
-    """A function that waits until the socket can be read; false at the deadline.
+    """Return a function that waits until the socket can be read; it returns False at the deadline.
 
-    Made once per connection, since a fresh poll object for each event would cost as much as the wait.
+    Made once per connection, since a new poll object for each event would cost as much as the wait.
     """
     if not hasattr(select, "poll"):  # pragma: no cover  # Windows
         return lambda deadline: _wait(sock, read=True, write=False, deadline=deadline)
@@ -334,7 +334,7 @@ def _reading_waiter(sock: socket.socket) -> Callable[[float | None], bool]:
 
 
 def _wait(sock: socket.socket, *, read: bool, write: bool, deadline: float | None) -> bool:
-    """Wait until the socket can be read or written, or has failed; false at the deadline."""
+    """Wait until the socket can be read or written, or has failed; return False at the deadline."""
     if deadline is None:
         return _ready(sock, read, write, None)
     return _ready(sock, read, write, max(0.0, deadline - time.monotonic()))

@@ -1,6 +1,6 @@
 """Which proxy leads to a server, and what its URL says.
 
-A proxy's password is sent to the proxy and shown to nobody: no text of an error quotes a proxy's URL.
+A proxy's password is sent to the proxy and never shown: no error message quotes a proxy's URL.
 """
 
 import base64
@@ -37,7 +37,7 @@ _NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f]")
 
 
 class ProxyUrl(Struct, frozen=True):
-    """A proxy's URL, taken apart.  Shows itself without the credentials."""
+    """A proxy's URL, parsed.  Its ``str`` and ``repr`` hold no credentials."""
 
     scheme: str
     host: str
@@ -51,22 +51,22 @@ class ProxyUrl(Struct, frozen=True):
     __repr__ = __str__
 
     def token(self) -> str | None:
-        """User and password as HTTP's Basic scheme sends them; ``None`` without any."""
+        """Return user and password as HTTP's Basic scheme sends them; ``None`` without any."""
         if self.user is None and self.password is None:
             return None
-        # What was no UTF-8 in the URL goes out as the same bytes.
+        # Bytes of the URL that are not UTF-8 are sent as they are.
         pair = f"{self.user or ''}:{self.password or ''}".encode("utf-8", "surrogateescape")
         return base64.b64encode(pair).decode("ascii")
 
     def redact(self, text: str) -> str:
-        """The text without the credentials, should the proxy repeat them."""
+        """Return a text without the credentials, in case the proxy repeats them."""
         secret = self.password or self.user or ""
         in_urls = [quote(secret, safe=safe, errors="surrogateescape") for safe in ("", ":", "/:")]
         return without(text, (self.token(), secret, *in_urls))
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine, without asking a name server."""
+    """Return whether a host name or address is this machine, without asking a name server."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -74,12 +74,12 @@ def is_loopback(host: str) -> bool:
 
 
 def host_and_port(host: str, port: int) -> str:
-    """Host and port as URLs and requests have them."""
+    """Return host and port as URLs and requests have them."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def check_proxy(setting: str | None) -> None:
-    """Refuse a ``proxy=`` that can't work.  What the environment says is looked at when connecting.
+    """Reject a ``proxy=`` that can't work.  The environment is read later, when connecting.
 
     Raises:
         ValueError: It is not the URL of a proxy, or needs a package that is not installed.
@@ -89,10 +89,10 @@ def check_proxy(setting: str | None) -> None:
 
 
 def find_proxy(secure: bool, host: str, port: int, setting: str | None) -> str | None:
-    """The URL of the proxy for a server, credentials included; ``None`` = connect directly.
+    """Return the URL of the proxy for a server, credentials included; ``None`` = connect directly.
 
     With ``"env"`` that is ``https_proxy`` (if ``secure``) or ``http_proxy``, else ``all_proxy``, unless
-    ``no_proxy`` lists the server or the server is this machine.  Names in capitals count too.
+    ``no_proxy`` lists the server or the server is this machine.  The names may be in capitals.
 
     Raises:
         ValueError: The URL can't be used.
@@ -118,7 +118,7 @@ def _environment_proxy(secure: bool, host: str, port: int) -> str | None:
     proxies = getproxies_environment()
     if kind not in proxies:
         kind = "all"
-    # An entry of no_proxy may have the port, and an IPv6 address may be in brackets or not.
+    # An entry of no_proxy may have a port, and an IPv6 address may have brackets.
     names = [host_and_port(host, port), host] if ":" in host else [host_and_port(host, port)]
     if kind not in proxies or any(proxy_bypass_environment(name, proxies) for name in names):
         return None
@@ -128,10 +128,10 @@ def _environment_proxy(secure: bool, host: str, port: int) -> str | None:
 
 
 def parse_proxy(url: str, source: str) -> ProxyUrl:
-    """Take a proxy's URL apart.  ``source`` says in an error where the URL is from.
+    """Parse a proxy's URL.  ``source`` says in error messages where the URL is from.
 
     Raises:
-        ValueError: It can't be used.  The text has nothing of the URL, for it may hold a password.
+        ValueError: It can't be used.  The message quotes nothing of the URL, which may hold a password.
     """
     if _NOT_IN_A_URL.search(url):
         raise ValueError(f"{source}: the URL holds a blank, a line break or another control character")
@@ -140,7 +140,7 @@ def parse_proxy(url: str, source: str) -> ProxyUrl:
         raise ValueError(f"{source}: TLS to the proxy (https://) is not supported; is it http:// perhaps?")
     if parts.scheme not in _DEFAULT_PORTS:
         raise ValueError(f"{source}: the URL must begin with one of {', '.join(_DEFAULT_PORTS)} and ://")
-    # Whatever follows the port may be the rest of a password with one of these characters.
+    # A path, query or fragment may be the rest of a password that has one of these characters.
     if not parts.hostname or port == 0 or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(
             f"{source}: the URL must be like {parts.scheme}://user:password@host:port, with / ? # @ in "
@@ -155,7 +155,7 @@ def parse_proxy(url: str, source: str) -> ProxyUrl:
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
-    """A URL's parts and port; with port 0 if it is malformed.
+    """Return a URL's parts and port; port 0 if the URL is malformed.
 
     The library's error quotes the URL, so it must not even be the context of ours.
     """
@@ -174,10 +174,10 @@ def _fits_socks(text: str | None) -> bool:
 
 
 def socks_package() -> tuple[Any, Any]:
-    """The SOCKS client, and the kinds of proxy it knows.
+    """Return the SOCKS client, and the kinds of proxy that it supports.
 
     Raises:
-        ValueError: It is not installed.
+        ValueError: The package is not installed.
     """
     try:
         # An extra: it may be missing where types are checked, and then there is something to ignore.

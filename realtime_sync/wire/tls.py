@@ -8,7 +8,7 @@ __all__ = ["default_context", "tls_context"]
 
 
 def default_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """The system's certificates or those of a file, host names checked, TLS 1.2 or newer.
+    """Return a context that trusts the system's certificates or a file's, and speaks TLS 1.2 or newer.
 
     Raises:
         OSError: The file can't be read, or holds no certificates.
@@ -18,7 +18,7 @@ def default_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 @functools.cache
 def _context(ca_file: str | None, *system: str | None) -> ssl.SSLContext:
-    """Made once for each place that certificates are from: reading the system's takes long."""
+    """Make a context once for each source of certificates: reading the system's takes long."""
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
@@ -29,10 +29,10 @@ def tls_context(
     ca_file: str | os.PathLike[str] | None,
     client_cert: str | tuple[str, str] | None,
 ) -> ssl.SSLContext | None:
-    """What the settings of a client ask for; ``None`` = the default.
+    """Return the context that the settings of a client ask for; ``None`` = the default.
 
     Raises:
-        ValueError: They contradict each other.
+        ValueError: The settings contradict each other.
         OSError: A file can't be read, or doesn't hold what it should.
     """
     if ssl_context is not None:

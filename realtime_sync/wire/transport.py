@@ -1,4 +1,4 @@
-"""One open WebSocket connection: answers its pings, and carries messages both ways."""
+"""One open WebSocket connection: carries messages both ways, answers pings, and detects a lost peer."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from .link import Link, Outgoing
 
 __all__ = ["Closure", "Transport"]
 
-_GOODBYE = 1.0  # seconds to answer the server's close frame
+_CLOSE_FRAME = 1.0  # seconds to send a close frame where nothing waits for its answer
 _FRAGMENT = 256 * 1024  # bytes of a message per frame, so that answers to pings can go between
 
 
@@ -74,25 +74,25 @@ class Transport:
     # --- Receiving: the reader thread only ---------------------------------------------------------
 
     def receive(self) -> list[Message]:
-        """Wait for messages from the server: see `frames.Message`.
+        """Wait for messages from the server and return them, as `codec.Message`.
 
-        An empty list is the end, and then `closure` says how it came.
+        An empty list is the end; then `closure` says how the connection ended.
         """
         while self.closure is None:
-            if self._killed:  # what is left of a server that poured is not worth a wait to whoever closed
+            if self._killed:  # the user must not wait while what the server has sent is read
                 self._lost(self._link.failure)
                 break
             messages = self._frames.feed(self._read())
             if self._frames.controls:
                 self._answer_controls()
             if self._frames.violation is not None and self.closure is None:
-                self._refuse(self._frames.violation)
+                self._fail(self._frames.violation)
             if messages:
                 return messages
         return []
 
     def _read(self) -> bytes:
-        """Bytes from the server, pinging it when it is silent; ``b""`` once it is gone."""
+        """Return bytes from the server, pinging it when it is silent; ``b""`` once the connection is lost."""
         data: bytes | None = self._received
         self._received = b""
         try:
@@ -111,7 +111,7 @@ class Transport:
         return data
 
     def heard(self) -> None:
-        """Start the wait for a sign of life anew: something came, or nothing was looked for."""
+        """Restart the keepalive clock: data came, or the reader was paused."""
         self._ping_sent = False
         self._wait_for(self._ping_interval)
 
@@ -119,7 +119,7 @@ class Transport:
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
     def _check_alive(self) -> bool:
-        """The server was silent up to the deadline: ping it, or give it up after a ping."""
+        """Ping a server that was silent until the deadline; if it was pinged already, end the connection."""
         if self._ping_sent and self._ping_timeout is not None:
             self._lost(TimeoutError(f"the server was silent for {self._ping_timeout:g} s after a ping"))
             return False
@@ -144,24 +144,24 @@ class Transport:
         try:
             code, reason = parse_close(payload)
         except ProtocolError as error:
-            self._refuse(error)
+            self._fail(error)
             return
         if self._close_sent is not None:
             self.closure = Closure(*self._close_sent, by="client", clean=True, asked=True)
         else:
-            self._say_goodbye(payload[:2], time.monotonic() + _GOODBYE)
+            self._send_close_frame(payload[:2], time.monotonic() + _CLOSE_FRAME)
             self.closure = Closure(code, reason, by="server", clean=True)
 
-    def _refuse(self, violation: ProtocolError) -> None:
-        """End the connection because the server broke the protocol, and tell it why."""
+    def _fail(self, violation: ProtocolError) -> None:
+        """End the connection because the server broke the protocol, with a close frame that says how."""
         self.give_up(violation.code, str(violation), violation)
 
     def give_up(self, code: int, reason: str, cause: BaseException | None = None) -> None:
-        """End the connection without waiting for an answer.  For the reader."""
-        self._say_goodbye(_close_payload(code, reason), time.monotonic() + _GOODBYE)
+        """Send a close frame and end the connection without waiting for the answer.  For the reader."""
+        self._send_close_frame(_close_payload(code, reason), time.monotonic() + _CLOSE_FRAME)
         self.closure = Closure(code, reason, by="client", cause=cause)
 
-    def _say_goodbye(self, payload: bytes, deadline: float) -> None:
+    def _send_close_frame(self, payload: bytes, deadline: float) -> None:
         with contextlib.suppress(OSError):
             self._link.send(Outgoing([_frame(CLOSE, payload)]), deadline, last=True)
 
@@ -190,17 +190,17 @@ class Transport:
         self._link.offer(Outgoing(_text_frames(payload), event))
 
     def unsent(self) -> list[Any]:
-        """The events that `send` took and that were surely not sent."""
+        """Return the events that were given to `send` or `offer` and surely not sent."""
         return self._link.unsent()
 
     def send_close(self, code: int, reason: str, deadline: float) -> None:
-        """Send a close frame, after which nothing can be sent.  Does nothing on a dead connection."""
+        """Send a close frame, after which nothing can be sent.  Do nothing if the connection has ended."""
         self._close_sent = (code, reason)
-        self._say_goodbye(_close_payload(code, reason), deadline)
+        self._send_close_frame(_close_payload(code, reason), deadline)
 
     @property
     def messages_out(self) -> int:
-        """Messages given to `send`."""
+        """Messages given to `send` and `offer`."""
         return self._link.messages_out
 
     @property
@@ -209,16 +209,16 @@ class Transport:
         return self._link.bytes_out
 
     def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
-        """Let go of the connection without a word: after a fork, it belongs to the parent."""
+        """In the child of a fork: close the copy of the socket; the connection is the parent's."""
         self._link.abandon()
 
     def kill(self) -> None:
-        """End the connection at once, with what was not received yet.  Wakes everyone who waits on it."""
+        """End the connection at once, discard what was not received yet, and wake all that wait on it."""
         self._killed = True
         self._link.kill()
 
     def free(self) -> None:
-        """Give the socket back; for the reader, when `receive` is at its end."""
+        """Close the socket.  For the reader, after `receive` has returned its end."""
         self._link.close()
 
 
@@ -231,7 +231,7 @@ def _close_payload(code: int, reason: str) -> bytes:
 
 
 def _text_frames(payload: bytes) -> list[bytes]:
-    """A text message in one frame, or in several if it is long."""
+    """Return a text message as one frame, or as several if it is long."""
     size = len(payload)
     if size <= _FRAGMENT:
         return [_frame(TEXT, payload)]

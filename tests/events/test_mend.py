@@ -279,7 +279,7 @@ def test_loose_base64_is_accepted(spelling: str) -> None:
 
 @pytest.mark.parametrize("spelling", ["?", "A", "AAA=A", "=", "é", r"\u0000", "AAE-"])
 def test_what_is_not_base64_is_no_audio(spelling: str) -> None:
-    """A delta that is not base64 reads as no sound, and is reported."""
+    """A delta that is not base64 reads as no audio, and is reported."""
     event, found = decoded(decode, AUDIO.replace("AAECAwQFBgc=", spelling))
     assert event.delta == b""
     assert [note.path for note in found] == [".delta"]

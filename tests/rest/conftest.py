@@ -23,7 +23,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture
 def api() -> Iterator[responses.RequestsMock]:
-    """OpenAI's server, as far as a test describes it."""
+    """OpenAI's server, with the answers that a test describes."""
     with responses.RequestsMock() as mock:
         yield mock
 

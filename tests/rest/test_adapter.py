@@ -114,7 +114,7 @@ def test_the_systems_certificates(
     """Without a setting the system's certificates are trusted, not those that came with requests."""
     with ScriptedServer(http_server(), server_context(authority)) as server:
         error = failure(rt.APIConnectionError, open_client(base_url=server.url).client_secrets.create)
-        assert str(error).startswith("the certificate of localhost was refused: ")
+        assert str(error).startswith("the certificate of localhost was rejected: ")
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         client = open_client(base_url=server.url)
@@ -123,23 +123,23 @@ def test_the_systems_certificates(
 
 
 def test_another_authority(client_tls: ssl.SSLContext, tries: Tries) -> None:
-    """A certificate of another authority is refused at once, as is one for another host."""
+    """A certificate of another authority is rejected at once, as is one for another host."""
     stranger = trustme.CA()
     rest = tries.rest
     with ScriptedServer(http_server(), server_context(stranger)) as server:
         one = rest(base_url=server.url, ssl_context=client_tls)
         error = failure(rt.APIConnectionError, one.client_secrets.create)
-    assert str(error).startswith("the certificate of localhost was refused: ")
+    assert str(error).startswith("the certificate of localhost was rejected: ")
     assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
     assert tries.pauses == []
 
 
 def test_another_host(authority: trustme.CA, client_tls: ssl.SSLContext, open_client: Open) -> None:
-    """A certificate for another host is refused, unless the context doesn't look at that."""
+    """A certificate for another host is rejected, unless the context doesn't look at that."""
     with ScriptedServer(http_server(), server_context(authority, "other.example")) as server:
         client = open_client(base_url=server.url, ssl_context=client_tls)
         error = failure(rt.APIConnectionError, client.client_secrets.create)
-        assert "was refused" in str(error)
+        assert "was rejected" in str(error)
         client_tls.check_hostname = False
         client = open_client(base_url=server.url, ssl_context=client_tls)
         client.client_secrets.create()
@@ -278,7 +278,7 @@ def refuse(status_line: str) -> Script:
     ],
 )
 def test_a_proxy_that_refuses(status_line: str, pauses: list[float], tries: Tries) -> None:
-    """A proxy that refuses is named, without the credentials that it repeats; only trouble is retried."""
+    """A proxy that rejects is named, without the credentials that it repeats; only its 5xx are retried."""
     with ScriptedServer(refuse(status_line)) as proxy:
         rest = tries.rest(1, base_url="https://server.example/v1", proxy=proxy_url(proxy))
         error = failure(rt.APIConnectionError, lambda: rest.calls.accept("rtc_1"))
@@ -290,7 +290,7 @@ def test_a_proxy_that_refuses(status_line: str, pauses: list[float], tries: Trie
 
 
 def test_a_proxy_that_refuses_a_plain_request(open_client: Open) -> None:
-    """Without TLS the proxy's refusal is an answer like a server's."""
+    """Without TLS the proxy's rejection is an answer like a server's."""
     with ScriptedServer(refuse("HTTP/1.1 407 No")) as proxy:
         client = open_client(base_url="http://server.example/v1", allow_insecure=True, proxy=proxy_url(proxy))
         error = failure(rt.APIError, client.client_secrets.create)
@@ -327,7 +327,7 @@ def test_socks(scheme: str, open_client: Open) -> None:
 
 
 def test_socks_refused(tries: Tries) -> None:
-    """What a SOCKS proxy refuses is an error without its credentials."""
+    """What a SOCKS proxy rejects is an error without its credentials."""
     pytest.importorskip("socks")
     with ScriptedServer(SocksProxy(login=("ann", "other"))) as proxy:
         url = f"socks5h://{PROXY_LOGIN}@127.0.0.1:{proxy.port}"

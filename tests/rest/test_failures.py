@@ -1,4 +1,4 @@
-"""`failures`: what an answer that is no success, or none at all, is told as."""
+"""`failures`: which error an answer becomes that is not a success, or that did not come."""
 
 import copy
 import email.utils
@@ -126,7 +126,7 @@ def test_request_ids(name: str, api: responses.RequestsMock, rest: Rest) -> None
         ("//evil.example/", "evil.example"),
         ("/elsewhere", "another path"),
         (None, "another path"),
-        ("http://[", "an address that is none"),
+        ("http://[", "an invalid address"),
     ],
 )
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -146,7 +146,7 @@ ANY = re.compile(".*")
 def test_tried_again(
     status: int, call: Callable[[Rest], object], api: responses.RequestsMock, tries: Tries
 ) -> None:
-    """What does no harm if done twice is tried again, with growing pauses, and then given up."""
+    """A repeatable request is retried, with growing pauses, and then fails."""
     api.post(ANY, status=status, json=refusal())
     with pytest.raises(rt.APIError) as caught:
         call(tries.rest(6))
@@ -171,7 +171,7 @@ def test_not_tried_again(
 
 @pytest.mark.parametrize("call", [*SAFE, *UNSAFE])
 def test_turned_away(call: Callable[[Rest], object], api: responses.RequestsMock, tries: Tries) -> None:
-    """What was turned away undone is tried again, whatever it is."""
+    """A request that was rejected before it did anything is retried, whatever it is."""
     api.post(ANY, status=429, json=refusal())
     failure(rt.RateLimitError, lambda: call(tries.rest()))
     assert len(api.calls) == 3
@@ -187,7 +187,7 @@ def test_success_in_the_end(
     assert rest.client_secrets.create().value == CLIENT_SECRET
     assert tries.pauses == [0.5, 1.0]
     assert "POST /realtime/client_secrets: HTTP 503: Busy. (code" not in caplog.text
-    assert "POST /realtime/client_secrets: HTTP 503: Busy.; trying again in 0.5 s" in caplog.text
+    assert "POST /realtime/client_secrets: HTTP 503: Busy.; retrying in 0.5 s" in caplog.text
 
 
 def test_jitter(api: responses.RequestsMock) -> None:
@@ -249,14 +249,14 @@ def test_never_arrived(call: Callable[[Rest], object], api: responses.RequestsMo
     """A request that can't have arrived is tried again, whatever it is."""
     api.post(ANY, body=requests.ConnectTimeout())
     error = failure(rt.APITimeoutError, lambda: call(tries.rest()))
-    assert str(error) == "could not connect to api.openai.com: no answer in 60 s"
+    assert str(error) == "could not connect to api.openai.com: timed out after 60 s"
     assert len(api.calls) == 3
 
 
 def test_a_host_that_is_none(rest: Rest, tries: Tries) -> None:
     """A host that can't be is a ValueError, however late requests finds it."""
     for host in ("*.example", "a" * 70 + ".example"):
-        with pytest.raises(ValueError, match=f"^{host.replace('*', '.')} can't be asked: ") as caught:
+        with pytest.raises(ValueError, match=f"^{host.replace('*', '.')} can't be connected to: ") as caught:
             tries.rest(base_url=f"https://{host}/v1").client_secrets.create()
         check_silent(caught.value)
 
@@ -305,7 +305,7 @@ def test_another_process(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_nobody_listens(tries: Tries) -> None:
-    """If nobody listens, the error says where and why, after all tries."""
+    """If no server listens, the error says where and why, after all retries."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
@@ -317,7 +317,7 @@ def test_nobody_listens(tries: Tries) -> None:
 
 
 def test_a_silent_server(open_client: Open) -> None:
-    """A server that doesn't answer is given up after the time that it has."""
+    """A request to a server that doesn't answer ends with its timeout."""
 
     def script(caller: Caller) -> None:
         read_http(caller)
@@ -327,13 +327,13 @@ def test_a_silent_server(open_client: Open) -> None:
         client = open_client(base_url=server.url, timeout=SHORT)
         error = failure(rt.APITimeoutError, client.client_secrets.create)
     assert str(error) == (
-        f"no answer in 0.2 s from localhost:{server.port}; the request may have been carried out"
+        f"no answer from localhost:{server.port} within 0.2 s; the request may have been carried out"
     )
     assert isinstance(error.__cause__, TimeoutError)
 
 
 def test_a_server_that_stops(open_client: Open) -> None:
-    """A server that stops in the middle of its answer is given up, too."""
+    """So does one to a server that stops in the middle of its answer."""
 
     def script(caller: Caller) -> None:
         read_http(caller)

@@ -284,7 +284,7 @@ def test_no_secret(body: Any, api: responses.RequestsMock, rest: Rest) -> None:
     api.post(f"{URL}/sessions", json=body)
     api.post(f"{URL}/transcription_sessions", json={"client_secret": body})
     for call in (rest.client_secrets.create, rest.sessions.create, rest.transcription_sessions.create):
-        assert "the answer holds no secret" in str(failure(rt.APIError, call))
+        assert "the answer has no client secret" in str(failure(rt.APIError, call))
 
 
 def test_no_sdp(api: responses.RequestsMock, rest: Rest) -> None:
@@ -422,17 +422,21 @@ def test_over_tls(authority: trustme.CA, client_tls: ssl.SSLContext, open_client
             ValueError,
             "Idempotency-Key holds a line",
         ),
-        (lambda r: r.client_secrets.create(idempotency_key=" "), ValueError, "idempotency_key is empty"),
+        (
+            lambda r: r.client_secrets.create(idempotency_key=" "),
+            ValueError,
+            "idempotency_key must not be empty",
+        ),
         (lambda r: r.client_secrets.create(timeout=0), ValueError, "timeout must be more than 0"),
         (lambda r: r.client_secrets.create(timeout=float("nan")), ValueError, "timeout must be more than 0"),
-        (lambda r: r.translations.client_secrets.create(), ValueError, "translation needs a model"),
+        (lambda r: r.translations.client_secrets.create(), ValueError, "translation session needs a model"),
         (lambda r: r.translations.client_secrets.create("t", session={}), TypeError, "not both"),
     ],
 )
 def test_bad_arguments(
     call: Callable[[Any], object], kind: type[Exception], says: str, api: responses.RequestsMock, rest: Rest
 ) -> None:
-    """What can't be meant is refused before anything is sent, with what is wrong about it."""
+    """An invalid argument is rejected before anything is sent, with what is wrong about it."""
     with pytest.raises(kind, match=says.replace("(", r"\(")):
         call(rest)
     assert not api.calls

@@ -27,7 +27,7 @@ if sys.argv[2] == "raise":
 
 @pytest.mark.parametrize(("how", "status"), [("return", 0), ("raise", 1)])
 def test_forgetting_to_close(how: str, status: int) -> None:
-    """A script that forgets to close still exits, also by an unhandled error, and says goodbye."""
+    """A script that forgets to close still exits, also by an unhandled error, and sends a close frame."""
     said: list[tuple[int, bytes]] = []
 
     def script(caller: Caller) -> None:

@@ -185,7 +185,7 @@ def test_wait_until(script: ResponseScript, session: rt.Session) -> None:
 
 
 def test_wait_until_ends_with_the_session(script: ResponseScript, session: rt.Session) -> None:
-    """Nobody waits for what can't come any more; what had come is dispatched first."""
+    """A wait for what can't come any more ends; what had come is dispatched first."""
     visitor = Keep()
     session.close()
     with pytest.raises(rt.ConnectionClosed):

@@ -117,7 +117,7 @@ def test_pausing_loses_nothing(open_session: Open) -> None:
 
 
 def test_pausing_stops_the_clock(open_session: Open) -> None:
-    """While the reader is paused the server is not taken for dead, since nobody listens to it."""
+    """While the reader is paused the server does not count as lost, since nothing is read."""
     paused = threading.Event()
 
     def script(caller: Caller) -> None:
@@ -245,7 +245,7 @@ def test_close_does_not_wait_for_ever(peer: str, server_tls: Tls, open_session: 
 
 
 def test_close_from_many_threads(server_tls: Tls, open_session: Open) -> None:
-    """Ten threads may close at once; all return and one goodbye is said."""
+    """Ten threads may close at once; all return and one close frame is sent."""
     said: list[tuple[int, bytes]] = []
 
     def script(caller: Caller) -> None:
@@ -310,7 +310,7 @@ def test_no_thread_to_be_had(open_session: Open, monkeypatch: pytest.MonkeyPatch
 def test_a_failing_reader_is_not_silent(
     open_session: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Should the reader thread itself fail, the user is told instead of left waiting."""
+    """Should the reader thread itself fail, the user gets an error instead of waiting for ever."""
 
     def script(caller: Caller) -> None:
         caller.accept()

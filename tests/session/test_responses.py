@@ -62,7 +62,7 @@ def test_nobody_need_look(script: ResponseScript, session: rt.Session) -> None:
 
 @pytest.mark.parametrize("told", [True, False])
 def test_refused_is_tried_again(script: ResponseScript, session: rt.Session, told: bool) -> None:
-    """Refused because the server had begun a response, it is sent again after it, and that is no error."""
+    """A request that is rejected because a response is active is sent again after it, without an error."""
     event_id = session.response.create(when_idle=True)
     script.wait_for(1)
     script.send(*([created("vad")] if told else []), refusal(event_id), done("vad"))
@@ -87,7 +87,7 @@ def test_other_errors_surface(script: ResponseScript, session: rt.Session) -> No
 
 
 def test_raw_refusals_surface(script: ResponseScript, session: rt.Session) -> None:
-    """Without when_idle, a refusal is an error event, and nothing is sent again."""
+    """Without when_idle, a rejection is an error event, and nothing is sent again."""
     event_id = session.response.create()
     script.send(refusal(event_id), done("vad"))
     assert types(session, 3) == ["session.created", "error", "response.done"]
@@ -95,7 +95,7 @@ def test_raw_refusals_surface(script: ResponseScript, session: rt.Session) -> No
 
 
 def test_refusal_without_event_id(script: ResponseScript, session: rt.Session) -> None:
-    """A server that doesn't say which event it refuses means the one that waits for an answer."""
+    """An error that names no event rejects the request in flight."""
     session.response.create(when_idle=True)
     script.wait_for(1)
     script.send(refusal(None), done("vad"))
@@ -111,7 +111,7 @@ def test_what_names_nothing_takes_nothing(script: ResponseScript, session: rt.Se
 
 
 def test_doubted_without_reason(script: ResponseScript, session: rt.Session) -> None:
-    """After such an error others have their turn; their refusal shows that the first was obeyed."""
+    """After such an error pending requests are sent; their rejection shows that the first was accepted."""
     first = session.response.create()
     second = session.response.create(when_idle=True)
     script.wait_for(1)
@@ -145,7 +145,7 @@ def test_every_end_is_an_end(script: ResponseScript, session: rt.Session, end: l
 
 
 def test_beside_the_conversation(script: ResponseScript, session: rt.Session) -> None:
-    """Responses beside the conversation make nobody wait, and are told from those in it."""
+    """Out-of-band responses delay no request, and are told from those in the conversation."""
     beside = session.response.create(conversation="none")
     inside = session.response.create(when_idle=True)
     raw = session.send({"type": "response.create", "response": {"conversation": "none"}})
@@ -161,7 +161,7 @@ def test_beside_the_conversation(script: ResponseScript, session: rt.Session) ->
 
 
 def test_closed_while_waiting(script: ResponseScript, session: rt.Session) -> None:
-    """What never had its turn is among what was not sent; afterwards one is told at once."""
+    """Requests that are still pending at the end are among `unsent`; later ones raise at once."""
     session.response.create()
     event_id = session.response.create(when_idle=True)
     session.close()
@@ -204,7 +204,7 @@ def test_what_waits_is_sent_as_it_was(script: ResponseScript, session: rt.Sessio
 
 @pytest.mark.parametrize("code", [BUSY, "wrong"])
 def test_refused_without_a_word_of_which(script: ResponseScript, session: rt.Session, code: str) -> None:
-    """If a server doesn't name what it refuses while it answers, others have their turn afterwards."""
+    """If a server rejects an unnamed request during a response, pending ones are sent afterwards."""
     script.send(created("vad"))
     types(session, 2)
     session.response.create()
@@ -231,7 +231,7 @@ def test_refused_after_the_response_that_we_took_for_its_own(
 
 
 def test_what_is_on_its_way_is_not_doubted(script: ResponseScript, session: rt.Session) -> None:
-    """A server that names what it refuses need not be asked twice: what it hasn't refused, it will answer."""
+    """On a server that names what it rejects, a request that it has not rejected is not sent again."""
     script.send(created("a"), refusal(session.response.cancel(), "response_cancel_not_active"))
     types(session, 3)
     asked = session.response.create()
@@ -273,7 +273,7 @@ def test_a_server_without_ids_of_its_own(
 
 
 def test_cancel_if_active(script: ResponseScript, session: rt.Session) -> None:
-    """Nothing is sent when nothing runs; when it ends in that moment, the refusal is no error."""
+    """Nothing is sent when no response is active; if it ends in that moment, the rejection is no error."""
     assert session.response.cancel(if_active=True)
     session.response.create()
     event_id = session.response.cancel(if_active=True)
@@ -338,7 +338,7 @@ def test_a_server_that_obeys(steps: list[tuple[str, bool]]) -> None:
     rest = [(step, False) for step in ("hear", "answer", "end")] * 2 * (len(steps) + 1)
     for step, beside in steps + rest:
         server.take(step, beside)
-    assert not server.book.waiting()
+    assert not server.book.pending()
     assert server.begun_for == server.known_for
     assert sorted(server.begun_for.values()) == sorted(server.asked)
 

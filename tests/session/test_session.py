@@ -46,7 +46,7 @@ def test_events_in_order(server_tls: Tls, open_session: Open) -> None:
 
 
 def test_events_behind_the_handshake(server_tls: Tls, open_session: Open) -> None:
-    """Events that arrive in one piece with the handshake's answer are not lost."""
+    """Events that arrive in one chunk with the handshake's answer are not lost."""
 
     def script(caller: Caller) -> None:
         caller.accept(then=b"".join(frames))

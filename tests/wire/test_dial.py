@@ -81,7 +81,7 @@ def names(addresses: dict[str, list[tuple[str, int]]], monkeypatch: pytest.Monke
 
 @pytest.fixture
 def nobody() -> Iterator[int]:
-    """A port where nobody listens, and nobody can begin to."""
+    """A port that is taken, and on which no server listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
@@ -89,7 +89,7 @@ def nobody() -> Iterator[int]:
 
 @pytest.fixture
 def mute() -> Iterator[int]:
-    """A port that does not even refuse: Linux leaves it unanswered while too many wait to be accepted."""
+    """A port that does not even refuse: Linux answers no more while too many connections are pending."""
     if sys.platform != "linux":
         pytest.skip("only Linux is known to keep silent")
     with socket.socket() as listener:
@@ -188,16 +188,16 @@ def test_a_silent_first_address(mute: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_silence_everywhere(mute: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many silent addresses are given up together at the deadline."""
+    """Many silent addresses are abandoned together at the deadline."""
     names({"server.example": [("127.0.0.1", mute)] * 5}, monkeypatch)
     start = time.monotonic()
     failed = failure(443, seconds=SHORT)
     assert SHORT <= time.monotonic() - start < DEADLINE / 2
-    assert str(failed) == "could not connect to server.example:443: no answer in time"
+    assert str(failed) == "could not connect to server.example:443: timed out"
 
 
 def test_nobody_listens(nobody: int) -> None:
-    """The error says where nobody answered, and why."""
+    """The error says which address did not answer, and why."""
     failed = failure(nobody, "127.0.0.1")
     assert str(failed).startswith(f"could not connect to 127.0.0.1:{nobody}: [Errno")
     assert isinstance(failed.__cause__, ConnectionRefusedError)
@@ -207,7 +207,7 @@ def test_nobody_listens(nobody: int) -> None:
 def test_a_past_deadline() -> None:
     """A deadline that is over is not stretched."""
     with ScriptedServer(echo) as server:
-        assert "no answer in time" in str(failure(server.port, "127.0.0.1", seconds=-1))
+        assert "timed out" in str(failure(server.port, "127.0.0.1", seconds=-1))
 
 
 def test_a_name_without_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,12 +227,12 @@ def test_unknown_host(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    assert str(failure(443, host)).startswith(f"no address is known for the host {host!r}: ")
+    assert str(failure(443, host)).startswith(f"no address found for the host {host!r}: ")
 
 
 @pytest.fixture
 def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """A name server that keeps silent until the event is set; in the end nobody may wait for it."""
+    """A name server that does not answer until the event is set; in the end no thread may wait for it."""
     answer = threading.Event()
     real = socket.getaddrinfo
 
@@ -253,9 +253,9 @@ def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 @pytest.mark.usefixtures("slow_names")
 def test_a_silent_name_server() -> None:
-    """Name resolution that takes too long is left behind at the deadline."""
+    """Name resolution that takes too long is abandoned at the deadline."""
     failed = failure(443, seconds=SHORT)
-    assert str(failed) == "could not connect to server.example:443: no answer in time"
+    assert str(failed) == "could not connect to server.example:443: timed out"
 
 
 def test_an_address_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,7 +360,7 @@ def test_what_a_proxy_is_asked_for(host: str, asked: str) -> None:
 def test_no_host_for_a_proxy(host: str, nobody: int) -> None:
     """What is no host name is not sent to a proxy."""
     failed = failure(443, host, proxy=f"http://127.0.0.1:{nobody}")
-    assert str(failed).startswith(f"no address is known for the host {host!r}: ")
+    assert str(failed).startswith(f"no address found for the host {host!r}: ")
 
 
 @pytest.mark.parametrize(
@@ -424,11 +424,11 @@ def test_a_server_that_speaks_first(head: bytes, size: int) -> None:
     ],
 )
 def test_refused(status_line: str, status: int, says: str) -> None:
-    """A refusal gives the proxy's status and headers, without the credentials it was sent."""
+    """A rejection gives the proxy's status and headers, without the credentials it was sent."""
     head = f"{status_line}\r\nProxy-Authenticate: Basic realm=x\r\nX-You-Sent: Basic {TOKEN}\r\n\r\n<html>"
     with ScriptedServer(answer(head.encode())) as proxy:
         failed = failure(443, proxy=through(proxy, LOGIN))
-    assert str(failed) == f"the proxy 127.0.0.1:{proxy.port} refused: {says}"
+    assert str(failed) == f"the proxy 127.0.0.1:{proxy.port} rejected the connection: {says}"
     assert failed.status == status
     assert failed.headers == {"proxy-authenticate": "Basic realm=x", "x-you-sent": "Basic ***"}
 
@@ -473,7 +473,7 @@ def test_a_proxy_that_hangs_up(data: bytes) -> None:
     with ScriptedServer(script) as proxy:
         failed = failure(443, proxy=through(proxy, LOGIN))
     place = f"server.example:443 through the proxy 127.0.0.1:{proxy.port}"
-    assert str(failed) == f"could not connect to {place}: it hung up"
+    assert str(failed) == f"could not connect to {place}: the proxy closed the connection"
 
 
 def test_a_proxy_that_resets() -> None:
@@ -490,11 +490,11 @@ def test_a_proxy_that_resets() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"HT", b"HTTP/1.1 200 OK\r\nX: y\r\n"])
 def test_a_silent_proxy(data: bytes) -> None:
-    """A proxy that does not finish its answer is given up at the deadline."""
+    """A proxy that does not finish its answer is abandoned at the deadline."""
     with ScriptedServer(answer(data)) as proxy:
         failed = failure(443, proxy=through(proxy, LOGIN), seconds=SHORT)
     assert str(failed) == (
-        f"could not connect to server.example:443: no answer in time from the proxy 127.0.0.1:{proxy.port}"
+        f"could not connect to server.example:443: timed out waiting for the proxy 127.0.0.1:{proxy.port}"
     )
 
 
@@ -509,7 +509,7 @@ def test_a_slow_proxy() -> None:
             caller.raw(b"x")
 
     with ScriptedServer(script) as proxy:
-        assert "no answer in time" in str(failure(443, proxy=through(proxy, LOGIN), seconds=SHORT))
+        assert "timed out" in str(failure(443, proxy=through(proxy, LOGIN), seconds=SHORT))
 
 
 @pytest.mark.parametrize("more", [b"x" * 10_000, b"X: y\r\n" * 1_000])
@@ -536,20 +536,20 @@ def test_no_proxy_there(nobody: int) -> None:
 def test_a_mute_proxy(mute: int) -> None:
     """A proxy that does not answer at all is named as such."""
     failed = failure(443, proxy=f"http://{LOGIN}@127.0.0.1:{mute}", seconds=SHORT)
-    assert str(failed) == f"could not connect to the proxy 127.0.0.1:{mute}: no answer in time"
+    assert str(failed) == f"could not connect to the proxy 127.0.0.1:{mute}: timed out"
 
 
 def test_an_unknown_proxy() -> None:
     """A proxy whose name is unknown is named as such."""
     failed = failure(443, proxy=f"http://{LOGIN}@a..b:3128")
-    assert str(failed).startswith("no address is known for the proxy 'a..b': ")
+    assert str(failed).startswith("no address found for the proxy 'a..b': ")
 
 
 @pytest.mark.usefixtures("slow_names")
 def test_a_proxy_with_a_slow_name_server() -> None:
     """Looking up the proxy is under the deadline too."""
     failed = failure(443, proxy=f"http://{LOGIN}@proxy.example:3128", seconds=SHORT)
-    assert str(failed) == "could not connect to the proxy proxy.example:3128: no answer in time"
+    assert str(failed) == "could not connect to the proxy proxy.example:3128: timed out"
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs a signal to one thread")
@@ -640,7 +640,7 @@ def test_socks_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_socks_refused(scheme: str, script: Script, says: str) -> None:
-    """What a SOCKS proxy says to a refusal is passed on, without credentials."""
+    """The reason that a SOCKS proxy gives for a rejection is passed on, without credentials."""
     with ScriptedServer(script) as proxy:
         failed = failure(443, proxy=socks_url(proxy, scheme, LOGIN))
     place = f"server.example:443 through the proxy 127.0.0.1:{proxy.port}"
@@ -650,14 +650,14 @@ def test_socks_refused(scheme: str, script: Script, says: str) -> None:
 
 @pytest.mark.usefixtures("socks")
 def test_socks_without_login() -> None:
-    """A SOCKS proxy that wants a login, and gets none, refuses."""
+    """A SOCKS proxy that wants a login, and gets none, rejects the connection."""
     with ScriptedServer(SocksProxy(login=("ann", PASSWORD))) as proxy:
         assert "No acceptable authentication methods" in str(failure(443, proxy=socks_url(proxy)))
 
 
 @pytest.mark.usefixtures("socks")
 def test_a_silent_socks_proxy() -> None:
-    """A SOCKS proxy that keeps silent is given up at the deadline."""
+    """A SOCKS proxy that keeps silent is abandoned at the deadline."""
 
     def script(caller: Caller) -> None:
         assert read(caller.sock, 4) == b"\x05\x02\x00\x02"
@@ -666,15 +666,15 @@ def test_a_silent_socks_proxy() -> None:
     with ScriptedServer(script) as proxy:
         failed = failure(443, proxy=socks_url(proxy, login=LOGIN), seconds=SHORT)
     assert str(failed) == (
-        f"could not connect to server.example:443: no answer in time from the proxy 127.0.0.1:{proxy.port}"
+        f"could not connect to server.example:443: timed out waiting for the proxy 127.0.0.1:{proxy.port}"
     )
 
 
 @pytest.mark.usefixtures("socks")
 def test_a_mute_socks_proxy(mute: int) -> None:
-    """A SOCKS proxy that does not answer at all is given up at the deadline."""
+    """A SOCKS proxy that does not answer at all is abandoned at the deadline."""
     failed = failure(443, proxy=f"socks5h://{LOGIN}@127.0.0.1:{mute}", seconds=SHORT)
-    assert "no answer in time from the proxy" in str(failed)
+    assert "timed out waiting for the proxy" in str(failed)
 
 
 @pytest.mark.usefixtures("socks")
@@ -689,7 +689,7 @@ def test_socks_too_late(slow_names: threading.Event) -> None:
     """A connection that comes about after the deadline is closed again."""
     script = SocksProxy()  # it waits for the caller to hang up
     with ScriptedServer(script) as proxy:
-        assert "no answer in time" in str(failure(443, proxy=socks_url(proxy, "socks5"), seconds=SHORT))
+        assert "timed out" in str(failure(443, proxy=socks_url(proxy, "socks5"), seconds=SHORT))
         assert not script.asked
         slow_names.set()
     assert script.asked == [("address", "127.0.0.1")]
@@ -758,5 +758,5 @@ def test_nothing_listens() -> None:
 
 def test_an_unknown_host() -> None:
     """A host without an address is named."""
-    with pytest.raises(rt.ConnectionFailed, match=r"no address is known for the host 'nowhere\.invalid'"):
+    with pytest.raises(rt.ConnectionFailed, match=r"no address found for the host 'nowhere\.invalid'"):
         rt.connect(base_url="ws://nowhere.invalid/v1")

@@ -21,7 +21,7 @@ Frame = tuple[int, bytes]
 
 
 def read_all(reader: FrameReader, pieces: list[bytes]) -> list[Frame]:
-    """All messages, then all control frames, that come out of these pieces."""
+    """All messages, then all control frames, that come out of these chunks."""
     messages = itertools.chain.from_iterable(reader.feed(piece) for piece in pieces)
     return [(BINARY, m.payload) if isinstance(m, Binary) else (TEXT, m) for m in messages] + reader.controls
 
@@ -100,7 +100,7 @@ def test_after_a_close_frame() -> None:
     ],
 )
 def test_violations(stream: bytes, code: int) -> None:
-    """What RFC 6455 forbids is refused by its header; messages before it are kept, those after not."""
+    """What RFC 6455 forbids is rejected by its header; messages before it are kept, those after not."""
     good = server_frame(TEXT, b"good")
     reader = FrameReader(MAX)
     assert reader.feed(good + stream + good) == [b"good"]
@@ -110,7 +110,7 @@ def test_violations(stream: bytes, code: int) -> None:
 
 
 def test_too_large_in_fragments() -> None:
-    """Fragments that add up to more than the limit are refused."""
+    """Fragments that add up to more than the limit are rejected."""
     reader = FrameReader(10)
     reader.feed(server_frame(TEXT, b"123456", final=False))
     assert reader.feed(server_frame(0, b"78901")) == []
@@ -194,7 +194,7 @@ any_frame = st.one_of(
 @example(stream=b"\x03~", cuts=[])
 @given(stream=st.lists(any_frame, max_size=8).map(b"".join), cuts=st.lists(st.floats(0, 1), max_size=5))
 def test_the_same_as_websockets(stream: bytes, cuts: list[float]) -> None:
-    """Given the same bytes, `websockets` finds the same messages, or both refuse."""
+    """Given the same bytes, `websockets` finds the same messages, or both reject them."""
     expected, failed = read_with_websockets(stream)
     places = sorted(int(cut * len(stream)) for cut in cuts)
     reader = FrameReader(MAX)
@@ -210,7 +210,7 @@ def test_the_same_as_websockets(stream: bytes, cuts: list[float]) -> None:
 
 
 def refusal(reader: FrameReader) -> int | None:
-    """The code that a reader refuses what it was given with; ``None``: it doesn't."""
+    """The code with which a reader rejects what it was given; ``None``: it doesn't."""
     for opcode, payload in reader.controls:
         if opcode == CLOSE:
             try:
@@ -221,7 +221,7 @@ def refusal(reader: FrameReader) -> int | None:
 
 
 def without_close(frames: list[Frame]) -> list[Frame]:
-    """`websockets` does not give out the close frames that it refuses."""
+    """`websockets` does not return the close frames that it rejects."""
     return [frame for frame in frames if frame[0] != CLOSE]
 
 

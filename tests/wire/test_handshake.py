@@ -37,14 +37,14 @@ def failure(open_session: Open, script: Callable[[Caller], None], tls: Tls = Non
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
 def test_refused(status: int, server_tls: Tls, open_session: Open) -> None:
-    """A refused handshake gives status, headers, body and the server's own words, without the key."""
+    """A rejected handshake gives status, headers, body and the server's own words, without the key."""
     body = json.dumps({"error": {"message": "Bad key sk-secret-1", "code": "x"}}).encode()
     head = f"HTTP/1.1 {status} No\r\nX-Request-Id: r1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     failed = failure(open_session, refuse(head + body), server_tls)
     assert failed.status == status
     assert failed.headers["x-request-id"] == "r1"
     assert json.loads(failed.body) == {"error": {"message": "Bad key ***", "code": "x"}}
-    assert str(failed) == f"the server refused the connection: HTTP {status} No: Bad key ***"
+    assert str(failed) == f"the server rejected the connection: HTTP {status} No: Bad key ***"
 
 
 @pytest.mark.parametrize("name", ["Authorization", "api-key", "X-Api-Key", "Cookie"])
@@ -76,7 +76,7 @@ def test_refused_with_broken_chunks(rest: bytes, open_session: Open) -> None:
 
 
 def test_a_huge_body(open_session: Open) -> None:
-    """No more than 64 KiB of a refusal's body are read, whatever its length is said to be."""
+    """No more than 64 KiB of a rejection's body are read, whatever its length is said to be."""
     head = b"HTTP/1.1 403 No\r\nContent-Length: 100000000000\r\n\r\n"
 
     def script(caller: Caller) -> None:
@@ -91,7 +91,7 @@ def test_a_huge_body(open_session: Open) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(status: int, open_session: Open) -> None:
-    """A redirect is refused, named, and its target never contacted: the key would go there."""
+    """A redirect is rejected, named, and its target never contacted: the key would go there."""
     contacted = threading.Event()
 
     with ScriptedServer(lambda caller: contacted.set()) as other:
@@ -108,7 +108,7 @@ UPGRADE = b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (b"", "hung up without an answer"),
+        (b"", "closed the connection without an answer"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "it answered 'SSH-2.0-OpenSSH_9.2"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "it answered 'SSH-2.0-OpenSSH_9.2"),
         (b"HTTP/1.1 abc\r\n\r\n", "it answered 'HTTP/1.1 abc"),
@@ -139,7 +139,7 @@ def test_endless_headers(open_session: Open) -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 101 Swit"])
 def test_a_silent_server(answer: bytes, server_tls: Tls, open_session: Open) -> None:
-    """A server that does not finish its answer is given up at the connect timeout."""
+    """A server that does not finish its answer is abandoned at the connect timeout."""
     done = threading.Event()
 
     def script(caller: Caller) -> None:
@@ -148,7 +148,7 @@ def test_a_silent_server(answer: bytes, server_tls: Tls, open_session: Open) -> 
         assert done.wait(DEADLINE)
 
     with ScriptedServer(script, server_tls) as server:
-        with pytest.raises(rt.ConnectionFailed, match="no answer in time"):
+        with pytest.raises(rt.ConnectionFailed, match="timed out"):
             open_session(server, connect_timeout=0.3)
         done.set()
 
@@ -162,7 +162,7 @@ def test_a_slow_server(open_session: Open) -> None:
         while not gone.wait(0.02):
             caller.raw(b"H")
 
-    with ScriptedServer(script) as server, pytest.raises(rt.ConnectionFailed, match="no answer in time"):
+    with ScriptedServer(script) as server, pytest.raises(rt.ConnectionFailed, match="timed out"):
         open_session(server, connect_timeout=0.3)
 
 
@@ -170,23 +170,23 @@ def test_a_slow_server(open_session: Open) -> None:
 
 
 def test_an_unknown_authority(open_session: Open) -> None:
-    """A certificate that nobody vouches for is refused before anything is sent."""
+    """A certificate of an unknown authority is rejected before anything is sent."""
     stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(stranger)
     failed = failure(open_session, lambda caller: None, stranger)
-    assert "the certificate of localhost was refused" in str(failed)
+    assert "the certificate of localhost was rejected" in str(failed)
     assert isinstance(failed.__cause__, ssl.SSLCertVerificationError)
 
 
 def test_the_wrong_host(open_session: Open, authority: trustme.CA) -> None:
-    """A certificate for another host is refused."""
+    """A certificate for another host is rejected."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("example.org").configure_cert(context)
     assert "Hostname mismatch" in str(failure(open_session, lambda caller: None, context))
 
 
 def test_an_expired_certificate(open_session: Open, authority: trustme.CA) -> None:
-    """A certificate that has expired is refused."""
+    """A certificate that has expired is rejected."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     yesterday = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
     authority.issue_cert("localhost", not_after=yesterday).configure_cert(context)
@@ -206,14 +206,14 @@ def test_a_server_without_tls(answer: bytes, client_tls: ssl.SSLContext) -> None
 
 
 def test_a_server_silent_in_tls(client_tls: ssl.SSLContext) -> None:
-    """A server that never answers the TLS handshake is given up at the connect timeout."""
+    """A server that never answers the TLS handshake is abandoned at the connect timeout."""
     done = threading.Event()
 
     def script(caller: Caller) -> None:
         assert done.wait(DEADLINE)
 
     with ScriptedServer(script) as server:
-        with pytest.raises(rt.ConnectionFailed, match="no answer in time"):
+        with pytest.raises(rt.ConnectionFailed, match="timed out"):
             rt.connect(
                 base_url=server.url.replace("ws:", "wss:"), ssl_context=client_tls, connect_timeout=0.2
             )

@@ -591,7 +591,7 @@ def test_stalled_peer_does_not_stop_the_reader(server_tls: Tls, open_session: Op
 
 
 def test_server_name(authority: trustme.CA, open_session: Open) -> None:
-    """The server is told the name that it was called by, as one with many certificates needs."""
+    """The TLS handshake names the host, as a server with many certificates needs it."""
     names: list[str | None] = []
     context = server_context(authority, ssl.TLSVersion.TLSv1_3)
     context.sni_callback = lambda _, name, __: names.append(name)

@@ -172,7 +172,7 @@ BAD = {
 
 @pytest.mark.parametrize("url", BAD, ids=repr)
 def test_bad_settings(url: str) -> None:
-    """A URL that can't be a proxy's is refused before anything is sent, and not repeated."""
+    """A URL that can't be a proxy's is rejected before anything is sent, and not repeated."""
     with pytest.raises(ValueError, match=f"^proxy: .*{BAD[url]}") as caught:
         check_proxy(url)
     check_silent_about_secrets(caught.value)
@@ -190,7 +190,7 @@ def test_good_settings(setting: str | None, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_bad_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bad URL in the environment is refused with the name of its variable."""
+    """A bad URL in the environment is rejected with the name of its variable."""
     monkeypatch.setenv("ALL_PROXY", f"https://{LOGIN}@p:1")
     with pytest.raises(ValueError, match=r"^the environment's all_proxy: TLS to the proxy") as caught:
         find_proxy(True, "a.com", 443, "env")

@@ -19,7 +19,7 @@ def test_default_certificates(authority: trustme.CA) -> None:
     authority.issue_cert("localhost").configure_cert(context)
     with (
         ScriptedServer(lambda caller: None, context) as server,
-        pytest.raises(rt.ConnectionFailed, match="was refused"),
+        pytest.raises(rt.ConnectionFailed, match="was rejected"),
     ):
         rt.connect(base_url=server.url)
 
@@ -28,7 +28,7 @@ def test_default_certificates(authority: trustme.CA) -> None:
 
 
 def test_tls_1_1_is_refused(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A server that has nothing newer than TLS 1.1 is refused by default; one of TLS 1.2 is not."""
+    """A server that has nothing newer than TLS 1.1 is rejected by default; one of TLS 1.2 is not."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     with ScriptedServer(idle, server_context(authority, ssl.TLSVersion.TLSv1_2)) as server:
@@ -74,7 +74,7 @@ def test_a_file_of_certificates(authority: trustme.CA, tmp_path: Path) -> None:
 
 
 def test_bad_certificate_settings(client_tls: ssl.SSLContext, tmp_path: Path) -> None:
-    """A file that is not there, and two answers to one question, are refused at once."""
+    """A file that is not there, and two answers to one question, are rejected at once."""
     with pytest.raises(FileNotFoundError):
         rt.Client(ca_file=tmp_path / "none.pem")
     with pytest.raises(ValueError, match="not both"):

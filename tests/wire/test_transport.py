@@ -21,7 +21,7 @@ Tls = ssl.SSLContext | None
 
 
 def test_pings_are_answered_alike(server_tls: Tls, open_session: Open) -> None:
-    """A ping is answered with its payload; a pong nobody asked for is ignored."""
+    """A ping is answered with its payload; an unsolicited pong is ignored."""
     answered = threading.Event()
 
     def script(caller: Caller) -> None:
@@ -85,7 +85,7 @@ def test_a_silent_server_is_pinged(server_tls: Tls, open_session: Open) -> None:
 
 
 def test_a_dead_server_is_noticed(server_tls: Tls, open_session: Open) -> None:
-    """A server that answers no ping is given up, also while a send is stuck on it."""
+    """A server that answers no ping is abandoned, also while a send is stuck on it."""
     done = threading.Event()
 
     def script(caller: Caller) -> None:
@@ -110,7 +110,7 @@ def test_a_dead_server_is_noticed(server_tls: Tls, open_session: Open) -> None:
 
 
 def test_no_verdict_without_a_ping_timeout(open_session: Open) -> None:
-    """With ``ping_timeout=None`` a silent server is pinged again and again, and never given up."""
+    """With ``ping_timeout=None`` a silent server is pinged again and again, and never abandoned."""
 
     def script(caller: Caller) -> None:
         caller.accept()
@@ -166,7 +166,7 @@ def test_the_server_closes(code: int | None, server_tls: Tls, open_session: Open
 @pytest.mark.parametrize("how", ["reset", "hang_up"])
 @pytest.mark.parametrize("rest", [b"", b"\x81", b"\x81\x05hal", b"\x01\x03hal"])
 def test_the_server_vanishes(how: str, rest: bytes, server_tls: Tls, open_session: Open) -> None:
-    """A connection that ends without a goodbye, anywhere in a frame, is 1006 after what was whole."""
+    """A connection that ends without a close frame, anywhere in a frame, is 1006 after all whole messages."""
     received = threading.Event()
 
     def script(caller: Caller) -> None:
@@ -197,7 +197,7 @@ def test_the_server_vanishes(how: str, rest: bytes, server_tls: Tls, open_sessio
 def test_a_server_that_breaks_the_protocol(
     stream: bytes, code: int, server_tls: Tls, open_session: Open
 ) -> None:
-    """Breaking the WebSocket protocol ends the session; the server is told why, and so is the user."""
+    """Breaking the WebSocket protocol ends the session; close frame and error say why."""
     told: list[tuple[int, bytes]] = []
 
     def script(caller: Caller) -> None:
