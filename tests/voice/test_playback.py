@@ -811,7 +811,7 @@ def test_arguments(opened: Opened) -> None:
     scene = opened()
     with pytest.raises(ValueError, match="'leave' or 'delete'"):
         Playback(scene.session, scene.speaker, unheard="keep")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="is none of"):
+    with pytest.raises(ValueError, match="unknown audio format"):
         Playback(scene.session, scene.speaker, format="audio/mp3")
     with pytest.raises(TypeError, match="speaker must have a 'write' attribute; 'loud' has none"):
         Playback(scene.session, "loud")  # type: ignore[arg-type]
