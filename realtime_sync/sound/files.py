@@ -40,8 +40,8 @@ def decode(path: FilePath, ms: float = 100, format: str = PCM, *, on_problem: On
         path: The file.
         ms: Milliseconds of a chunk; the last one may be shorter.
         format: Of the chunks: `PCM`, `PCMU` or `PCMA`.
-        on_problem: Called with a sentence, after the last chunk, if not all of the audio is there: a WAV file
-            ends before its header says, or ffmpeg complained (the sentence has its last words), or an
+        on_problem: Called with a sentence, at the end of the file, if not all of its audio is there: a WAV
+            file ends before its header says, or ffmpeg complained (the sentence has its last words), or an
             Ogg or AIFF file ends too early.  ``None`` logs the sentence as a warning.  A file that was cut at
             a boundary of its format can't be told from a whole one if its format doesn't say how long it is.
 

@@ -49,7 +49,7 @@ def wav_chunks(
         file: Its path, or a file open for reading bytes, which may be a pipe and is not closed.
         ms: Milliseconds of a chunk; the last one may be shorter.
         format: Of the chunks: `PCM`, `PCMU` or `PCMA`.
-        on_problem: Called with a sentence, after the last chunk, if the file ends before its header says, so
+        on_problem: Called with a sentence, at the end of the file, if that comes before its header says, so
             that not all of its audio is there.  ``None`` logs the sentence as a warning.
 
     Raises:

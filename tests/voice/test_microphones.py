@@ -306,3 +306,22 @@ def test_file_can_t_be_read(
     assert microphone.finished.wait(DEADLINE)
     assert isinstance(microphone.failure, ValueError)
     assert "broken" in caplog.text
+
+
+def test_a_file_that_is_cut_short(tmp_path: Path) -> None:
+    """What there is of a file that was cut short is sent, and the caller is told before it is finished."""
+    path = tmp_path / "cut.wav"
+    write_wav(path, tone(200))
+    path.write_bytes(path.read_bytes()[:-4800])
+    problems: list[str] = []
+    with RealtimeServer() as server:
+        with rt.connect(base_url=server.url) as session:
+            microphone = FileMicrophone(
+                session, path, pace="fast", trailing_silence=0, on_problem=problems.append
+            )
+            with microphone:
+                assert microphone.finished.wait(DEADLINE)
+        server.wait_closed()
+    assert problems == [f"{path} is cut short: its header promises 0.20 s, got 0.10 s"]
+    assert microphone.failure is None
+    assert server.audio_received == tone(200)[:4800]
