@@ -16,6 +16,7 @@ from ..exceptions import ConnectionClosed
 from ..session import Session
 from ..sound.conversion import encoded
 from ..sound.formats import bytes_of, bytes_per_second, input_format, loudness, sample_rate, silence
+from ..sound.problems import OnProblem
 from ..sound.resampler import Resampler
 from .audio import append_to, chunks, decode, is_fast
 from .devices import Line, check_above_0, check_not_below_0, chosen
@@ -221,6 +222,8 @@ class FileMicrophone:
             as the server accepts it.
         trailing_silence: Seconds of silence to send after the file.
         block_ms: Milliseconds of audio per event.
+        on_problem: Called with a sentence if the file is damaged or cut short, on the thread that sends;
+            ``None`` logs it as a warning.  See `realtime_sync.voice.audio.decode`.
 
     Attributes:
         finished: An event that is set once sending has ended: with the last block, by `stop`, by an error,
@@ -240,6 +243,7 @@ class FileMicrophone:
         pace: Literal["realtime", "fast"] = "realtime",
         trailing_silence: float = 1.0,
         block_ms: float = 100,
+        on_problem: OnProblem = None,
     ) -> None:
         self._fast = is_fast(pace)
         check_not_below_0(trailing_silence=trailing_silence)
@@ -250,6 +254,7 @@ class FileMicrophone:
         self._path = path
         self._silence = trailing_silence
         self._block_ms = block_ms
+        self._on_problem = on_problem
         self._stop = threading.Event()
         self._sender: threading.Thread | None = None
 
@@ -263,7 +268,7 @@ class FileMicrophone:
         if self._sender is not None:
             return
         audio_format = input_format(self._session.config)
-        sound = decode(self._path, self._block_ms, audio_format)
+        sound = decode(self._path, self._block_ms, audio_format, on_problem=self._on_problem)
         first = next(sound, b"")  # read here, so that a bad file raises its error here
         rest = chunks(silence(self._silence, audio_format), self._block_ms, audio_format)
         self.finished.clear()
