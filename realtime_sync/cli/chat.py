@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``chat``."""
     parser.description = (
         "Chat with a model in text.  With a PROMPT, the answer to it is printed, and text that is piped in "
-        'belongs to the prompt, below it:  git diff | realtime-sync chat "review this".  Without one, each '
+        'belongs to the prompt, below it:  git diff | realtime-sync chat "review this".  (Where stdin is '
+        "something else, as in a loop of a script, add </dev/null.)  Without a PROMPT, each "
         "line that is piped in is a prompt, and the exit status is the worst of theirs; at a terminal you "
         "are asked for prompts.  Ctrl-C cancels the answer, a second one leaves."
     )

@@ -151,7 +151,7 @@ class Dialogue(Visitor[None]):
         self.settled()
 
     def settled(self) -> None:
-        """Show the errors that came until now: none of them was the server's refusal of the settings."""
+        """Show the errors that came until now: none of them rejected the settings."""
         early, self._early = self._early or [], None
         for problem in early:
             self._complain(problem)
@@ -159,7 +159,7 @@ class Dialogue(Visitor[None]):
     def visit_error(self, event: ErrorEvent) -> None:
         problem = str(problem_of(event.error))
         if self._early is not None:
-            self._early.append(problem)  # if it refuses the settings, the assistant says so
+            self._early.append(problem)  # if it rejects the settings, the assistant says so
         else:
             self._complain(problem)
 

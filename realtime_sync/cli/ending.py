@@ -21,7 +21,7 @@ _UNHEARD = 5.0  # the same, after which the file is committed to a server that m
 class Ending:
     """Closes the session when the talk is over: the file is answered, or a device is gone.
 
-    A server that doesn't detect turns is told by this when the file is one, and asked for the response.
+    For a server that doesn't detect turns, it commits the file as one turn and asks for the response.
 
     Args:
         session: The one of the talk.

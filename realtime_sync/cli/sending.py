@@ -30,6 +30,7 @@ class Sending:
     Attributes:
         detects: The same; ``False`` as well once `commit` was called.
         seconds: Of audio in the file; ``None`` until all of it is sent.
+        damage: What is wrong with the file, if not all of its audio is there.
         failure: Why it could not be read to its end.
         ended_at: When nothing more was to be sent (``time.monotonic()``); ``None`` before.
     """
@@ -39,6 +40,7 @@ class Sending:
     ) -> None:
         self.detects = detects
         self.seconds: float | None = None
+        self.damage: list[str] = []
         self.failure: Exception | None = None
         self.ended_at: float | None = None
         self._session = session
@@ -69,7 +71,7 @@ class Sending:
 
     def _send_file(self) -> None:
         try:
-            self.seconds = stream_file(self._session, self._path, self._pace)
+            self.seconds = stream_file(self._session, self._path, self._pace, on_problem=self.damage.append)
         except (OSError, ValueError, ImportError) as error:
             self.failure = error  # what was sent of it counts
 

@@ -113,7 +113,7 @@ def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
 
 
 def _no_password() -> NoReturn:
-    """Fail where OpenSSL would ask at the terminal, or where there is none wait for ever."""
+    """Fail in place of OpenSSL's question for a password at the terminal, which a service doesn't have."""
     raise ValueError("the private key is encrypted: expected one without a password")
 
 

@@ -20,9 +20,10 @@ def check_input(path: str) -> None:
     """
     if stat.S_ISFIFO(os.stat(path).st_mode):  # what is read of it now would be missing later
         return
-    with contextlib.closing(decode(path)) as chunks:
+    problems: list[str] = []  # they are told once, when the file was sent
+    with contextlib.closing(decode(path, on_problem=problems.append)) as chunks:
         if not next(chunks, b""):
-            raise ValueError(f"{path} holds no audio")
+            raise ValueError(problems[-1] if problems else f"{path} holds no audio")
 
 
 def check_output(path: str, source: str | None) -> None:

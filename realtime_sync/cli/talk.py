@@ -85,7 +85,8 @@ def _talk(
     options: argparse.Namespace,
 ) -> int:
     detects = detects_turns(session.config)
-    microphone = _microphone(session, options, detects)
+    damage: list[str] = []
+    microphone = _microphone(session, options, detects, damage)
     dialogue = Dialogue(transcribes=bool(options.transcription))
     assistant = Assistant(
         session,
@@ -116,9 +117,10 @@ def _talk(
     finally:
         dialogue.close()
     problem = failure() or ending.problem
-    if problem is not None:
-        complain(problem)
-    return status.INCOMPLETE if problem is not None or dialogue.failed else status.DONE
+    problems = [*damage, *([] if problem is None else [problem])]
+    for text in problems:
+        complain(text)
+    return status.INCOMPLETE if problems or dialogue.failed else status.DONE
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -139,12 +141,18 @@ def _speaker(options: argparse.Namespace) -> FileOutput | Speaker:
 
 
 def _microphone(
-    session: Session, options: argparse.Namespace, detects: bool | None
+    session: Session, options: argparse.Namespace, detects: bool | None, damage: list[str]
 ) -> FileMicrophone | Microphone:
     if options.input is not None:
         # Where nothing looks for the end of a turn, the silence would only be a part of it.
         tail = 0.0 if detects is False else _TAIL
-        return FileMicrophone(session, options.input, pace=options.pace, trailing_silence=tail)
+        return FileMicrophone(
+            session,
+            options.input,
+            pace=options.pace,
+            trailing_silence=tail,
+            on_problem=damage.append,
+        )
     microphone = Microphone(session, options.input_device)
     hint("Speak.  Ctrl-C ends it.  (Without headphones it may hear, and interrupt, itself.)")
     return microphone

@@ -99,12 +99,13 @@ def _one(path: str, options: argparse.Namespace, open_session: Callable[..., Ses
             writer.add(path, turns.cues(seconds), seconds)
     problems = list(_problems(turns, seconds, sending, problem))
     for text in problems or turns.remarks:
-        complain(f"{path}: {text}")
+        complain(f"{path}: {text.removeprefix(f'{path} ')}")
     return status.INCOMPLETE if problems else status.DONE
 
 
 def _problems(turns: Turns, seconds: float, sending: Sending, problem: Exception | None) -> Iterator[str]:
     """Yield what is missing, and why."""
+    yield from sending.damage
     last = problem.last_error.error if isinstance(problem, ConnectionClosed) and problem.last_error else None
     errors = [error for error in turns.errors if error != last and not sending.is_answer(error)]
     yield from dict.fromkeys(str(problem_of(error)) for error in errors)  # one may be about each append

@@ -54,7 +54,7 @@ def test_a_response_without_end(
 
 
 def pushed(received: list[str], said: str, *answer: str) -> ScriptedServer:
-    """A server that hears a turn when told so, and answers when asked.
+    """A server that hears a turn when it is committed, and answers when asked.
 
     Args:
         received: Gets the types of the events that it is sent, but for the audio.
@@ -91,7 +91,7 @@ NULL = '"audio":{"input":{"turn_detection":null}},'
 def test_no_turn_detection(
     said: str, question: str, output: str, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that detects no turns, and says so or not, is told where the file ends, and to answer it."""
+    """To a server that detects no turns, whether it says so or not, the file is committed, then answered."""
     monkeypatch.setattr(ending, "_UNHEARD", 0.2)
     received: list[str] = []
     with pushed(received, said, *HEARD) as server:

@@ -47,5 +47,5 @@ def test_hints_are_for_terminals(terminals: str, shown: tuple[str, str]) -> None
     ],
 )
 def test_problems(ended: ev.Response | ev.ErrorDetails, problem: str | None) -> None:
-    """What went wrong is told in the server's best words; what did not is no problem."""
+    """A problem is described by the most helpful text that the server gave; a completed response is none."""
     assert problem_of(ended) == problem

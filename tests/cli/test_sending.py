@@ -100,9 +100,9 @@ def test_silence_ends_the_last_turn(calm: None, two_turns: str) -> None:
 
 
 def test_the_question_is_rejected(calm: None, two_turns: str, capsys: Printed) -> None:
-    """A server that refuses to be asked whether it has heard all has answered."""
+    """A server that rejects the question whether it has heard all has answered it."""
 
-    def refuse(caller: Caller) -> None:
+    def reject(caller: Caller) -> None:
         event_id = server.received[-1]["event_id"]
         caller.text(
             *turn("a", 100, 900),
@@ -111,7 +111,7 @@ def test_the_question_is_rejected(calm: None, two_turns: str, capsys: Printed) -
         )
         caller.serve_until_closed()
 
-    with Transcriber(then=refuse) as server:
+    with Transcriber(then=reject) as server:
         assert server.transcribes(two_turns) == 0
     assert capsys.readouterr() == ("Hello.\n", "")
 

@@ -1,15 +1,21 @@
 """Audio files as the input and the output of a command."""
 
 import os
+import random
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tones import tone
-from transcripts import talks
+from command import TIMEOUT, call
+from tones import silence, tone
+from transcripts import Says, feed, talks
 
 from realtime_sync.cli.main import main
 from realtime_sync.cli.sound_files import FileOutput, check_input
+from realtime_sync.local import ScriptedResponder
+from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice.audio import read_wav, write_wav
 
 Printed = pytest.CaptureFixture[str]
@@ -90,3 +96,58 @@ def test_the_first_audio_makes_the_file(output: str) -> None:
         speaker.clear()
         assert speaker.played_ms < 59_000
     assert len(read_wav(output)) < 48_000 * 59
+
+
+# --- Damaged files -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["cut.wav", "cut.flac", "damaged.flac"])
+def damaged(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Two turns of speech, of which the second one is not all there."""
+    whole = tmp_path / "whole.wav"
+    write_wav(whole, silence(100) + tone(300) + silence(800) + noise(2000))
+    path = tmp_path / str(request.param)
+    if path.suffix == ".flac":
+        if shutil.which("ffmpeg") is None:
+            pytest.skip("needs ffmpeg")
+        command = ["ffmpeg", "-loglevel", "error", "-i", str(whole), "-compression_level", "0", str(path)]
+        subprocess.run(command, check=True, timeout=TIMEOUT)
+    content = bytearray((path if path.exists() else whole).read_bytes())
+    if path.name.startswith("cut"):
+        del content[len(content) * 3 // 4 :]
+    else:
+        middle = len(content) * 3 // 4
+        content[middle : middle + 4000] = bytes(4000)
+    path.write_bytes(content)
+    return str(path)
+
+
+def noise(ms: int) -> bytes:
+    """Loud noise, which no format can make small."""
+    return random.Random(1).randbytes(48 * ms)
+
+
+@pytest.mark.parametrize("command", ["talk", "transcribe"])
+def test_damage_is_told(command: str, damaged: str, output: str, calm: None) -> None:
+    """Of a file that is damaged or cut short, what there is counts; it is told once, and the status is 1."""
+    responder = ScriptedResponder(["Yes."] * 9)
+    files = {"talk": ["--pace", "fast", "--input", damaged, "--output", output], "transcribe": [damaged]}
+    with RealtimeServer(responder=responder, transcriber=Says(*["Hello."] * 9)) as server:
+        status, out, err = call(command, "--base-url", server.url, *files[command])
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert "Hello." in out
+    assert err.startswith(f"realtime-sync: {damaged}")
+    assert err.count(damaged) == 1
+
+
+def test_a_pipe_that_is_cut(calm: None, output: str, tmp_path: Path) -> None:
+    """The same of a WAV file that comes through a pipe."""
+    whole, pipe = tmp_path / "whole.wav", tmp_path / "pipe.wav"
+    write_wav(whole, tone(300) + silence(800) + tone(300))
+    os.mkfifo(pipe)
+    thread = feed(pipe, whole.read_bytes()[:-4800])
+    with RealtimeServer(transcriber=Says("Hello.", "Bye.")) as server:
+        status, out, err = call("transcribe", "--base-url", server.url, str(pipe))
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
+    assert (status, out, len(err.splitlines())) == (1, "Hello.\nBye.\n", 1)

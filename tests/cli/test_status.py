@@ -198,7 +198,7 @@ def answered(command: str) -> ScriptedServer:
 
 
 @pytest.mark.parametrize("command", ["chat", "talk", "transcribe", "serve"])
-def test_nobody_reads(
+def test_closed_output(
     command: str, given: dict[str, list[str]], calm: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """When stdout is closed early, as by `head`, it ends without a word, as programs do."""
@@ -217,7 +217,7 @@ def test_nobody_reads(
     assert capsys.readouterr().err == ""
 
 
-def test_the_program_whose_output_nobody_reads() -> None:
+def test_closed_output_of_the_program() -> None:
     """The same of the program: Python doesn't complain at its exit either."""
     process = start("chat", "--local", "hello")
     assert process.stdout is not None
