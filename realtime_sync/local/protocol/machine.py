@@ -18,8 +18,6 @@ Structs are never changed once they were put in an event or in the history, only
 can share them.
 """
 
-from itertools import count
-
 from msgspec import structs
 
 from ... import events as ev
@@ -27,7 +25,7 @@ from ...events import ServerEvent, SessionConfig
 from ...events.codec import Deviation, decode_client
 from .beta import beta_param, from_beta, to_beta
 from .checks import checked
-from .ids import NEW, Ids
+from .ids import NEW, Ids, numbered
 from .jobs import Jobs
 from .realtime import ConversationSession
 from .refusal import Refused, missing
@@ -36,16 +34,10 @@ from .settings import fresh_session
 from .transcribers import DefaultTranscriber, Transcriber
 from .translation import TranslationSession
 
-__all__ = ["Protocol", "numbered"]
+__all__ = ["Protocol"]
 
 _EXPIRED = 1001
 _NORMAL = 1000
-
-
-def numbered() -> Ids:
-    """Ids that count: ``item_000001``, ``event_000002``, ...  Unique within one session."""
-    numbers = count(1)
-    return lambda prefix: f"{prefix}_{next(numbers):06}"
 
 
 class Protocol:
