@@ -100,11 +100,14 @@ class Watcher:
 
 
 class Endless:
-    """Answers without end."""
+    """Answers without end; each word is a delta."""
+
+    def __init__(self, text: str = "again and again") -> None:
+        self._text = text
 
     def respond(self, request: Request) -> Iterator[Say]:
         while True:
-            yield Say("again and again")
+            yield Say(self._text)
 
 
 def get(

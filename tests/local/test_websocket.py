@@ -153,7 +153,7 @@ def test_a_client_that_never_reads(tls: Tls, monkeypatch: pytest.MonkeyPatch) ->
     """A response without end is held back from a client that doesn't read, who is given up at last."""
     monkeypatch.setattr(wire, "STALL_SECONDS", 0.5)
     watcher, (context, options) = Watcher(), tls
-    with LocalServer(ssl_context=context, responder=Endless(), observer=watcher) as server:
+    with LocalServer(ssl_context=context, responder=Endless("x" * 10_000), observer=watcher) as server:
         peer = Peer(server, sockopt=SMALL, **options)
         peer.send("response.create", response={"output_modalities": ["text"]})
         wait_for(lambda: watcher.closes == [(1006, "")])
@@ -187,7 +187,7 @@ def test_a_client_that_reads_late() -> None:
 def test_a_client_that_dies_while_it_is_waited_for() -> None:
     """The end of a client that had stopped reading is noticed at once."""
     watcher = Watcher()
-    with LocalServer(responder=Endless(), observer=watcher) as server:
+    with LocalServer(responder=Endless("x" * 10_000), observer=watcher) as server:
         peer = Peer(server, sockopt=SMALL)
         peer.send("response.create", response={"output_modalities": ["text"]})
         peer.until("response.output_text.delta")

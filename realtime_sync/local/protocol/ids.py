@@ -9,7 +9,7 @@ Ids = Callable[[str], str]
 """Makes a new id from its prefix: ``ids("item")`` is ``"item_..."``."""
 
 NEW = ""
-"""The id of an event that has none yet: it gets one when it leaves the protocol."""
+"""The id of an event before it leaves the protocol, where it gets one."""
 
 
 def numbered() -> Ids:
