@@ -18,7 +18,7 @@ app = Flask(__name__)
 sock = Sock(app)
 
 
-class Caller(ClockedSpeaker):  # Twilio plays what it gets at once, so the clock knows how much was heard
+class Caller(ClockedSpeaker):  # Twilio plays what it gets at once, so the clock tells how much was heard
     def __init__(self, twilio: Server, stream: str) -> None:
         super().__init__("audio/pcmu")
         self.twilio, self.stream = twilio, stream
@@ -33,7 +33,7 @@ class Caller(ClockedSpeaker):  # Twilio plays what it gets at once, so the clock
         self.twilio.send(json.dumps({"event": "clear", "streamSid": self.stream}))
 
 
-@app.post("/call")  # anybody can post here: check X-Twilio-Signature before you leave it running
+@app.post("/call")  # anyone can post here: check X-Twilio-Signature before you leave it running
 def call() -> Response:
     return Response(render_template_string(TWIML), mimetype="text/xml")
 
@@ -47,4 +47,9 @@ def sound(twilio: Server) -> None:
             if msg["event"] == "start":
                 Thread(target=session.run, args=[Playback(session, Caller(twilio, msg["streamSid"]))]).start()
             elif msg["event"] == "media":
-                session.input_audio_buffer.append(b64decode(msg["media"]["payload"]))
+                payload = "".join(msg["media"]["payload"].split()).rstrip("=")
+                try:  # not everything that speaks Twilio's protocol pads its base64
+                    audio = b64decode(payload + "=" * (-len(payload) % 4), "-_", validate=True)
+                    session.input_audio_buffer.append(audio)
+                except ValueError as error:
+                    app.logger.warning("skipped a chunk of audio: %s: %.40r", error, payload)

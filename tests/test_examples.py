@@ -80,11 +80,11 @@ def address() -> Iterator[str]:
 
 
 def test_all_examples_are_run() -> None:
-    """No example is left out here, and each is 20 to 50 lines long."""
+    """No example is left out here, and each is 20 to 55 lines long."""
     files = sorted(EXAMPLES.glob("*.py"))
     programs = [file.stem for file in files if not file.stem.startswith("test_")]
     assert programs == sorted({*PRINTS, *WEB_SERVERS})
-    assert all(20 <= len(file.read_text().splitlines()) <= 50 for file in files)
+    assert all(20 <= len(file.read_text().splitlines()) <= 55 for file in files)
 
 
 def environment(address: str, *path: Path) -> dict[str, str]:

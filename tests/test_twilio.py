@@ -150,6 +150,46 @@ def test_sound_passes_unchanged(server: RealtimeServer, address: str) -> None:
     assert input_format(updated.session) == output_format(updated.session) == PCMU
 
 
+@pytest.mark.parametrize(
+    "respelt",
+    [
+        lambda payload: payload.rstrip("="),
+        lambda payload: payload.replace("+", "-").replace("/", "_"),
+        lambda payload: f" {payload[:50]}\r\n{payload[50:]}\n",
+    ],
+    ids=["no padding", "url-safe", "line breaks"],
+)
+def test_base64_as_others_write_it(
+    server: RealtimeServer, address: str, respelt: Callable[[str], str]
+) -> None:
+    """What the caller says is taken however its base64 is written."""
+    chunk = bytes(range(256))[:-1] + b"\xfe"
+    with calling(address) as call:
+        call.listen(lambda: len(call.heard) > 0)
+        for size in (256, 255, 254):  # with every padding that there is
+            call.send("media", media={"payload": respelt(base64.b64encode(chunk[-size:]).decode())})
+        server.wait_until(lambda: len(server.audio_received) >= 256 + 255 + 254)
+    assert server.audio_received == chunk + chunk[-255:] + chunk[-254:]
+
+
+@pytest.mark.parametrize("payload", ["A", "no base64!", "\u00fc", "AAAA=AAA"])
+def test_what_is_not_base64(
+    server: RealtimeServer, address: str, payload: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A chunk that is not base64 is skipped with a line in the log, and the call goes on."""
+    with calling(address) as call:
+        call.listen(lambda: len(call.heard) > 0)
+        call.send("media", media={"payload": payload})
+        call.say(EVERY_BYTE)
+        server.wait_until(lambda: len(server.audio_received) >= len(EVERY_BYTE))
+        assert not call.over
+    assert server.audio_received == EVERY_BYTE
+    assert not server.sent_of(ev.ErrorEvent)
+    [line] = [record for record in caplog.records if record.name == "twilio_bridge"]
+    assert line.levelname == "WARNING"
+    assert "audio" in line.getMessage()
+
+
 def test_an_interruption(server: RealtimeServer, address: str) -> None:
     """When the caller speaks, Twilio throws the rest away, and the server knows how much was heard."""
     server.expects().replies(Say("Once upon a time.", audio=bytes(800_000)))

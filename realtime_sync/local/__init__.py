@@ -1,7 +1,7 @@
 """A Realtime server on this machine: no key, no network, no model.
 
 `LocalServer` speaks HTTP and WebSocket; `Protocol` is what it says, without sockets; a `Responder`
-decides what is answered; `faults` are what may go wrong.
+decides what is answered; `faults` describe what may go wrong.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The server is imported when it is asked for: the rest works without what only it needs."""
+    """Import the server when it is used: the rest works without what only the server needs."""
     if name == "LocalServer":
         from .server import LocalServer
 

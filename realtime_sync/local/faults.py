@@ -319,7 +319,7 @@ def parse(text: str) -> Fault:
     ``"refuse"``.
 
     Raises:
-        ValueError: There is no such fault, or it takes other fields; the message says which there are.
+        ValueError: The fault is unknown, or takes other fields; the message lists them.
     """
     name, _, rest = text.partition(":")
     kinds = {kind.name: kind for kind in Fault.__subclasses__() if kind.name}
@@ -343,7 +343,7 @@ def parse_all(faults: Sequence[Fault | str]) -> list[Fault]:
 
     Raises:
         TypeError: It is not a list of faults.
-        ValueError: There is no such fault.
+        ValueError: A fault is unknown.
     """
     if isinstance(faults, str) or not isinstance(faults, Sequence):
         raise TypeError(f"faults must be a list of faults, got {faults!r:.80}")

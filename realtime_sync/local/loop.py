@@ -1,4 +1,4 @@
-"""Runs one session over one WebSocket, in the connection's thread."""
+"""Run one session over one WebSocket, in the connection's thread."""
 
 import contextlib
 import logging
@@ -20,15 +20,15 @@ __all__ = ["Bell", "Loop", "Sunset"]
 _log = logging.getLogger("realtime_sync.local")
 
 MOST_WAITING = 1024 * 1024
-"""Bytes on their way to a client from which on it is not listened to, and nothing more is made for it."""
+"""Backpressure: with this many unsent bytes, the client is not read from and nothing more is made for it."""
 _FAILED = 1011
 _SUNSET = 4000
 _HURRY_SECONDS = 0.25
-"""How long a session that a bell ends waits for the client's answer."""
+"""How long a session that a bell ends waits for the client's close frame."""
 
 
 class Bell:
-    """Ends sessions from another thread: they wait for its socket along with their own.
+    """Ends sessions from another thread: they poll its socket along with their own.
 
     Args:
         code, reason: What the sessions are closed with.
@@ -42,7 +42,7 @@ class Bell:
         self._lock = threading.Lock()
 
     def ring(self) -> None:
-        """End the sessions that listen.  From any thread, also after `close`."""
+        """End the sessions that wait for it.  From any thread, also after `close`."""
         with self._lock, contextlib.suppress(OSError):
             self.rung = True
             self._rope.send(b"!")
@@ -54,7 +54,7 @@ class Bell:
 
 
 class Sunset:
-    """In place of `Protocol`: what a client that speaks Beta hears from a server that has switched it off."""
+    """In place of `Protocol`: what a client that speaks Beta gets from a server that has switched it off."""
 
     def __init__(self, session_id: str, event_id: str) -> None:
         self.session = SessionConfig(id=session_id)
@@ -101,8 +101,8 @@ class Loop:
         self._observer = observer
         self._bells = list(bells)
         self._id = str(protocol.session.id)
-        self._ended = False  # the protocol has nothing more to hear or say
-        self._late: deque[tuple[float, Action]] = deque()  # what a fault delays, and until when
+        self._ended = False  # the protocol receives and sends nothing more
+        self._late: deque[tuple[float, Action]] = deque()  # what a fault delays, and when it is due
         self._late_bytes = 0
 
     def run(self) -> None:
@@ -110,9 +110,9 @@ class Loop:
         websocket = self._websocket
         self._tell(lambda observer: observer.opened(self._id))
         try:
-            self._converse(lambda: self._say(self._protocol.start(monotonic())))
+            self._converse(lambda: self._send(self._protocol.start(monotonic())))
             while not websocket.over:
-                self._heed_bells()
+                self._check_bells()
                 self._deliver()
                 websocket.flush()
                 websocket.wait(
@@ -123,7 +123,7 @@ class Loop:
             websocket.end()
             self._tell(lambda observer: observer.closed(self._id, websocket.code, websocket.reason))
 
-    def _heed_bells(self) -> None:
+    def _check_bells(self) -> None:
         for bell in [bell for bell in self._bells if bell.rung]:
             self._bells.remove(bell)
             self._ended = True
@@ -141,7 +141,7 @@ class Loop:
         return min((time for time in times if time is not None), default=None)
 
     def _has_room(self) -> bool:
-        """Whether there is any use in hearing or saying more now."""
+        """Return whether more may be received and sent now."""
         websocket = self._websocket
         if self._ended or websocket.closing or websocket.silent or websocket.over:
             return False
@@ -150,7 +150,7 @@ class Loop:
     # --- The protocol --------------------------------------------------------------------------------
 
     def _converse(self, exchange: Callable[[], None]) -> None:
-        """Have the protocol do something; what it raises is a fault of the server's, or of its responder."""
+        """Call the protocol; an exception is a bug of the server, and ends the session with 1011."""
         try:
             exchange()
         except Exception:
@@ -162,33 +162,33 @@ class Loop:
             self._do(Close(*self._protocol.closing))
 
     def _exchange(self) -> None:
-        """Obey what has come, and take what is under way one piece further."""
-        while self._may_hear():
+        """Handle what has come, and take the next step of what is in flight."""
+        while self._may_receive():
             message = self._websocket.receive()
             if message is None:
                 break
-            self._hear(message)
+            self._receive(message)
         now = monotonic()
         due = self._protocol.due
         if due is not None and now >= due and self._has_room():
-            self._say(self._protocol.step(now))
+            self._send(self._protocol.step(now))
 
-    def _hear(self, message: str) -> None:
+    def _receive(self, message: str) -> None:
         self._tell(lambda observer: observer.received(self._id, message))
-        self._say(self._protocol.receive(message, monotonic()))
+        self._send(self._protocol.receive(message, monotonic()))
 
-    def _may_hear(self) -> bool:
-        """A closing WebSocket still has to hear the client's answer."""
+    def _may_receive(self) -> bool:
+        """Return whether to take messages; a closing WebSocket still waits for the client's close frame."""
         return self._websocket.closing or (self._protocol.closing is None and self._has_room())
 
     # --- The client ----------------------------------------------------------------------------------
 
-    def _say(self, events: list[ServerEvent]) -> None:
+    def _send(self, events: list[ServerEvent]) -> None:
         for action in self._faults.take(events, more=self._protocol.active):
             self._do(action)
 
     def _do(self, action: Action) -> None:
-        """Do it, in its turn: at once, or when what comes before is no longer late."""
+        """Perform an action in its turn: at once, or after what is delayed before it."""
         after = action.after if isinstance(action, Send) else 0.0
         if not self._late and not after:
             self._perform(action)
@@ -200,7 +200,7 @@ class Loop:
         self._late_bytes += _size(action)
 
     def _deliver(self) -> None:
-        """Do what is late enough now."""
+        """Perform the delayed actions that are due."""
         while self._late and self._late[0][0] <= monotonic():
             _, action = self._late.popleft()
             self._late_bytes -= _size(action)

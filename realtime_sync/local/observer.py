@@ -1,4 +1,4 @@
-"""Watching a server's sessions from the inside."""
+"""Watch a server's sessions from the inside."""
 
 from typing import Protocol as Interface
 
@@ -6,19 +6,19 @@ __all__ = ["Observer"]
 
 
 class Observer(Interface):
-    """Is told what a server's sessions hear and say, in the thread of each; ``session`` is its id.
+    """Is called at what a server's sessions receive and send, in the thread of each; ``session`` is its id.
 
-    What it raises is logged and goes no further.
+    An exception that it raises is logged, and the session goes on.
     """
 
     def opened(self, session: str) -> None:
-        """A session begins."""
+        """Note that a session begins."""
 
     def received(self, session: str, frame: str | bytes) -> None:
-        """The client has sent a message, which is obeyed next."""
+        """Note a message of the client, before the server handles it."""
 
     def sent(self, session: str, frame: str) -> None:
-        """A message goes out; it may not arrive."""
+        """Note a message that is sent; it may not arrive."""
 
     def closed(self, session: str, code: int, reason: str) -> None:
-        """The session is over; code 1006 if the connection broke."""
+        """Note that the session has ended; code 1006 if the connection was lost."""

@@ -1,7 +1,7 @@
 """One WebSocket connection from the server's side: messages in, messages out, and a bound on everything.
 
-wsproto does the framing.  The socket never blocks and one thread does all of it, which TLS wants and which
-lets that thread wait for the client and for the time at once.
+wsproto does the framing.  The socket never blocks and one thread does all of it: TLS objects need that, and
+it lets the thread wait for the client and for the time at once.
 """
 
 import base64
@@ -23,15 +23,15 @@ __all__ = ["BadHandshake", "WebSocket", "accepting", "shut"]
 MOST_BYTES = 32 * 1024 * 1024
 """Of one message: the 15 MiB that an event may carry, as base64, and room to spare."""
 STALL_SECONDS = 30.0
-"""How long nothing of what waits may go out before the client counts as gone."""
+"""How long the system may accept none of the unsent bytes before the client counts as gone."""
 ANSWER_SECONDS = 1.0
-"""How long a close waits for the client's answer."""
+"""How long a close waits for the client's close frame."""
 
 _LONGEST_WAIT = 3600.0  # seconds; the system's own limit is some days
 _READ_SIZE = 65_536
 _WRITE_SIZE = 262_144
 _RECORD_SIZE = 16_384  # of TLS: what it writes at once, so that progress is seen
-_NEVER_CLOSED = 1006  # what a connection that ended without a close counts as having been closed with
+_NEVER_CLOSED = 1006  # the code of a connection that ended without a close frame
 
 _READ = getattr(select, "POLLIN", 1)
 _WRITE = getattr(select, "POLLOUT", 4)
@@ -39,11 +39,11 @@ _GONE = getattr(select, "POLLRDHUP", 0)  # Linux: says that the client is gone, 
 
 
 class BadHandshake(Exception):
-    """The request asks for an upgrade, but not as a WebSocket client does."""
+    """The request asks for an upgrade, but is not a WebSocket handshake."""
 
 
 def accepting(version: str, headers: Mapping[str, str], extra: Sequence[tuple[str, str]] = ()) -> bytes:
-    """The response that upgrades a request with these headers (lower-case names).
+    """Return the response that upgrades a request with these headers (lower-case names).
 
     Args:
         version: The request's, as in ``"HTTP/1.1"``.
@@ -54,7 +54,7 @@ def accepting(version: str, headers: Mapping[str, str], extra: Sequence[tuple[st
     """
     key = headers.get("sec-websocket-key", "")
     if version != "HTTP/1.1":
-        raise BadHandshake("HTTP/1.1 is needed")
+        raise BadHandshake(f"expected HTTP/1.1, got {version}")
     if "upgrade" not in [token.strip().lower() for token in headers.get("connection", "").split(",")]:
         raise BadHandshake("the header 'Connection: Upgrade' is missing")
     if headers.get("sec-websocket-version") != "13":
@@ -111,7 +111,7 @@ class WebSocket:
         self._flushed: float | None = None  # when the last byte of a connection that closes went out
         self.silent = False
         self._dropping = False
-        self._deaf = False  # wsproto has given up on what the client sends
+        self._unreadable = False  # wsproto can't parse what the client sends
         self._write_size = _RECORD_SIZE if isinstance(sock, ssl.SSLSocket) else _WRITE_SIZE
         # TLS may have to read before it can write, and the reverse.
         self._write_needs = _WRITE
@@ -122,34 +122,34 @@ class WebSocket:
 
     @property
     def waiting(self) -> int:
-        """Bytes that the system hasn't taken yet."""
+        """Bytes that the system has not accepted yet."""
         return len(self._out)
 
     def send(self, text: str) -> None:
-        """Put a message behind what waits to go out.  Once the connection closes: nothing."""
+        """Queue a message.  Does nothing once the connection closes."""
         if not self.closing:
             self._put(self._ws.send(TextMessage(data=text)))
 
     def send_half(self, text: str) -> None:
-        """Put the first half of a message's frame behind what waits."""
+        """Queue the first half of a message's frame."""
         if not self.closing:
             frame = self._ws.send(TextMessage(data=text))
             self._put(frame[: (len(frame) + 1) // 2])
 
     def close(self, code: int, reason: str = "") -> None:
-        """Say goodbye behind what waits; the answer is waited for until `patience` ends."""
+        """Queue a close frame; the client's own is waited for until `patience` ends."""
         if not self.closing:
             self.closing = True
             self.code, self.reason = code, reason
             self._put(self._ws.send(CloseConnection(code=code, reason=reason)))
 
     def drop(self) -> None:
-        """End the TCP connection behind what waits, without a goodbye."""
+        """End the TCP connection behind what is queued, without a close frame."""
         if not self.closing:
             self.closing = self._dropping = True
 
     def be_silent(self) -> None:
-        """Read and write no more, with the connection open, until the client goes away."""
+        """Stop reading and writing, with the connection open, until the client goes away."""
         self.flush()
         self.silent = True
 
@@ -159,7 +159,7 @@ class WebSocket:
         self._out += data
 
     def flush(self) -> None:
-        """Hand the system what it takes of what waits, and see whether the connection is over."""
+        """Write what the system accepts of what is queued, and note whether the connection is over."""
         if self.silent:
             return
         while self._out and not self.over:
@@ -198,7 +198,7 @@ class WebSocket:
 
     @property
     def due(self) -> float | None:
-        """When `flush` is to be called at the latest, for what waits too long, on the monotonic clock."""
+        """The deadline by which `flush` must be called again, on `clock.monotonic`; ``None`` without one."""
         if self.silent:
             return None
         if self._out:
@@ -208,7 +208,7 @@ class WebSocket:
     def wait(self, until: float | None, *, reading: bool, wakers: Sequence[socket.socket] = ()) -> None:
         """Wait for the client, for a waker to have something to read, or for the time; read what has come.
 
-        With ``reading=False`` the client is made to wait, but its end is still noticed.
+        With ``reading=False`` the client is not read from (backpressure), but its end is still noticed.
         """
         if self.over:
             return
@@ -232,7 +232,7 @@ class WebSocket:
             self.over = True
 
     def receive(self) -> str | None:
-        """The next whole message of what was read; ``None``: that was all."""
+        """Return the next whole message of what was read; ``None``: that was all."""
         for event in self._events:
             message = self._take(event)
             if message is not None and not self.closing:
@@ -253,21 +253,21 @@ class WebSocket:
             data = b""
         if not data:
             self.over = True
-        elif not self._deaf and self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+        elif not self._unreadable and self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             self._ws.receive_data(data)
             self._events = self._ws.events()
             self._unread = True
 
     def _take(self, event: Event) -> str | None:
-        """Obey a frame; the message, if it completes one."""
+        """Handle a frame; return the message, if it completes one."""
         if isinstance(event, TextMessage):
             return None if self.closing else self._assemble(event)
         if isinstance(event, Ping) and not self.closing:
             self._put(self._ws.send(event.response()))
         elif isinstance(event, BytesMessage):
-            self.close(1003, "only text messages are understood")
+            self.close(1003, "expected text messages only")
         elif isinstance(event, CloseConnection):
-            self._hear_close(event)
+            self._take_close(event)
         return None
 
     def _assemble(self, event: TextMessage) -> str | None:
@@ -276,16 +276,16 @@ class WebSocket:
         self._message += event.data.encode()
         if len(self._message) > MOST_BYTES:
             self._message.clear()
-            self.close(1009, f"a message may have {MOST_BYTES} bytes")
+            self.close(1009, f"expected at most {MOST_BYTES} bytes")
         elif event.message_finished:
             message = self._message.decode()
             self._message = bytearray()
             return message
         return None
 
-    def _hear_close(self, event: CloseConnection) -> None:
+    def _take_close(self, event: CloseConnection) -> None:
         if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
-            self._deaf = True  # this is no close frame, but wsproto's verdict on what can't be parsed
+            self._unreadable = True  # not a close frame: wsproto can't parse what came
             self.close(int(event.code), event.reason or "")
         elif self._ws.state is ConnectionState.REMOTE_CLOSING and not self.closing:
             self.closing = True
@@ -293,17 +293,19 @@ class WebSocket:
             self._put(self._ws.send(event.response()))
 
     def end(self) -> None:
-        """Shut the connection down, over or not."""
+        """Shut the connection down, whether or not it is over."""
         if isinstance(self._sock, ssl.SSLSocket) and self._flushed is not None and not self._dropping:
             with contextlib.suppress(OSError, ValueError):
-                self._sock.unwrap()  # says goodbye in TLS's own way; doesn't wait for the answer
+                self._sock.unwrap()  # sends TLS's close_notify, without waiting for the client's
         shut(self._sock, socket.SHUT_RDWR)
 
 
 def shut(sock: socket.socket, how: int) -> None:
-    """End a direction of a connection, from any thread: who waits in it wakes up."""
+    """End a direction of a connection, from any thread: a thread that waits in it wakes up."""
     with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, how)  # SSLSocket's own drops TLS under the feet of its thread
+        socket.socket.shutdown(
+            sock, how
+        )  # SSLSocket's own drops the TLS object, which another thread may use
 
 
 def _poll(sock: socket.socket, wanted: int, wakers: Sequence[socket.socket], until: float | None) -> int:

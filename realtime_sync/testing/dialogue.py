@@ -1,4 +1,4 @@
-"""A dialogue that a test writes down: what the client is expected to ask, and what it is answered."""
+"""A dialogue that a test declares: what the client is expected to ask, and what it is answered."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from .record import Recorder
 __all__ = ["Dialogue", "Expectation", "Matcher", "Reply", "Turn"]
 
 Matcher = str | re.Pattern[str] | Callable[[str], object]
-"""What a text has to be: equal, found in, or true of it."""
+"""What a text must match: a string equals it, a pattern is found in it, a function accepts it."""
 
 Reply = Output | str | Exception
 """One item of a response (a string is short for ``Say``), or what makes it fail."""
@@ -31,11 +31,11 @@ Reply = Output | str | Exception
 
 @dataclass(frozen=True)
 class Turn:
-    """What a client asks a response with.
+    """What a client asks a response for.
 
     Attributes:
         request: What a model would be given.
-        new: The client's own items in it that no earlier response was given.
+        new: The client's own items in it that no earlier response has seen.
     """
 
     request: Request
@@ -49,7 +49,7 @@ class Turn:
 
     @property
     def text(self) -> str | None:
-        """The user's text; ``None`` if there is none, or only sound."""
+        """The user's text; ``None`` without text, or with audio only."""
         parts = self.message.content if self.message else ()
         texts = [part.text for part in parts if isinstance(part, InputText)]
         return " ".join(texts) if texts else None
@@ -89,7 +89,7 @@ class Turn:
 
 
 class Expectation:
-    """One turn of the dialogue.  Say with `replies` what the client gets; without, it gets nothing."""
+    """One turn of the dialogue.  `replies` says what the client gets; without, it gets an empty response."""
 
     def __init__(self, wanted: Mapping[str, Any]) -> None:
         self._wanted = {name: value for name, value in wanted.items() if value is not None}
@@ -100,27 +100,31 @@ class Expectation:
         """Answer with these: one item of the response each.
 
         Args:
-            outputs: What a `Responder` gives: `Say` (or just a string), `CallFunction` ...  An exception
+            outputs: What a `Responder` returns: `Say` (or just a string), `CallFunction` ...  An exception
                 makes the response fail with its message, after the items before it.
 
         Raises:
             TypeError: Something else was given.
-            RuntimeError: The client has got its answer already.
+            RuntimeError: The client has been answered already.
         """
         for output in outputs:
             if not isinstance(output, str | Exception | Output):
-                raise TypeError(f"a reply is a str, Say, CallFunction ... or an exception, not {output!r}")
+                raise TypeError(
+                    f"expected a str, Say, CallFunction ... or an exception as a reply, got {output!r}"
+                )
         if self._used:
-            raise RuntimeError("too late: the client has got its answer; say it before the client asks")
+            raise RuntimeError(
+                "too late: the client has been answered; call replies() before the client asks"
+            )
         self._replies = outputs
 
     def outputs(self) -> Iterator[Output]:
-        """The replies, as a responder gives them."""
+        """Return the replies, as a responder does."""
         self._used = True
         return _outputs(self._replies)
 
     def differences(self, turn: Turn) -> list[str]:
-        """Why this turn is not the expected one, in lines; empty if it is."""
+        """Return why this turn is not the expected one, in lines; empty if it is."""
         lines: list[str] = []
         for name, wanted in self._wanted.items():
             found = _CHECKS[name](wanted, turn)
@@ -159,12 +163,12 @@ def _shown(value: object) -> str:
     return name_of(value) if callable(value) else readable(value)
 
 
-# --- What can be expected: each gives the lines that say what differs -----------------------------------
+# --- What can be expected: each returns the lines that say what differs ---------------------------------
 
 
 def _check_text(wanted: Any, turn: Turn) -> list[str]:
     if turn.text is None:
-        return [f"expected {_shown(wanted)}", "the user has written nothing new"]
+        return [f"expected {_shown(wanted)}", "received no new text of the user"]
     return _differences(wanted, turn.text)
 
 
@@ -241,17 +245,19 @@ def _differences(wanted: Any, received: Any) -> list[str]:
 
 
 def _verdict(judge: Callable[[Any], object], received: Any) -> list[str]:
-    """Ask the test's own function."""
+    """Call the test's own function."""
     try:
         answer = judge(received)
-    except BaseException as error:  # an assert, pytest.fail (no Exception), or a stumble over the unexpected
+    except (
+        BaseException
+    ) as error:  # an assert, pytest.fail (no Exception), or an error at what it did not expect
         said = f"{type(error).__name__}: {error}".splitlines()
     else:
         if answer:
             return []
         said = [f"returned {answer!r}"]
     shown = "the request" if isinstance(received, Request) else readable(received)
-    return [f"{_shown(judge)} was asked about {shown}", *said]
+    return [f"{_shown(judge)} was called with {shown}", *said]
 
 
 # --- The dialogue -----------------------------------------------------------------------------------------
@@ -265,14 +271,14 @@ class _Step:
 
 
 class Dialogue:
-    """A responder that follows the test's expectations, one response each.  As long as there are none,
+    """A responder that follows the test's expectations, one response each.  Before the first is declared,
     another responder answers.
 
-    Once the client did something else, every response fails: what follows could only mislead.
+    After the client did something unexpected, every response fails: what follows could only mislead.
 
     Args:
-        otherwise: Answers as long as nothing is expected.
-        recorder: Knows whose response is asked, and is told when the client did something else.
+        otherwise: Answers while nothing is expected.
+        recorder: Knows whose response is asked for, and wakes the waiting test.
     """
 
     def __init__(self, otherwise: Responder | None, recorder: Recorder) -> None:
@@ -293,14 +299,14 @@ class Dialogue:
 
     @property
     def broken(self) -> bool:
-        """Whether the client did something else."""
+        """Whether the client did something unexpected."""
         return self._surplus is not None or any(step.differences for step in self._steps)
 
     def respond(self, request: Request) -> Iterable[Output]:
         """Answer as the next step says.
 
         Raises:
-            AssertionError: The client did something else.
+            AssertionError: The client did something unexpected.
         """
         with self._lock:
             turn = Turn(request, self._new(request.items))
@@ -317,7 +323,7 @@ class Dialogue:
         raise AssertionError(self._headline())
 
     def _new(self, items: Iterable[Item]) -> list[Item]:
-        """The client's own items that no earlier response of the session was given."""
+        """Return the client's own items that no earlier response of the session has seen."""
         new, session = [], self._recorder.session
         for item in items:
             item_id = getattr(item, "id", None)
@@ -337,7 +343,7 @@ class Dialogue:
         self._done += not step.differences
 
     def problem(self) -> str | None:
-        """What the client did other than expected, or left out, step by step; ``None`` if all is well."""
+        """Return what the client did other than expected or left out, by step; ``None`` if all is well."""
         with self._lock:
             if not self.broken and self._done == len(self._steps):
                 return None
@@ -353,7 +359,7 @@ class Dialogue:
         return f"the client asked for {self._done} of the {total} expected responses"
 
     def __str__(self) -> str:
-        """All steps, and how far the client got."""
+        """Return all steps, and how far the client got."""
         with self._lock:
             lines = []
             for number, step in enumerate(self._steps, 1):

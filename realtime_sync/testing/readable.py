@@ -1,4 +1,4 @@
-"""Events as short text, for people who read why a test failed: sound by its length, no empty fields."""
+"""Events as short text, for people who read why a test failed: audio by its length, no empty fields."""
 
 import difflib
 import functools
@@ -22,7 +22,7 @@ _WIDTH = 90
 
 
 def readable(value: object) -> str:
-    """A value on one line."""
+    """Return a value on one line."""
     parts = _parts(value)
     if parts is None:
         return _leaf(value)
@@ -31,7 +31,7 @@ def readable(value: object) -> str:
 
 
 def _pretty(value: object, width: int = _WIDTH) -> str:
-    """A value on as many lines as it needs."""
+    """Return a value on as many lines as it needs."""
     line, parts = readable(value), _parts(value)
     if parts is None or len(line) <= width:
         return line
@@ -41,12 +41,12 @@ def _pretty(value: object, width: int = _WIDTH) -> str:
 
 
 def _parts(value: object) -> tuple[str, list[tuple[str, object]], str] | None:
-    """What comes before, the labelled fields, what comes after; ``None`` for what has no fields."""
+    """Return what comes before, the labelled fields, what comes after; ``None`` for what has no fields."""
     if isinstance(value, dict):
         return "{", [(f"{key!r}: ", part) for key, part in value.items()], "}"
     if isinstance(value, list | tuple):
         return "[", [("", part) for part in value], "]"
-    # Structs with a repr of their own keep a secret.
+    # Structs with a repr of their own redact a secret.
     if isinstance(value, UnknownEvent) or not isinstance(value, Struct) or _has_own_repr(value):
         return None
     name = value.type if isinstance(value, Event) else type(value).__name__
@@ -60,7 +60,7 @@ def _parts(value: object) -> tuple[str, list[tuple[str, object]], str] | None:
 
 @functools.cache
 def _absences(cls: type[Struct]) -> dict[str, object]:
-    """The fields to show, each with the value that stands for its absence."""
+    """Return the fields to show, each with the value that stands for its absence."""
     # Where a field is UNSET by default, None says something: it clears a setting.
     return {
         field.name: UNSET if field.default is UNSET else None
@@ -85,7 +85,7 @@ def _leaf(value: object) -> str:
 
 
 def name_of(function: object) -> str:
-    """What a function is called, or where it was written if it has no name."""
+    """Return the name of a function, or where it was written if it has none."""
     name, code = getattr(function, "__name__", None), getattr(function, "__code__", None)
     if name == "<lambda>" and code is not None:
         return f"the lambda at {os.path.basename(code.co_filename)}:{code.co_firstlineno}"
@@ -93,7 +93,7 @@ def name_of(function: object) -> str:
 
 
 def difference(expected: object, received: object) -> list[str]:
-    """Lines with ``-`` for what was expected, ``+`` for what was received, ``?`` for where they differ."""
+    """Return lines: ``-`` what was expected, ``+`` what was received, ``?`` where they differ."""
     if isinstance(expected, str) and isinstance(received, str):  # whole: they may differ at the end
         left, right = repr(expected).splitlines(), repr(received).splitlines()
     else:
@@ -102,7 +102,7 @@ def difference(expected: object, received: object) -> list[str]:
 
 
 def event_lines(events: Iterable[Event]) -> list[str]:
-    """A line for each event, one for audio that was appended in a row."""
+    """Return a line for each event, and one for all audio that was appended in a row."""
     lines = list(_lines(events))
     left_out = len(lines) - _MOST_LINES
     return [f"... {left_out} earlier ones", *lines[left_out:]] if left_out > 0 else lines
@@ -119,7 +119,7 @@ def _lines(events: Iterable[Event]) -> Iterator[str]:
 
 
 def compared(left: object, right: object) -> list[str] | None:
-    """Why ``left == right`` is false, if one of them is an event or a list with one; for pytest."""
+    """Return why ``left == right`` is false, if one of them is an event or a list with one; for pytest."""
     if not (_holds_event(left) or _holds_event(right)):
         return None
     lines = [f"{_shortened(left)} == {_shortened(right)}", "", *difference(right, left)]

@@ -1,4 +1,4 @@
-"""What a server received and sent: kept for tests to look at and to wait for."""
+"""What a server received and sent, for tests to look at and to wait for."""
 
 import threading
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from ..events.codec import decode, decode_client
 __all__ = ["Received", "Record", "Recorder", "audio_of"]
 
 Received = ClientEvent | UnknownEvent
-"""What a client sent: an event, or a message that is none."""
+"""What a client sent: an event, or a message that is not an event."""
 
 
 @dataclass
 class Record:
-    """One session as the server saw it.  Grows while the session lives; nothing is ever thrown away.
+    """One session as the server saw it.  Grows while the session lives; nothing is ever discarded.
 
     Attributes:
         session: The session's id.
@@ -39,12 +39,12 @@ class Record:
 
     @property
     def audio_received(self) -> bytes:
-        """All audio that was appended, whatever became of it."""
+        """All audio that was appended, committed or not."""
         return audio_of(self.received)
 
 
 def audio_of(events: list[Received]) -> bytes:
-    """The audio that these events append."""
+    """Return the audio that these events append."""
     return b"".join(
         event.audio
         for event in events
@@ -63,9 +63,9 @@ class Recorder:
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
         self.received_by_all: list[Received] = []
-        # Guards what is known of the sessions, and wakes who waits for the next thing to happen.
+        # Guards the records, and wakes the threads that wait for the next event.
         self.changed = threading.Condition()
-        # The session whose thread this is: a responder isn't told which one it answers.
+        # The session of the current thread: a responder doesn't get to know which one it answers.
         self._here = threading.local()
 
     @property
@@ -100,6 +100,6 @@ class Recorder:
             self.changed.notify_all()
 
     def wait(self, condition: Callable[[], object], timeout: float) -> bool:
-        """Wait until something happens that makes the condition true; whether it did in time."""
+        """Wait until something happens that makes the condition true.  Return whether it did in time."""
         with self.changed:
             return bool(self.changed.wait_for(condition, timeout))

@@ -21,7 +21,7 @@ _C = TypeVar("_C", bound=ClientEvent | UnknownEvent)
 _S = TypeVar("_S", bound=ServerEvent)
 
 TIMEOUT = 5.0
-"""Seconds that a test waits for its program; what is awaited takes milliseconds."""
+"""Seconds that a test waits by default; what it waits for takes milliseconds."""
 
 
 class RealtimeServer(LocalServer):
@@ -34,14 +34,14 @@ class RealtimeServer(LocalServer):
     Leaving ``with`` stops it and then calls `check`, unless an exception is on its way.  In pytest it is
     the fixture ``realtime_server``, and the arguments are those of ``@pytest.mark.realtime_server(...)``.
 
-    Everything is kept until the server is thrown away, audio too: it is made for tests, not to run long.
+    Everything is kept as long as the server object, audio too: it is made for tests, not to run long.
 
     Args:
         host, port, responder, transcriber, delay, realtime_pace, api_key, ssl_context, faults, sunset_beta,
-            lifetime: As for `LocalServer`.  The responder answers as long as nothing is expected.
+            lifetime: As for `LocalServer`.  The responder answers while nothing is expected.
 
     Attributes:
-        api_key: The one key that is let in, or ``None``.
+        api_key: The only key that is accepted, or ``None``.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, **options: "Unpack[ServerOptions]") -> None:
@@ -77,16 +77,16 @@ class RealtimeServer(LocalServer):
         tools: Sequence[str] | None = None,
         where: Callable[[Request], object] | None = None,
     ) -> Expectation:
-        """Expect the client to ask for one more response, and to have said this since the last one.
+        """Expect the client to ask for one more response, after it has sent this since the last one.
 
-        Call it once for each response, in order, before the client asks.  What is not given may be
-        anything.  Where a string must be equal, there may also be a compiled regular expression to be found
-        in it, a function that says whether it is right (or asserts it), or any object with an ``==``
-        of its own, like ``unittest.mock.ANY`` and ``pytest.approx(7)``.
+        Call it once for each response, in order, before the client asks.  An argument that is left out
+        allows anything.  Instead of a string, which must be equal, there may be a compiled regular
+        expression to be found in it, a function that says whether it is right (or asserts it), or any
+        object with an ``==`` of its own, like ``unittest.mock.ANY`` and ``pytest.approx(7)``.
 
         Args:
             text: What the user wrote: the last message's text.
-            function_output: What the one function that was called returned.  A string is compared with
+            function_output: What the only function that was called returned.  A string is compared with
                 the text; a dict, a list or a number with the JSON in it.
             function_outputs: The same for several, in the order of their calls.
             audio: Seconds that the user spoke, to within a tenth (at least 0.1 s); ``True`` = any.
@@ -95,7 +95,7 @@ class RealtimeServer(LocalServer):
             where: Says whether the whole `Request` is right.
 
         Returns:
-            The expectation, to be told what it `replies <Expectation.replies>`.
+            The expectation; its `replies <Expectation.replies>` says what the client gets.
         """
         wanted = {
             "text": text,
@@ -114,7 +114,7 @@ class RealtimeServer(LocalServer):
         """Make sure that the client did what was expected, all of it and no more.
 
         Raises:
-            AssertionError: It didn't.  The message compares the turns one by one, and lists what the server
+            AssertionError: It did not.  The message compares the turns one by one, and lists what the server
                 received.
         """
         __tracebackhide__ = True
@@ -176,7 +176,7 @@ class RealtimeServer(LocalServer):
         """Wait until the server has received such an event.  One that it has already received counts.
 
         Args:
-            what: A type of client event, or a function that says whether an event is the one.
+            what: A type of client event, or a function that says whether an event is the right one.
             timeout: Seconds.
             count: How many of them.
 
@@ -184,7 +184,7 @@ class RealtimeServer(LocalServer):
             The last of the ``count`` events.
 
         Raises:
-            AssertionError: There were not as many in time, or the client did something else than expected.
+            AssertionError: They did not come in time, or the client did something unexpected.
                 The message lists what the server received.
         """
         __tracebackhide__ = True
@@ -203,12 +203,12 @@ class RealtimeServer(LocalServer):
         return found[count - 1]
 
     def wait_until(self, condition: Callable[[], object], timeout: float = TIMEOUT) -> None:
-        """Wait until something is true, asking at everything that the server receives or sends::
+        """Wait until something is true, checking at everything that the server receives or sends::
 
             server.wait_until(lambda: len(server.audio_received) >= 48_000)
 
         Raises:
-            AssertionError: It is not in ``timeout`` seconds, or the client did something else than expected.
+            AssertionError: It is not within ``timeout`` seconds, or the client did something unexpected.
         """
         __tracebackhide__ = True
         self._wait(condition, timeout, name_of(condition))
@@ -217,7 +217,7 @@ class RealtimeServer(LocalServer):
         """Wait until there was a session and all have ended; `closed` has their codes.
 
         Raises:
-            AssertionError: A session lives on after ``timeout`` seconds, or there was none.
+            AssertionError: A session is still open after ``timeout`` seconds, or no session was opened.
         """
         __tracebackhide__ = True
         self._wait(lambda: self.records and len(self.closed) == len(self.records), timeout, "the end")
@@ -239,7 +239,7 @@ class RealtimeServer(LocalServer):
         raise AssertionError(f"waited {timeout:g} s for {what}\n\n{self._heard()}")
 
     def summary(self) -> str:
-        """How far the dialogue got, and what the server received: text for a person."""
+        """Return how far the dialogue got, and what the server received: text for a person."""
         return "\n\n".join(filter(None, [str(self._dialogue), self._heard()]))
 
     def _heard(self) -> str:

@@ -5,10 +5,7 @@ import http.client
 import json
 import socket
 import ssl
-import threading
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import trustme
@@ -17,9 +14,6 @@ import websocket
 from realtime_sync.local import LocalServer, Request, Say
 
 DEADLINE = 20.0
-
-
-FDS = Path("/proc/self/fd")
 
 
 class Peer:
@@ -106,23 +100,14 @@ class Watcher:
 
 
 class Endless:
-    """Answers without end."""
+    """Answers without end; each word is a delta."""
+
+    def __init__(self, text: str = "again and again") -> None:
+        self._text = text
 
     def respond(self, request: Request) -> Iterator[Say]:
         while True:
-            yield Say("again and again")
-
-
-def open_fds() -> int:
-    return len(list(FDS.iterdir())) if FDS.exists() else 0
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    deadline = time.monotonic() + DEADLINE
-    while not done():
-        assert time.monotonic() < deadline, "did not happen in time"
-        pause.wait(0.01)
+            yield Say(self._text)
 
 
 def get(

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from local_peer import open_fds, tls_contexts, wait_until
+from local_peer import tls_contexts
+from settled import open_files, wait_for
 
 
 @pytest.fixture(autouse=True)
 def _leaves_nothing() -> Iterator[None]:
     """Every test in this file: all threads and descriptors are gone afterwards."""
-    threads, fds = threading.active_count(), open_fds()
+    threads, fds = threading.active_count(), open_files()
     yield
-    wait_until(lambda: threading.active_count() <= threads and open_fds() <= fds)
+    wait_for(lambda: threading.active_count() <= threads and open_files() <= fds)
 
 
 @pytest.fixture(params=["ws", "wss"])

@@ -11,7 +11,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from local_peer import DEADLINE, Peer, connected, joined, wait_until
+from local_peer import DEADLINE, Peer, connected, joined
+from settled import wait_for
 
 import realtime_sync as rt
 from realtime_sync.local import LocalServer
@@ -157,9 +158,7 @@ def test_ctrl_c() -> None:
     def interrupt() -> None:
         peer = Peer(server)
         main = threading.main_thread().ident or 0
-        wait_until(
-            lambda: {LocalServer.serve_forever.__code__, threading.Event.wait.__code__} <= running(main)
-        )
+        wait_for(lambda: {LocalServer.serve_forever.__code__, threading.Event.wait.__code__} <= running(main))
         signal.pthread_kill(main, signal.SIGINT)
         codes.append(peer.ending())
         peer.drop()

@@ -1,10 +1,15 @@
 """How faults strike a session's events, without sockets."""
 
 import json
+import math
 
 import pytest
+import websocket
 from fault_turn import parallel, struck, texts, turn, types
+from local_peer import DEADLINE
 
+import realtime_sync as rt
+from realtime_sync.local import LocalServer
 from realtime_sync.local.faults import (
     CloseAfter,
     Delay,
@@ -15,8 +20,9 @@ from realtime_sync.local.faults import (
     Reorder,
     SendMalformed,
     SendUnknown,
+    parse,
 )
-from realtime_sync.local.stage import Close, Cut, Plan, SendHalf, Silence
+from realtime_sync.local.stage import Close, Cut, Fault, Plan, Refusal, Send, SendHalf, Silence, Strike
 
 WHOLE = texts(struck([]))
 
@@ -70,3 +76,48 @@ def test_numbers_are_checked() -> None:
         SendUnknown(0)
     with pytest.raises(ValueError, match="inside"):
         Drop(1, "house")  # type: ignore[arg-type]
+
+
+class Shout(Fault, frozen=True):
+    """Send every message in capitals."""
+
+    name = "shout"
+    times_over: int = 1
+
+    def strike(self) -> Strike:
+        return lambda send: [Send(send.text.upper())] * self.times_over
+
+
+def test_a_fault_of_ones_own() -> None:
+    """A new fault is one class: it strikes, and is known by its name, with no other place to change."""
+    assert parse("shout:times_over=2") == Shout(times_over=2)
+    assert texts(struck([Shout(times_over=2)])) == [text.upper() for text in WHOLE for _ in range(2)]
+    with LocalServer(faults=["shout"]) as server:
+        ws = websocket.create_connection(f"{server.url}/realtime", timeout=DEADLINE)
+        assert '"SESSION.CREATED"' in ws.recv()
+        ws.close()
+
+
+class Turnstile(Fault, frozen=True):
+    """Let no client in, with a joke."""
+
+    def refusal(self) -> Refusal:
+        return Refusal(418, b'{"error": {"message": "teapot"}}')
+
+    def lifetime(self) -> float:
+        return 5.0
+
+
+def test_where_a_fault_may_strike() -> None:
+    """A fault may also answer the handshake and end the session; one without a name is no word."""
+    plan = Plan([Turnstile(times=1)])
+    assert [refusal and refusal.status for refusal in (plan.refusal(), plan.refusal())] == [418, None]
+    assert plan.next() == []
+    with LocalServer(faults=[Turnstile()]) as server:
+        with pytest.raises(rt.ConnectionFailed, match="teapot") as refused:
+            rt.connect(base_url=server.url)
+        assert refused.value.status == 418
+    assert (Fault().strike(), Fault().refusal(), Fault().swap_every()) == (None, None, None)
+    assert Fault().lifetime() == math.inf
+    with pytest.raises(ValueError, match="unknown fault ''"):
+        parse("")

@@ -9,19 +9,8 @@ import threading
 
 import pytest
 import websocket
-from local_peer import (
-    DEADLINE,
-    HANDSHAKE,
-    Endless,
-    Peer,
-    Tls,
-    Watcher,
-    connected,
-    frame,
-    joined,
-    read_all,
-    wait_until,
-)
+from local_peer import DEADLINE, HANDSHAKE, Endless, Peer, Tls, Watcher, connected, frame, joined, read_all
+from settled import wait_for
 
 from realtime_sync.local import LocalServer, Say, ScriptedResponder
 from realtime_sync.local import websocket as wire
@@ -83,7 +72,7 @@ def test_broken_frames(data: bytes, code: int) -> None:
         peer.ws.sock.sendall(data)
         assert peer.ending() == code
         peer.drop()
-        wait_until(lambda: [closed for closed, _ in watcher.closes] == [code])
+        wait_for(lambda: [closed for closed, _ in watcher.closes] == [code])
         good.turn("Still there?")
 
 
@@ -156,7 +145,7 @@ def test_a_client_that_only_sends(tls: Tls) -> None:
         assert watcher.bytes_sent < 20_000_000  # what the system keeps, on both sides, and 1 MiB
         good.turn("Still there?")
         peer.drop()
-        wait_until(lambda: len(watcher.closes) == 1)
+        wait_for(lambda: len(watcher.closes) == 1)
         assert watcher.closes[0][0] == 1006
 
 
@@ -164,10 +153,10 @@ def test_a_client_that_never_reads(tls: Tls, monkeypatch: pytest.MonkeyPatch) ->
     """A response without end is held back from a client that doesn't read, who is given up at last."""
     monkeypatch.setattr(wire, "STALL_SECONDS", 0.5)
     watcher, (context, options) = Watcher(), tls
-    with LocalServer(ssl_context=context, responder=Endless(), observer=watcher) as server:
+    with LocalServer(ssl_context=context, responder=Endless("x" * 10_000), observer=watcher) as server:
         peer = Peer(server, sockopt=SMALL, **options)
         peer.send("response.create", response={"output_modalities": ["text"]})
-        wait_until(lambda: watcher.closes == [(1006, "")])
+        wait_for(lambda: watcher.closes == [(1006, "")])
         assert watcher.bytes_sent < 20_000_000
         peer.drop()
 
@@ -198,7 +187,7 @@ def test_a_client_that_reads_late() -> None:
 def test_a_client_that_dies_while_it_is_waited_for() -> None:
     """The end of a client that had stopped reading is noticed at once."""
     watcher = Watcher()
-    with LocalServer(responder=Endless(), observer=watcher) as server:
+    with LocalServer(responder=Endless("x" * 10_000), observer=watcher) as server:
         peer = Peer(server, sockopt=SMALL)
         peer.send("response.create", response={"output_modalities": ["text"]})
         peer.until("response.output_text.delta")
@@ -207,7 +196,7 @@ def test_a_client_that_dies_while_it_is_waited_for() -> None:
             told = watcher.bytes_sent
             threading.Event().wait(0.1)
         peer.drop()
-        wait_until(lambda: watcher.closes == [(1006, "")])
+        wait_for(lambda: watcher.closes == [(1006, "")])
 
 
 CLIENT = """
@@ -234,7 +223,7 @@ def test_a_client_that_is_killed(begun: bytes) -> None:
             assert client.stdout is not None
             assert client.stdout.readline()
             client.kill()
-        wait_until(lambda: watcher.closes == [(1006, "")])
+        wait_for(lambda: watcher.closes == [(1006, "")])
         good.turn("Still there?")
 
 

@@ -134,7 +134,7 @@ def test_late_replies() -> None:
         ask(session, "Hello?")
         with pytest.raises(RuntimeError, match="too late"):
             expectation.replies("Hi.")
-        with pytest.raises(TypeError, match="not 7"):
+        with pytest.raises(TypeError, match="got 7"):
             expectation.replies(7)  # type: ignore[arg-type]
 
 
@@ -202,14 +202,14 @@ def test_fits(wanted: dict[str, Any], request_: Request) -> None:
 @pytest.mark.parametrize(
     ("wanted", "request_", "lines"),
     [
-        ({"text": "Why?"}, SOUND, ["received 2.00 s of audio", "text:", "the user has written nothing new"]),
+        ({"text": "Why?"}, SOUND, ["received 2.00 s of audio", "text:", "received no new text of the user"]),
         ({"text": "Why?"}, OUTPUT, ["expected 'Why?'"]),
         (
             {"text": re.compile("^sea")},
             SKY,
             ["expected to find '^sea' in it", "received 'Why is the sky blue?'"],
         ),
-        ({"text": str.isupper}, SKY, ["isupper was asked about 'Why is the sky blue?'", "returned False"]),
+        ({"text": str.isupper}, SKY, ["isupper was called with 'Why is the sky blue?'", "returned False"]),
         ({"text": fail}, SKY, ["AssertionError: I don't like it"]),
         ({"audio": 1.0}, SOUND, ["audio:", "expected 1.0 (seconds)", "received 2.00"]),
         ({"audio": True}, SKY, ["expected True (seconds)", "received 0.00"]),
@@ -225,7 +225,7 @@ def test_fits(wanted: dict[str, Any], request_: Request) -> None:
         ({"function_outputs": [1, 2, 3]}, OUTPUTS, ["- 2", "+ 'two'", "- 3", "+ 'none'"]),
         ({"instructions": "rude"}, BOTH, ["expected 'rude' in it", "received 'Be brief.'"]),
         ({"tools": ["a"]}, BOTH, ["- ['a']", "+ ['a', 'b']"]),
-        ({"where": lambda request: None}, BOTH, ["was asked about the request", "returned None"]),
+        ({"where": lambda request: None}, BOTH, ["was called with the request", "returned None"]),
     ],
 )
 def test_differs(wanted: dict[str, Any], request_: Request, lines: list[str]) -> None:

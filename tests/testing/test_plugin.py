@@ -265,4 +265,5 @@ def test_a_lifetime_while_the_time_is_frozen(realtime_server: RealtimeServer) ->
     """A session's lifetime ends though the test has frozen the time."""
     with rt.connect("gpt-realtime") as session, pytest.raises(rt.ConnectionClosed):
         session.run(rt.Visitor(), until=rt.events.ResponseDone, timeout=DEADLINE)
+    realtime_server.wait_closed(DEADLINE)
     assert list(realtime_server.closed.values()) == [1001]

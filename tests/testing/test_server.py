@@ -35,6 +35,7 @@ def test_options_are_those_of_local_server() -> None:
             assert isinstance(session.next_event(timeout=DEADLINE), ev.SessionCreated)
             with pytest.raises(rt.ConnectionClosed):
                 session.next_event(timeout=DEADLINE)
+        server.wait_closed(DEADLINE)
         assert server.closed == {server.sessions[0]: 1011}
 
 

@@ -1,1 +1,1 @@
-"""The HTTP API of the local server: who may come in, ephemeral secrets, and phone calls."""
+"""The HTTP API of the local server: authorization, ephemeral secrets, and phone calls."""

@@ -11,12 +11,12 @@ from ..protocol.refusal import Refused
 __all__ = ["Declined", "HttpAnswer", "accepted", "declined", "random_id"]
 
 _VERSION = "2020-10-01"
-"""What the real server says in ``openai-version``; clients log it."""
+"""What the real server sends in ``openai-version``; clients log it."""
 
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """An HTTP answer: status, headers (names in lower case), JSON.  The length is the sender's to say."""
+    """An HTTP answer: status, headers (names in lower case), JSON.  The sender adds its length."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -37,12 +37,12 @@ class Declined(Exception):
 
 
 def accepted(payload: Any) -> HttpAnswer:
-    """200 with this as JSON."""
+    """Return a 200 with this as JSON."""
     return _answer(200, payload, {})
 
 
 def declined(error: Declined | Refused) -> HttpAnswer:
-    """The error as OpenAI words it; a field that is wrong is a 400."""
+    """Return the error in OpenAI's shape; a field that is wrong is a 400."""
     where = f" ({error.param})" if error.param else ""
     details = {
         "message": _sendable(f"{error}{where}"),
@@ -56,7 +56,7 @@ def declined(error: Declined | Refused) -> HttpAnswer:
 
 
 def random_id(prefix: str) -> str:
-    """``prefix_`` and 24 hexadecimal digits that nobody can guess."""
+    """Return ``prefix_`` and 24 random hexadecimal digits that can't be guessed."""
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
@@ -67,5 +67,5 @@ def _answer(status: int, payload: Any, headers: dict[str, str]) -> HttpAnswer:
 
 
 def _sendable(text: str) -> str:
-    """The text without halves of surrogate pairs, which UTF-8 can't carry."""
+    """Return the text without halves of surrogate pairs, which UTF-8 can't encode."""
     return text.encode(errors="replace").decode()

@@ -1,11 +1,11 @@
-"""HTTP beside the WebSocket: ephemeral secrets, calls, and who may open which session.
+"""HTTP next to the WebSocket: ephemeral secrets, calls, and which client may open which session.
 
 Pure: no socket and no clock, requests come as plain values and the time (Unix seconds) is passed in.
 Thread-safe: what is kept between requests is in `Credentials` and `Calls`, which have locks.
 
 Where the specification leaves it open:
 
-* The order of refusals: address (404), key (401), method (405), call (404), body (400).
+* The order of the checks: address (404), key (401), method (405), call (404), body (400).
 * A secret opens the session it was made for.  A path, an ``intent`` or a ``model`` that says something
   else is a 400; a ``model`` counts where the secret names none.
 * A call rings until it is accepted or rejected, which happens once (400 after that).  Only an accepted
@@ -60,11 +60,11 @@ class Admission:
 
     Attributes:
         session_type: ``"realtime"``, ``"transcription"`` or ``"translation"``.
-        model: The one asked for, or a default.
+        model: What the client asks for, or a default.
         dialect: ``"ga"`` or ``"beta"``.
         settings: What the session begins with (GA): those of its secret or its call.
         call: The call that it listens to; the session ends when that does.
-        subprotocol: The one to choose of those offered.
+        subprotocol: Which of those offered is chosen.
         sunset: It asked for Beta, which is switched off: open, say so, close.
     """
 
@@ -79,7 +79,7 @@ class Admission:
 
 @dataclass(frozen=True)
 class _Post:
-    """A POST that was let in."""
+    """A POST that is authorized."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -90,10 +90,10 @@ _Handler = Callable[[_Post], Any]
 
 
 class Api:
-    """What the server answers over HTTP, and which WebSockets it lets in.
+    """What the server answers over HTTP, and which WebSockets it accepts.
 
     Args:
-        api_key: The one key that is let in; ``None`` lets everyone in.
+        api_key: The only key that is accepted; ``None`` accepts every client.
         sunset_beta: Whether Beta is answered as OpenAI does now that it is switched off.
     """
 
@@ -120,10 +120,10 @@ class Api:
         return self._calls.create(call_id).id
 
     def call(self, call_id: str) -> Call:
-        """A call that `create_call` made.
+        """Return a call that `create_call` made.
 
         Raises:
-            KeyError: There is none, or it was so long ago that it is forgotten.
+            KeyError: The call is unknown, or was dropped for newer ones.
         """
         try:
             return self._calls.find(call_id)
@@ -228,7 +228,7 @@ class Api:
     def admit(
         self, path: str, query: Mapping[str, str], headers: Mapping[str, str], now: float
     ) -> Admission | HttpAnswer:
-        """Let a WebSocket in, or say why not.  Never raises for what is in the request.
+        """Accept a WebSocket, or return why not.  Never raises for what is in the request.
 
         Args:
             path: Unquoted, without the query.
@@ -316,7 +316,7 @@ def _wants_beta(headers: Mapping[str, str]) -> bool:
 
 
 def _chosen_subprotocol(headers: Mapping[str, str]) -> str | None:
-    """A browser breaks off where it offers some and none is chosen.  Never the one with the key."""
+    """Return the subprotocol to choose, which a browser insists on; never the one with the key."""
     offered = offered_subprotocols(headers)
     return next((name for name in ("realtime", BETA_SUBPROTOCOL) if name in offered), None)
 
@@ -325,7 +325,7 @@ def _chosen_subprotocol(headers: Mapping[str, str]) -> str | None:
 
 
 def _refuse_webrtc(post: _Post) -> Any:
-    message = "there is no WebRTC here: connect by WebSocket, or let a test create calls"
+    message = "WebRTC is unsupported: connect by WebSocket, or let a test create calls"
     raise Refused("webrtc_not_supported", message)
 
 
@@ -358,9 +358,9 @@ def _refer(call: Call, post: _Post) -> Any:
         raise missing("target_uri")
     target = value_of(fields["target_uri"])
     if not isinstance(target, str):
-        raise Refused("invalid_type", "a string is expected", "target_uri")
+        raise Refused("invalid_type", "expected a string", "target_uri")
     if not _PHONE_URI.fullmatch(target):
-        raise Refused("invalid_value", "a URI like 'tel:+14155550123' is expected", "target_uri")
+        raise Refused("invalid_value", "expected a URI like 'tel:+14155550123'", "target_uri")
     call.refer(target)
     return {}
 

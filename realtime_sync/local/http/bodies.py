@@ -1,7 +1,7 @@
 """What the bodies of HTTP requests hold: fields, how long a secret is valid, a session's settings.
 
 Settings are checked by what checks ``session.update``, and by the protocol that will run them, so that
-HTTP and WebSocket refuse the same things in the same words.
+HTTP and WebSocket reject the same things in the same words.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ DEFAULT_MODELS = {
     "transcription": "gpt-realtime",
     "translation": "gpt-realtime-translate",
 }
-"""The model by kind of session, where nobody asked for one."""
+"""The model by kind of session, where the client asks for none."""
 
 # --- Fields -------------------------------------------------------------------------------------------
 
@@ -55,12 +55,12 @@ def fields_of(
     """
     kind = headers.get("content-type", "").partition(";")[0]
     if kind.strip().lower() != "application/json":
-        message = "the body is expected in JSON, with the header Content-Type: application/json"
+        message = "expected a JSON body, with the header Content-Type: application/json"
         raise Refused("unsupported_content_type", message)
     try:
         fields: dict[str, Raw] = _object_decoder.decode(body)
     except (ValueError, RecursionError) as error:
-        raise Refused("invalid_json", f"a JSON object is expected: {error}") from None
+        raise Refused("invalid_json", f"expected a JSON object: {error}") from None
     for name in fields:
         if known is not None and name not in known:
             raise unknown(name)
@@ -78,15 +78,15 @@ def value_of(raw: Raw) -> Any:
 def integer_of(value: Any, at: str, least: int, most: int) -> int:
     """The value, if it is such a number."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Refused("invalid_type", "an integer is expected", at)
+        raise Refused("invalid_type", "expected an integer", at)
     if not least <= value <= most:
-        raise Refused("invalid_value", f"a number from {least} to {most} is expected", at)
+        raise Refused("invalid_value", f"expected a number from {least} to {most}, got {value}", at)
     return value
 
 
 def _object_of(value: Any, at: str, *known: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Refused("invalid_type", "an object is expected", at)
+        raise Refused("invalid_type", "expected an object", at)
     for name in value:
         if name not in known:
             raise unknown(f"{at}.{name}")
@@ -118,7 +118,7 @@ def beta_seconds_of(client_secret: Raw | None, default: int) -> int:
 def _span(value: Any, at: str, default: int) -> int:
     span = _object_of(value, at, "anchor", "seconds")
     if span.get("anchor", "created_at") != "created_at":
-        raise Refused("invalid_value", "'created_at' is expected", f"{at}.anchor")
+        raise Refused("invalid_value", "expected 'created_at'", f"{at}.anchor")
     return integer_of(span.get("seconds", default), f"{at}.seconds", 10, 7200)
 
 
@@ -126,7 +126,7 @@ def _span(value: Any, at: str, default: int) -> int:
 
 
 def settings_of(session: Raw | bytes, event: str = "session.update", dialect: str = "ga") -> SessionConfig:
-    """A session's settings in GA's shape, from valid JSON; ``event`` is the one that would bring them.
+    """Return a session's settings in GA's shape, from valid JSON; ``event`` is the type of their event.
 
     Raises:
         Refused: They are not what the specification says; its ``param`` begins with ``session``.
@@ -140,16 +140,18 @@ def settings_of(session: Raw | bytes, event: str = "session.update", dialect: st
 
 
 def kind_of(settings: SessionConfig, at: str, *known: str) -> str:
-    """The ``type`` of a session, which is to be one of ``known``."""
+    """Return the ``type`` of a session, which must be one of ``known``."""
     if not settings.type:
         raise missing(at)
     if settings.type not in known:
-        raise Refused("invalid_value", f"{' or '.join(map(repr, known))} is expected", at)
+        raise Refused(
+            "invalid_value", f"expected {' or '.join(map(repr, known))}, got {settings.type!r:.100}", at
+        )
     return settings.type
 
 
 def announced(kind: str, settings: SessionConfig, dialect: str = "ga") -> SessionConfig:
-    """The session that these settings (GA) make, as a client will be told it.  It has not begun.
+    """Return the session that these settings (GA) make, as it will be announced.  It has not begun.
 
     Raises:
         Refused: They make none; its ``param`` begins with ``session``.
@@ -169,7 +171,7 @@ def announced(kind: str, settings: SessionConfig, dialect: str = "ga") -> Sessio
 
 @contextlib.contextmanager
 def session_is_the_body() -> Iterator[None]:
-    """Say ``voice`` where the checks say ``session.voice``."""
+    """Name ``voice`` in errors where the checks name ``session.voice``."""
     try:
         yield
     except Refused as refusal:

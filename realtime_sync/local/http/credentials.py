@@ -1,4 +1,4 @@
-"""Who may come in: the API key, and the short-lived secrets (``ek_...``) made with it."""
+"""Who is authorized: the API key, and the ephemeral secrets (``ek_...``) made with it."""
 
 import hmac
 import secrets
@@ -19,12 +19,12 @@ _PREFIX = "ek_"
 _MOST_SECRETS = 10_000
 _MOST_BYTES = 64 * 1024 * 1024
 _REMEMBERED_SECONDS = 3600
-"""How long after its end a secret is still known, so that its bearer is told why it is refused."""
+"""How long an expired secret is still known, so that its bearer learns why it is rejected."""
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A short-lived secret and the session that it opens.
+    """An ephemeral secret and the session that it opens.
 
     Attributes:
         expires_at: Unix seconds; from then on it opens no session.
@@ -44,7 +44,7 @@ class Secret:
 
 
 class Credentials:
-    """The API key (``None``: everyone may come in) and the secrets in use."""
+    """The API key (``None``: every client is accepted) and the secrets in use."""
 
     def __init__(self, api_key: str | None) -> None:
         self._api_key = api_key
@@ -56,7 +56,7 @@ class Credentials:
     def issue(
         self, session_type: str, settings: SessionConfig, expires_at: int, now: float, size: int = 0
     ) -> Secret:
-        """Make a secret.  The oldest are forgotten when there are too many."""
+        """Make a secret.  The oldest are dropped when there are too many."""
         secret = Secret(_PREFIX + secrets.token_hex(16), expires_at, session_type, settings, size)
         with self._lock:
             self._secrets[secret.value] = secret
@@ -65,7 +65,7 @@ class Credentials:
         return secret
 
     def _tidy(self, now: float) -> None:
-        """Drop the oldest while it is long past, or there are too many."""
+        """Drop the oldest while it is long expired, or there are too many."""
         while self._secrets:
             oldest = next(iter(self._secrets.values()))
             past = oldest.expires_at + _REMEMBERED_SECONDS <= now
@@ -75,7 +75,7 @@ class Credentials:
             self._bytes -= oldest.size
 
     def check_key(self, headers: Mapping[str, str]) -> None:
-        """Let in a request with the key.  Secrets open sessions and nothing else.
+        """Authorize a request with the key.  Secrets open sessions and nothing else.
 
         Raises:
             Declined: 401.
@@ -88,9 +88,9 @@ class Credentials:
         self._check_open(given)
 
     def check_upgrade(self, headers: Mapping[str, str], now: float) -> Secret | None:
-        """Let in a WebSocket with the key (``None``), or with a secret, which is returned.
+        """Authorize a WebSocket with the key (returns ``None``), or with a secret, which is returned.
 
-        A secret that has expired or was never issued is refused also where no key is asked for.
+        A secret that has expired or was never issued is rejected also where no key is required.
 
         Raises:
             Declined: 401.
@@ -124,7 +124,7 @@ class Credentials:
 
 
 def offered_subprotocols(headers: Mapping[str, str]) -> list[str]:
-    """What the client offers in ``Sec-WebSocket-Protocol``."""
+    """Return what the client offers in ``Sec-WebSocket-Protocol``."""
     return [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
 
 

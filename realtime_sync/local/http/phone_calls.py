@@ -16,14 +16,14 @@ _MOST_CALLS = 10_000
 
 
 class Call:
-    """An incoming call, as the server sees it.  There is no sound in it: a call here is its state.
+    """An incoming call, as the server sees it.  It has no audio: a call here is its state.
 
     Attributes:
         id: ``rtc_...``
         state: ``"ringing"``, then ``"accepted"`` or ``"rejected"``; ``"ended"`` after a hangup or a transfer.
         settings: What the program accepted it with, as given; ``None`` before.
         session: The same with the server's defaults.
-        reject_status: The SIP status that the caller was turned away with.
+        reject_status: The SIP status that the caller was rejected with.
         referred_to: The URI that the caller was transferred to.
     """
 
@@ -34,7 +34,7 @@ class Call:
         self.session: SessionConfig | None = None
         self.reject_status: int | None = None
         self.referred_to: str | None = None
-        # Guards all of the above and the callbacks: requests, sessions and tests have threads of their own.
+        # Guards all of the above and the callbacks, which requests, sessions and tests use in their threads.
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
 
@@ -43,13 +43,13 @@ class Call:
 
     @property
     def over(self) -> bool:
-        """It has been rejected, or has ended."""
+        """Whether it has been rejected, or has ended."""
         return self.state in ("rejected", "ended")
 
     def on_hangup(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have ``callback`` called once when the call ends; at once, if it has ended.
+        """Call ``callback`` once when the call ends; at once, if it has ended.
 
-        It is called in the thread that ends the call.  Returns a function that takes it back.
+        It is called in the thread that ends the call.  Returns a function that unregisters it.
         """
         with self._lock:
             if not self.over:
@@ -69,20 +69,20 @@ class Call:
         _run(callbacks)
 
     def accept(self, settings: SessionConfig, session: SessionConfig) -> None:
-        """Take the call.
+        """Accept the call.
 
         Raises:
-            Declined: It has been taken already (400), or is over (404).
+            Declined: It has been accepted already (400), or is over (404).
         """
         with self._lock:
             self._check("ringing")
             self.state, self.settings, self.session = "accepted", settings, session
 
     def reject(self, status: int) -> None:
-        """Turn the caller away.
+        """Reject the call.
 
         Raises:
-            Declined: It has been taken already (400), or is over (404).
+            Declined: It has been accepted already (400), or is over (404).
         """
         with self._lock:
             self._check("ringing")
@@ -136,7 +136,7 @@ class Calls:
         self._calls: dict[str, Call] = {}
 
     def create(self, call_id: str | None = None) -> Call:
-        """Let a call ring.  When there are too many, the oldest that is over is forgotten.
+        """Let a call ring.  When there are too many, the oldest that is over is dropped.
 
         Raises:
             ValueError: There is a call with this id.
@@ -145,7 +145,7 @@ class Calls:
         dropped = None
         with self._lock:
             if call.id in self._calls:
-                raise ValueError(f"there is a call {call.id!r} already")
+                raise ValueError(f"call {call.id!r} exists already")
             if len(self._calls) >= _MOST_CALLS:
                 oldest = next(iter(self._calls.values()))
                 dropped = next((call for call in self._calls.values() if call.over), oldest)
@@ -156,10 +156,10 @@ class Calls:
         return call
 
     def find(self, call_id: str) -> Call:
-        """A call, whatever its state.
+        """Return a call, whatever its state.
 
         Raises:
-            Declined: There is none (404).
+            Declined: The call is unknown (404).
         """
         with self._lock:
             call = self._calls.get(call_id)
@@ -168,10 +168,10 @@ class Calls:
         return call
 
     def accepted(self, call_id: str) -> Call:
-        """A call that can be listened to.
+        """Return a call whose session may be joined.
 
         Raises:
-            Declined: There is none: it isn't accepted yet, is over, or never was (404).
+            Declined: It is not accepted yet, is over, or is unknown (404).
         """
         call = self.find(call_id)
         if call.state == "ringing":
@@ -181,7 +181,7 @@ class Calls:
         return call
 
 
-def _not_found(message: str = "There is no such call, or it is over.") -> Declined:
+def _not_found(message: str = "The call is unknown, or is over.") -> Declined:
     return Declined(404, "call_id_not_found", message)
 
 

@@ -1,1 +1,1 @@
-"""What the local server says: pure state machines, without sockets, threads or a clock."""
+"""The local server's protocol: pure state machines, without sockets, threads or a clock."""

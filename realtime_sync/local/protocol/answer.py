@@ -24,9 +24,9 @@ class Answer:
 
     Attributes:
         id: ``resp_...``
-        history: Where its items go; ``None`` beside the conversation.
-        over: It has given its ``response.done``.
-        rate: Bytes per second of its sound.
+        history: Where its items go; ``None`` if it is out-of-band.
+        over: It has returned its ``response.done``.
+        rate: Bytes per second of its audio.
     """
 
     def __init__(
@@ -53,32 +53,32 @@ class Answer:
         self._made: list[ev.Item] = []
         self._writer: Writer | None = None
         self.rate = rate_of(output_of(settings))
-        self._pieces = self._run(responder, _request(settings, given))
+        self._steps = self._run(responder, _request(settings, given))
 
     def step(self) -> list[ServerEvent]:
-        """The next piece."""
+        """Return the next events."""
         try:
-            return next(self._pieces)
+            return next(self._steps)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # the responder's, and it may be anything: pytest.fail is no Exception
-            # A test's own assertion is told by the test; its traceback leads to the server's inside only.
+        except BaseException as error:  # of the responder, any: pytest.fail's is no Exception
+            # An assertion is reported by its test; its traceback would show the server's code only.
             _log.error("the responder failed: %s", error, exc_info=not isinstance(error, AssertionError))
             message = described(error)
             failure = ev.ResponseError(type="server_error", code="responder_failed", message=message)
             return self._finish("failed", error=failure)
 
     def writing(self, item_id: str) -> Writer | None:
-        """What is writing an item now, if this response is at it."""
+        """Return what is writing this item now, if it is an item of this response in progress."""
         return self._writer if self._writer is not None and self._writer.item_id == item_id else None
 
     def cancel(self, reason: str) -> list[ServerEvent]:
-        """Break off: close what is open, and the response."""
-        self._pieces.close()
+        """Cancel the response: close what is open, and return its last events."""
+        self._steps.close()
         return self._finish("cancelled", reason)
 
     def response(self, status: str, details: ev.ResponseStatusDetails | None = None) -> ev.Response:
-        """The response as it is now."""
+        """Return the response as it is now."""
         output = output_of(self._settings)
         return ev.Response(
             object="realtime.response",
@@ -101,9 +101,9 @@ class Answer:
         for output in responder.respond(request):
             writer = self._writer_of(output)
             yield self._begin(writer)
-            for piece in writer.pieces():
-                self._usage.count(piece)
-                yield [piece]
+            for delta in writer.deltas():
+                self._usage.count(delta)
+                yield [delta]
                 if self._usage.output_tokens >= most:
                     yield self._finish("incomplete", "max_output_tokens")
                     return
@@ -119,7 +119,9 @@ class Answer:
         if isinstance(output, RequestMcpApproval):
             return McpApprovalWriter(self.id, self._ids("mcpr"), index, output)
         if not isinstance(output, Say):
-            raise TypeError(f"this is no output of a responder: {type(output).__name__}")
+            raise TypeError(
+                f"expected Say, CallFunction ... of a responder, got {type(output).__name__}"
+            )
         if self._settings.output_modalities == ["text"]:
             return TextWriter(self.id, item_id, index, output)
         return AudioWriter(self.id, item_id, index, output, format_of(output_of(self._settings)))
@@ -148,7 +150,7 @@ class Answer:
                 event_id=NEW, response_id=self.id, output_index=writer.output_index, item=item
             )
         )
-        # The client may have deleted the item meanwhile.
+        # The client may have deleted the item in the meantime.
         if self.history is not None and self.history.find(writer.item_id):
             self.history.replace(writer.item_id, writer.kept(whole), writer.size)
             previous = self.history.previous(writer.item_id)

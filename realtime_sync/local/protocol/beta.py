@@ -19,7 +19,7 @@ from .refusal import Refused, unknown, unknown_kind
 __all__ = ["beta_param", "beta_session", "from_beta", "ga_session", "to_beta"]
 
 _TEMPERATURE = 0.8
-"""Announced where nobody set one.  GA models have none, so it changes nothing."""
+"""Announced where the client sets none.  GA models have no temperature, so it changes nothing."""
 
 
 _SHARED = {"instructions", "tools", "tool_choice", "temperature", "prompt"}
@@ -62,7 +62,7 @@ def from_beta(event: ClientEvent) -> ClientEvent:
         case ev.ResponseCreate() if event.response:
             return structs.replace(event, response=_ga_params(event.response))
         case ev.SessionInputAudioBufferAppend() | ev.SessionClose():
-            raise Refused("invalid_value", f"there is no client event {event.type!r}", "type")
+            raise Refused("invalid_value", f"unknown client event {event.type!r}", "type")
     return event
 
 
@@ -122,7 +122,7 @@ def _output_modalities(modalities: list[str] | UnsetType | None, at: str) -> lis
         return ["text"]
     if sorted(modalities) == ["audio", "text"]:
         return ["audio"]
-    message = "one of ['text'] and ['text', 'audio'] is expected"
+    message = "expected ['text'] or ['text', 'audio']"
     raise Refused("invalid_value", message, f"{at}.modalities")
 
 
@@ -146,7 +146,7 @@ def _ga_format(name: str | UnsetType | None, at: str) -> ev.AudioFormat | UnsetT
     if name is UNSET or name is None:
         return name
     if name not in GA_FORMATS:
-        raise Refused("invalid_value", "one of 'pcm16', 'g711_ulaw' and 'g711_alaw' is expected", at)
+        raise Refused("invalid_value", "expected one of 'pcm16', 'g711_ulaw', 'g711_alaw'", at)
     return ev.AudioFormat(type=GA_FORMATS[name], rate=24_000 if name == "pcm16" else UNSET)
 
 
@@ -161,7 +161,7 @@ def _audio(
 
 def _checked_temperature(temperature: float | UnsetType | None, at: str) -> float | UnsetType | None:
     if isinstance(temperature, int | float) and not 0.6 <= temperature <= 1.2:
-        raise Refused("invalid_value", "a number from 0.6 to 1.2 is expected", f"{at}.temperature")
+        raise Refused("invalid_value", "expected a number from 0.6 to 1.2", f"{at}.temperature")
     return temperature
 
 
@@ -187,7 +187,7 @@ def _from_part(part: ev.ContentPart, at: str) -> ev.ContentPart:
 
 
 def to_beta(event: ServerEvent) -> list[ServerEvent]:
-    """A GA server event as Beta has it; none where Beta has no such event."""
+    """Return a GA server event as Beta has it; an empty list where Beta has no such event."""
     renamed = _RENAMED.get(type(event))
     if renamed is not None:
         return [renamed(**structs.asdict(event))]

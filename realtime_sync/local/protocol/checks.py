@@ -20,19 +20,22 @@ __all__ = ["check_item", "checked"]
 def checked(
     event: ClientEvent | UnknownEvent, deviations: list[Deviation], frame: bytes | str, dialect: str = "ga"
 ) -> ClientEvent:
-    """The event, if it is one and is made as the specification says.
+    """Return the event, if it is made as the specification says.
 
-    Of Beta's events `from_beta` refuses the fields that only GA has.
+    Of Beta's events `from_beta` rejects the fields that only GA has.
+
+    Raises:
+        Refused: It is not; the first thing that is wrong.
     """
     if isinstance(event, UnknownEvent):
         if event.problem == "no type":
             raise missing("type")
         if event.problem is not None:
             raise Refused("invalid_json", event.problem)
-        raise Refused("invalid_value", f"there is no client event {event.type!r}", "type")
+        raise Refused("invalid_value", f"unknown client event {event.type!r}", "type")
     if deviations:
         raise _deviation(deviations[0])
-    if not isinstance(event, _APPENDS):  # the busiest event; a stray field harms nobody
+    if not isinstance(event, _APPENDS):  # the most frequent event; a stray field does no harm
         barred = _NOT_ACCEPTED if dialect == "ga" else {}
         for stray in _strays(_node(type(event)), _parsed(frame), "", barred):
             raise unknown(stray)
@@ -40,7 +43,7 @@ def checked(
 
 
 def _parsed(frame: bytes | str) -> Any:
-    """The frame as plain objects.  What the typed decoder skipped may still be wrong."""
+    """Return the frame as plain objects.  What the typed decoder skipped may still be wrong."""
     try:
         return msgspec.json.decode(frame)
     except (ValueError, RecursionError) as error:
@@ -56,7 +59,7 @@ def _deviation(deviation: Deviation) -> Refused:
     if problem == "an object without a type":
         return missing(f"{param}.type")
     if problem == "expected bytes, got string":
-        return Refused("invalid_value", "this is not base64", param)
+        return Refused("invalid_value", "expected base64", param)
     return Refused("invalid_type", problem, param)
 
 
@@ -85,7 +88,7 @@ def _node(cls: type) -> inspect.Type:
 
 
 def _strays(node: inspect.Type, value: Any, path: str, barred: _Barred) -> Iterator[str]:
-    """The paths of all fields that the vocabulary doesn't have."""
+    """Yield the paths of all unknown fields."""
     if isinstance(node, inspect.UnionType):
         yield from _strays(_member(node, value), value, path, barred)
     elif isinstance(node, inspect.ListType) and isinstance(value, list):
@@ -106,7 +109,7 @@ def _strays(node: inspect.Type, value: Any, path: str, barred: _Barred) -> Itera
 
 
 def _member(union: inspect.UnionType, value: Any) -> inspect.Type:
-    """The member of a union that a value is."""
+    """Return the member of a union that a value is."""
     for node in union.types:
         if isinstance(node, inspect.ListType) and isinstance(value, list):
             return node
@@ -133,15 +136,25 @@ _PARTS: dict[str, tuple[type, ...]] = {
 
 
 def check_item(item: ev.Item, at: str) -> None:
-    """Refuse an item that no conversation can hold."""
+    """Make sure that a conversation can hold an item.
+
+    Raises:
+        Refused: It can't.
+    """
     if isinstance(item, UnknownObject | ev.ItemReference):
         raise unknown_kind(item, at)
     if item.id is not None and not 0 < len(item.id) <= _LONGEST_ID:
-        raise Refused("invalid_value", f"an id has 1 to {_LONGEST_ID} characters", f"{at}.id")
+        raise Refused(
+            "invalid_value",
+            f"expected an id of 1 to {_LONGEST_ID} characters, got {len(item.id)}",
+            f"{at}.id",
+        )
     if not isinstance(item, ev.Message):
         return
     if item.role not in _PARTS:
-        raise Refused("invalid_value", f"there is no role {item.role!r}", f"{at}.role")
+        raise Refused(
+            "invalid_value", f"unknown role {item.role!r}; expected one of {', '.join(_PARTS)}", f"{at}.role"
+        )
     for index, part in enumerate(item.content):
         if type(part) not in _PARTS[item.role]:
             raise unknown_kind(part, f"{at}.content[{index}]")

@@ -21,7 +21,7 @@ class Kept:
     """An item of the conversation.
 
     Attributes:
-        rate: What its audio takes, in bytes per second; anything if it has none.
+        rate: Bytes per second of its audio; any number if it has none.
         size: About how many bytes it keeps in memory.
     """
 
@@ -32,7 +32,7 @@ class Kept:
 
 
 class HeardAudio(ev.InputAudio, tag="input_audio", kw_only=True):
-    """A user's audio as the server shows it: its transcript is ``null`` while there is none, not absent."""
+    """A user's audio as the server announces it: without a transcript, that is ``null`` and not absent."""
 
     transcript: str | None = NULL
 
@@ -56,7 +56,11 @@ class History:
         return self._kept.get(item_id)
 
     def item(self, item_id: str, verb: str) -> ev.Item:
-        """The item that the client wants to ``verb``."""
+        """Return the item that the client wants to ``verb``.
+
+        Raises:
+            Refused: There is no such item.
+        """
         return self._known(item_id, verb).item
 
     def rate(self, item_id: str) -> int:
@@ -68,18 +72,29 @@ class History:
 
     @property
     def full(self) -> bool:
-        """Whether it has grown too large for the client to add to it."""
+        """Whether it is too large for the client to add to it."""
         return self._size > MOST_BYTES
 
     def check_room(self) -> None:
-        """Refuse if it is full."""
+        """Make sure that the client may add to it.
+
+        Raises:
+            Refused: It is full.
+        """
         if self.full:
-            raise Refused("conversation_full", f"the conversation holds {self._size} bytes: delete items")
+            raise Refused(
+                "conversation_full",
+                f"the conversation holds {self._size} bytes, the limit is {MOST_BYTES}: delete items",
+            )
 
     def add(self, kept: Kept, after: str | None = None) -> str | None:
-        """Put an item at the end, at the ``"root"``, or after another; return that other's id."""
+        """Put an item at the end, at the ``"root"``, or after another; return the id of the one before it.
+
+        Raises:
+            Refused: Its id is taken, or there is no item ``after``.
+        """
         if kept.id in self._kept:
-            raise Refused("item_create_duplicate_item_id", f"there is an item {kept.id!r} already", "item.id")
+            raise Refused("item_create_duplicate_item_id", f"item {kept.id!r} exists already", "item.id")
         place = len(self._order)
         if after == "root":
             place = 0
@@ -105,7 +120,7 @@ class History:
         try:
             return self._kept[item_id]
         except KeyError:
-            raise Refused(f"item_{verb}_invalid_{param}", f"there is no item {item_id!r}", param) from None
+            raise Refused(f"item_{verb}_invalid_{param}", f"unknown item {item_id!r}", param) from None
 
 
 def id_of(item: ev.Item) -> str | None:
@@ -113,7 +128,7 @@ def id_of(item: ev.Item) -> str | None:
 
 
 def completed(item: ev.Item, item_id: str) -> ev.Item:
-    """An item as the server keeps it."""
+    """Return an item as the server keeps it: with id, object and status."""
     assert not isinstance(item, UnknownObject | ev.ItemReference)
     made = copy.copy(item)
     made.id, made.object = item_id, "realtime.item"
@@ -130,7 +145,7 @@ def completed(item: ev.Item, item_id: str) -> ev.Item:
 
 
 def without_audio(item: ev.Item) -> ev.Item:
-    """An item as events carry it, all but one."""
+    """Return an item without its audio, as all events but ``conversation.item.retrieved`` carry it."""
     if not isinstance(item, ev.Message):
         return item
     content = [
@@ -147,7 +162,7 @@ def part_of(item: ev.Item, index: int) -> ev.ContentPart | None:
 
 
 def audio_length(item: ev.Message) -> int:
-    """The bytes of audio in a message."""
+    """Return the number of bytes of audio in a message."""
     return sum(
         len(part.audio or b"") for part in item.content if isinstance(part, ev.InputAudio | ev.OutputAudio)
     )

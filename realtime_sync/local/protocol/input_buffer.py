@@ -13,14 +13,14 @@ __all__ = ["MOST_AT_ONCE", "MOST_BYTES", "InputAudioBuffer"]
 MOST_AT_ONCE = 15 * 1024 * 1024  # bytes of one append
 MOST_BYTES = 64 * 1024 * 1024  # held, uncommitted: 23 minutes of PCM
 _LEAST_MS = 100  # that can be committed
-_SILENCE_KEPT_MS = 60_000  # of silence that nobody commits; more than a turn's padding or an idle timeout
+_SILENCE_KEPT_MS = 60_000  # of silence that is not committed; more than a turn's padding or an idle timeout
 _SILENCE_MS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 500}
 """Silence that ends a turn in ``semantic_vad``, by eagerness.  What is said is not understood here, so
 this is a quarter of the longest that OpenAI's documentation names."""
 
 
 class InputAudioBuffer:
-    """One session's.  Positions are in milliseconds of all audio appended in the session.
+    """The buffer of one session.  Positions are in milliseconds of all audio appended in the session.
 
     Attributes:
         item_id: Of the message that will hold the speech going on; for the session's use.
@@ -37,7 +37,7 @@ class InputAudioBuffer:
         self.configure(settings)
 
     def configure(self, settings: ev.AudioInputConfig) -> None:
-        """Take the session's settings.  A new format empties the buffer; a turn that goes on goes on."""
+        """Take the session's settings.  A new format empties the buffer; a turn in progress goes on."""
         old, self._settings = self._settings, settings
         if old.format != settings.format:
             self._origin = self.end_ms if old.format else 0.0
@@ -54,7 +54,7 @@ class InputAudioBuffer:
             self.item_id = item_id  # of speech that is now the client's to commit
 
     def _wanted(self) -> tuple[float, int] | None:
-        """Threshold and silence in ms that turns are to be detected with."""
+        """Return the threshold and the silence in ms for detecting turns; ``None``: they are not detected."""
         detection = self._settings.turn_detection
         if isinstance(detection, ev.ServerVad):
             return detection.threshold or 0.0, detection.silence_duration_ms or 0
@@ -63,7 +63,7 @@ class InputAudioBuffer:
         return None
 
     def _listen(self) -> None:
-        """Begin to look for speech, from here on."""
+        """Look for speech from here on."""
         self.item_id = None
         self._listening_from = self._end
         wanted = self._wanted()
@@ -76,12 +76,12 @@ class InputAudioBuffer:
         return self._start + len(self._bytes) // self._width
 
     def ms(self, sample: int) -> int:
-        """The position of a sample that `append` found."""
+        """Return the position of a sample that `append` found."""
         return int(self._origin + sample * 1000 / self._rate)
 
     @property
     def end_ms(self) -> int:
-        """How much was appended in the session."""
+        """The position of the end: how much was appended in the session."""
         return self.ms(self._end)
 
     @property
@@ -97,10 +97,12 @@ class InputAudioBuffer:
             Refused: It is too much.  Nothing was taken.
         """
         if len(audio) > MOST_AT_ONCE:
-            message = f"{len(audio)} bytes of audio are more than {MOST_AT_ONCE}"
+            message = f"expected at most {MOST_AT_ONCE} bytes of audio, got {len(audio)}"
             raise Refused("invalid_value", message, "audio")
         if len(self._bytes) + len(audio) > MOST_BYTES:
-            raise Refused("input_audio_buffer_full", f"the buffer holds no more than {MOST_BYTES} bytes")
+            raise Refused(
+                "input_audio_buffer_full", f"the buffer holds at most {MOST_BYTES} bytes: commit or clear it"
+            )
         self._bytes += audio
         return self._found(audio)
 

@@ -1,4 +1,4 @@
-"""What a session is busy with: responses, transcriptions, translations, each given piece by piece."""
+"""What a session has in flight: responses, transcriptions, translations, each step by step."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -11,26 +11,26 @@ from .answer import Answer
 __all__ = ["Job", "Jobs"]
 
 _SECONDS_PER_WORD = 0.04  # of text, at a live server's pace
-_FASTER_THAN_SOUND = 2  # how much a live server is ahead of what it says
+_FASTER_THAN_SPEECH = 2  # how much a live server is ahead of what it says
 
 
 class Job(Protocol):
-    """One thing that is under way.  ``over`` once there is no further piece."""
+    """One thing in flight.  ``over`` once there is no further step."""
 
     @property
     def over(self) -> bool: ...
 
     def step(self) -> list[ServerEvent]:
-        """The next piece."""
+        """Return the next events."""
         ...
 
 
 class Jobs:
-    """All that is under way.  What is due at the same time takes turns.
+    """All that is in flight.  What is due at the same time takes turns.
 
     Args:
-        delay: Seconds from each piece to the next of the same job.
-        realtime_pace: Whether to take as long as a live server would, besides.
+        delay: Seconds from each step to the next of the same job.
+        realtime_pace: Whether to take also as long as a live server would.
     """
 
     def __init__(self, delay: float, realtime_pace: bool) -> None:
@@ -40,7 +40,7 @@ class Jobs:
 
     @property
     def due(self) -> float | None:
-        """When the next piece is to be given."""
+        """When the next step is due; ``None`` if nothing is in flight."""
         return min(self._due.values(), default=None)
 
     def __iter__(self) -> Iterator[Job]:
@@ -56,7 +56,7 @@ class Jobs:
         self._due.pop(job, None)
 
     def step(self, now: float) -> tuple[Job | None, list[ServerEvent]]:
-        """The next piece, and whose it is, of what is due by now."""
+        """Take the next step of what is due by now.  Return the job, if any, and its events."""
         job = min(self._due, key=self._due.__getitem__, default=None)
         if job is None or self._due[job] > now:
             return None, []
@@ -69,14 +69,14 @@ class Jobs:
         return job, events
 
     def _seconds(self, job: Job, events: Sequence[ServerEvent]) -> float:
-        """How long a live server takes over a piece."""
+        """Return how many seconds a live server takes for these events."""
         if not self._realtime_pace:
             return 0.0
         rate = job.rate if isinstance(job, Answer) else bytes_per_second("audio/pcm")
         seconds = 0.0
         for event in events:
             if isinstance(event, ev.ResponseOutputAudioDelta | ev.SessionOutputAudioDelta):
-                seconds += len(event.delta) / rate / _FASTER_THAN_SOUND
+                seconds += len(event.delta) / rate / _FASTER_THAN_SPEECH
             elif isinstance(event, ev.ResponseOutputTextDelta | ev.ResponseFunctionCallArgumentsDelta):
                 seconds += _SECONDS_PER_WORD
         return seconds

@@ -11,13 +11,13 @@ __all__ = ["Listing"]
 
 
 class Listing:
-    """One listing that is under way.
+    """One listing in flight.
 
     No server is asked: it offers what the client allows by name (``allowed_tools``), each taking any
     arguments.  A server without an address (``server_url``, ``connector_id`` or ``tunnel_id``) fails.
 
     Attributes:
-        over: It has given all it had.
+        over: It has returned all its events.
     """
 
     def __init__(self, ids: Ids, tool: ev.McpTool, history: History) -> None:
@@ -25,10 +25,10 @@ class Listing:
         self._item_id = ids("mcpl")
         self._tool = tool
         self._history = history
-        self._pieces = self._run()
+        self._steps = self._run()
 
     def step(self) -> list[ServerEvent]:
-        return next(self._pieces)
+        return next(self._steps)
 
     def _run(self) -> Iterator[list[ServerEvent]]:
         empty = self._item([])
@@ -42,7 +42,7 @@ class Listing:
         reachable = tool.server_url or tool.connector_id or tool.tunnel_id
         kind = ev.McpListToolsCompleted if reachable else ev.McpListToolsFailed
         ended: ServerEvent = kind(event_id=NEW, item_id=self._item_id)
-        if self._history.find(self._item_id) is None:  # the client has deleted it meanwhile
+        if self._history.find(self._item_id) is None:  # the client has deleted it in the meantime
             yield [ended]
             return
         whole = self._item(self._offered() if reachable else [])

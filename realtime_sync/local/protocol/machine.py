@@ -5,20 +5,18 @@ Three verbs:
 
 * `Protocol.start` once, first: the events that open the session.
 * `Protocol.receive` for every frame of the client: the events that answer it at once.
-* `Protocol.step` at the time `Protocol.due`: the next piece of what is under way.  What is received
+* `Protocol.step` at the time `Protocol.due`: the next events of what is in flight.  What is received
   between two steps takes effect between them, a cancel too.
 
 Time is passed in as ``now``: seconds of any clock that doesn't go back.  Once `Protocol.closing` is set,
 the session has ended and the caller closes the connection with that code and reason.
 
-Whatever a client sends, nothing is raised: a frame that can't be obeyed gives one ``error`` event,
+Whatever a client sends, nothing is raised: a frame that is rejected gives one ``error`` event,
 changes nothing, and the session goes on.  Send events in the order in which they are returned.
 
 Structs are never changed once they were put in an event or in the history, only replaced, so events
 can share them.
 """
-
-from itertools import count
 
 from msgspec import structs
 
@@ -27,7 +25,7 @@ from ...events import ServerEvent, SessionConfig
 from ...events.codec import Deviation, decode_client
 from .beta import beta_param, from_beta, to_beta
 from .checks import checked
-from .ids import NEW, Ids
+from .ids import NEW, Ids, numbered
 from .jobs import Jobs
 from .realtime import ConversationSession
 from .refusal import Refused, missing
@@ -36,16 +34,10 @@ from .settings import fresh_session
 from .transcribers import DefaultTranscriber, Transcriber
 from .translation import TranslationSession
 
-__all__ = ["Protocol", "numbered"]
+__all__ = ["Protocol"]
 
 _EXPIRED = 1001
 _NORMAL = 1000
-
-
-def numbered() -> Ids:
-    """Ids that count: ``item_000001``, ``event_000002``, ...  Unique within one session."""
-    numbers = count(1)
-    return lambda prefix: f"{prefix}_{next(numbers):06}"
 
 
 class Protocol:
@@ -53,20 +45,20 @@ class Protocol:
 
     Args:
         responder: Answers in place of a model.
-        transcriber: Hears in place of a model.
+        transcriber: Transcribes in place of a model.
         model: The model the client asked for; only announced.
         session_type: ``"realtime"``, ``"transcription"`` or ``"translation"``.
         dialect: ``"ga"`` or ``"beta"``.
         settings: Laid over what a session begins with, for example those an ephemeral secret was made for.
         expires_at: Announced, in Unix seconds.
-        lifetime: Seconds after which the session is ended with ``session_expired``.
-        delay: Seconds between two pieces of a response.
+        lifetime: Seconds after which the session expires (``session_expired``).
+        delay: Seconds between two deltas of a response.
         realtime_pace: Whether to take as long over a response as a live server would.
         ids: Makes ids; counts by default.
 
     Raises:
-        ValueError: There is no such kind of session, or no such dialect.
-        Refused: The settings are not what the specification says.
+        ValueError: The kind of session or the dialect is unknown.
+        Refused: The settings are not what the specification allows.
 
     Attributes:
         closing: Close code and reason, once the session has ended.
@@ -88,9 +80,11 @@ class Protocol:
         ids: Ids | None = None,
     ) -> None:
         if session_type not in ("realtime", "transcription", "translation"):
-            raise ValueError(f"no such kind of session: {session_type!r}")
+            raise ValueError(
+                f"unknown session_type {session_type!r}; expected one of realtime, transcription, translation"
+            )
         if dialect not in ("ga", "beta"):
-            raise ValueError(f"no such dialect: {dialect!r}")
+            raise ValueError(f"unknown dialect {dialect!r}; expected ga or beta")
         self.closing: tuple[int, str] | None = None
         self._dialect = dialect
         self._ids = ids or numbered()
@@ -169,9 +163,9 @@ class Protocol:
             raise Refused("cannot_update_model", "a session keeps its model", "session.model")
 
     def step(self, now: float = 0.0) -> list[ServerEvent]:
-        """Take what is under way one piece further; ``[]`` when nothing is due.
+        """Take the next step of what is in flight, and return its events; ``[]`` when nothing is due.
 
-        Several things (responses beside the conversation, transcriptions) take turns.
+        Several things (out-of-band responses, transcriptions) take turns.
         """
         if self.closing:
             return []

@@ -51,18 +51,18 @@ class Meter:
         elif isinstance(item, ev.McpCall):
             self._read += len(item.arguments) + len(item.output or "")
 
-    def count(self, piece: ServerEvent) -> None:
-        """Take a delta into account."""
-        if isinstance(piece, ev.ResponseOutputAudioDelta):
-            self._spoken += len(piece.delta)
+    def count(self, event: ServerEvent) -> None:
+        """Count a delta."""
+        if isinstance(event, ev.ResponseOutputAudioDelta):
+            self._spoken += len(event.delta)
         elif isinstance(
-            piece,
+            event,
             ev.ResponseOutputTextDelta
             | ev.ResponseOutputAudioTranscriptDelta
             | ev.ResponseFunctionCallArgumentsDelta
             | ev.ResponseMcpCallArgumentsDelta,
         ):
-            self._written += len(piece.delta)
+            self._written += len(event.delta)
 
     @property
     def output_tokens(self) -> int:
@@ -101,7 +101,7 @@ class RateLimits:
         self._left = dict(_LIMITS)
 
     def spend(self, tokens: int) -> ServerEvent:
-        """Count a response."""
+        """Count a response, and return the event that tells what is left."""
         for name, spent in (("requests", 1), ("tokens", tokens)):
             self._left[name] = max(self._left[name] - spent, 0)
         limits = [

@@ -25,7 +25,7 @@ from .writers import AudioWriter
 
 __all__ = ["ConversationSession"]
 
-_MOST_JOBS = 100  # at which no more responses beside the conversation begin
+_MOST_JOBS = 100  # at which no more out-of-band responses begin
 
 
 class ConversationSession:
@@ -51,14 +51,14 @@ class ConversationSession:
         self._history = History()
         self._limits = RateLimits()
         self._buffer = InputAudioBuffer(input_of(fresh))
-        self._answer: Answer | None = None  # the one that is running in the conversation
+        self._answer: Answer | None = None  # in flight in the conversation
         self._spoken = False  # the model's voice has been heard
         self._said = 0  # bytes of it, in the running response
         self._silent_from = 0  # position in the input, in ms, at which the last response was over
         self._listed: set[str] = set()  # MCP servers whose tools were listed
 
     def _remembered(self, ids: Ids) -> Ids:
-        """The same ids, of which none will be the client's."""
+        """Return a maker of the same ids that remembers them, so that no client may use them."""
 
         def make(prefix: str) -> str:
             made = ids(prefix)
@@ -71,7 +71,7 @@ class ConversationSession:
         """Answer an event that came in ``size`` bytes.
 
         Raises:
-            Refused: It can't be obeyed.
+            Refused: It is rejected.
         """
         match event:
             case ev.SessionUpdate():
@@ -107,15 +107,15 @@ class ConversationSession:
                 case ev.ResponseCancel():
                     return self._cancel(event.response_id, now)
         # Playback on the server's side (WebRTC, SIP), translation, Beta
-        raise Refused("invalid_value", f"{event.type!r} has no meaning in this kind of session", "type")
+        raise Refused("invalid_value", f"{event.type!r} is not for this kind of session", "type")
 
     # --- Settings ----------------------------------------------------------------------------------
 
     def configure(self, new: SessionConfig, now: float) -> None:
-        """Take new settings over the present ones.
+        """Apply new settings over the present ones.
 
         Raises:
-            Refused: They are not what the specification says, or come too late.
+            Refused: They are not what the specification allows, or come too late.
         """
         self.config = self._configured(new, self._empty, "session")
         self._buffer.configure(input_of(self.config))
@@ -133,7 +133,7 @@ class ConversationSession:
         check_settings(new, at, self.config.type or "")
         made = configured(self.config, new, empty)
         if self._spoken and output_of(made).voice != output_of(self.config).voice:
-            message = "the voice can't change any more: the model has spoken"
+            message = "the voice can't be changed after the model has spoken"
             raise Refused("cannot_update_voice", message, f"{at}.audio.output.voice")
         return made
 
@@ -158,7 +158,9 @@ class ConversationSession:
             rate = rate_of(output_of(self.config))
         own_id = id_of(item)
         if own_id in self._made_ids:  # it may be deleted and still be written, or not be there yet
-            raise Refused("item_create_duplicate_item_id", f"the server has given {own_id!r} away", "item.id")
+            raise Refused(
+                "item_create_duplicate_item_id", f"{own_id!r} is an id that the server has made", "item.id"
+            )
         item_id = own_id or self._ids("item")
         return self._add(Kept(item_id, completed(item, item_id), rate, size), after)
 
@@ -232,7 +234,7 @@ class ConversationSession:
         """Make audio a user message."""
         item_id = item_id or self._ids("item")
         side = input_of(self.config)
-        if self._history.full:  # a turn by voice can't be refused; it is kept without its sound
+        if self._history.full:  # a turn by voice can't be rejected; it is kept without its audio
             audio = b""
         item = completed(ev.Message(role="user", content=[ev.InputAudio(audio=audio)]), item_id)
         committed = ev.InputAudioBufferCommitted(
@@ -249,16 +251,16 @@ class ConversationSession:
         return [committed, *events]
 
     def _respond_by_itself(self, now: float) -> list[ServerEvent]:
-        """The turn is over: answer it, if that is wanted."""
+        """Answer the turn that is over, if the settings say so."""
         if self.config.type != "realtime" or not (self._detection and self._detection.create_response):
             return []
         try:
             return self._respond(ev.ResponseCreateParams(), now)
-        except Refused as refusal:  # the one before is still running, and was not to be interrupted
+        except Refused as refusal:  # an earlier response is in flight, and must not be interrupted
             return [refusal.event(None)]
 
     def wake(self, now: float) -> list[ServerEvent]:
-        """The user has said nothing for the idle timeout: go on without."""
+        """Continue without the user, who has said nothing for the idle timeout."""
         self.due = None
         if self._answer or self._buffer.item_id:
             return []
@@ -273,14 +275,20 @@ class ConversationSession:
     # --- Responses ---------------------------------------------------------------------------------
 
     def _respond(self, params: ev.ResponseCreateParams, now: float) -> list[ServerEvent]:
-        beside = params.conversation == "none"
-        if not beside and params.conversation not in (UNSET, None, "auto"):
-            raise Refused("invalid_value", "one of 'auto' and 'none' is expected", "response.conversation")
-        if self._answer and not beside:
-            message = f"response {self._answer.id!r} is still running in the conversation"
+        out_of_band = params.conversation == "none"
+        if not out_of_band and params.conversation not in (UNSET, None, "auto"):
+            raise Refused(
+                "invalid_value",
+                f"expected 'auto' or 'none', got {params.conversation!r:.100}",
+                "response.conversation",
+            )
+        if self._answer and not out_of_band:
+            message = f"response {self._answer.id!r} is in flight in the conversation"
             raise Refused("conversation_already_has_active_response", message)
-        if beside and len(self._jobs) >= _MOST_JOBS:
-            raise Refused("too_many_responses", f"{_MOST_JOBS} things are under way already")
+        if out_of_band and len(self._jobs) >= _MOST_JOBS:
+            raise Refused(
+                "too_many_responses", f"{_MOST_JOBS} responses and transcriptions are in flight already"
+            )
         settings = self._configured(params, self.config, "response")
         answer = Answer(
             self._ids,
@@ -288,17 +296,17 @@ class ConversationSession:
             settings,
             self._given(params),
             self._limits,
-            history=None if beside else self._history,
-            conversation_id=None if beside else self.conversation_id,
+            history=None if out_of_band else self._history,
+            conversation_id=None if out_of_band else self.conversation_id,
             metadata=params.metadata or None,
         )
-        if not beside:
+        if not out_of_band:
             self._answer, self._said, self.due = answer, 0, None
         self._jobs.add(answer, now)
         return [ev.ResponseCreated(event_id=NEW, response=answer.response("in_progress"))]
 
     def _given(self, params: ev.ResponseCreateParams) -> list[Kept]:
-        """What there is to answer: the conversation, or what the client gives in its place."""
+        """Return what is to be answered: the conversation, or what the client gives in its place."""
         if params.input is UNSET or params.input is None:
             return self._history.all()
         return list(self._referred(params.input))
@@ -310,7 +318,7 @@ class ConversationSession:
             if isinstance(item, ev.ItemReference):
                 found = self._history.find(item.id)
                 if found is None:
-                    raise Refused("invalid_value", f"there is no item {item.id!r}", f"{at}.id")
+                    raise Refused("invalid_value", f"unknown item {item.id!r}", f"{at}.id")
                 yield found
             else:
                 check_item(item, at)
@@ -322,7 +330,7 @@ class ConversationSession:
                 answer.id == response_id or (response_id is None and answer is self._answer)
             ):
                 return self._break_off(answer, "client_cancelled", now)
-        raise Refused("response_cancel_not_active", "there is no such response running", "response_id")
+        raise Refused("response_cancel_not_active", "no such response is in flight", "response_id")
 
     def _break_off(self, answer: Answer, reason: str, now: float) -> list[ServerEvent]:
         self._jobs.remove(answer)
@@ -331,7 +339,7 @@ class ConversationSession:
         return events
 
     def stepped(self, job: Job, events: list[ServerEvent], now: float) -> None:
-        """A job has given these events: remember what follows from them."""
+        """Note the events of a job, and what follows from them."""
         if not isinstance(job, Answer):
             return
         said = sum(len(event.delta) for event in events if isinstance(event, ev.ResponseOutputAudioDelta))
@@ -342,7 +350,7 @@ class ConversationSession:
             self._over(job, now)
 
     def _over(self, answer: Answer, now: float) -> None:
-        """A response has ended.  Once it has been played, the user has the idle timeout to speak."""
+        """Note the end of a response.  Once it has been played, the user has the idle timeout to speak."""
         if answer is not self._answer:
             return
         self._answer = None
@@ -353,13 +361,13 @@ class ConversationSession:
 
 
 def _within(end_ms: int, size: int, rate: int) -> int:
-    """The bytes of ``end_ms``, which must be within the audio.
+    """Return the number of bytes of ``end_ms``.
 
     Raises:
-        Refused: They are not.
+        Refused: It is not within the audio.
     """
     length = size * 1000 // rate
     if not 0 < end_ms <= length:
-        message = f"this is not within the audio, which is {length} ms long"
+        message = f"expected 1 to {length} ms, the length of the audio; got {end_ms}"
         raise Refused("invalid_value", message, "audio_end_ms")
     return end_ms * rate // 1000

@@ -1,4 +1,4 @@
-"""Saying no to the client: an event that can't be obeyed, as the ``error`` event that answers it."""
+"""Rejecting an event of the client: why, and the ``error`` event that answers it."""
 
 from typing import Any
 
@@ -10,7 +10,13 @@ __all__ = ["Refused", "described", "missing", "unknown", "unknown_kind"]
 
 
 class Refused(Exception):
-    """The client's event can't be obeyed; nothing has changed."""
+    """The client's event is rejected; nothing has changed.
+
+    Args:
+        code: Of the error, for example ``"invalid_value"``.
+        message: What was expected, and what came.
+        param: The path to the field that is wrong.
+    """
 
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -18,6 +24,7 @@ class Refused(Exception):
         self.param = param
 
     def event(self, event_id: str | None) -> ServerEvent:
+        """Return the ``error`` event for the client's event with this id."""
         where = f" ({self.param})" if self.param else ""
         error = ev.ErrorDetails(
             type="invalid_request_error",
@@ -30,20 +37,20 @@ class Refused(Exception):
 
 
 def described(error: BaseException) -> str:
-    """An exception in words that can be sent: halves of surrogate pairs can't."""
+    """Return an exception in words that can be sent: halves of surrogate pairs can't."""
     return f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
 
 
 def missing(param: str) -> Refused:
-    """A field that must be there is not."""
-    return Refused("missing_required_parameter", "a required field is missing", param)
+    """Return the rejection for a required field that is missing."""
+    return Refused("missing_required_parameter", "missing required field", param)
 
 
 def unknown(param: str) -> Refused:
-    """A field that the vocabulary doesn't have."""
-    return Refused("unknown_parameter", "there is no such field", param)
+    """Return the rejection for an unknown field."""
+    return Refused("unknown_parameter", "unknown field", param)
 
 
 def unknown_kind(part: Any, at: str) -> Refused:
-    """A part whose ``type`` has no place where it is."""
-    return Refused("invalid_value", f"{part.type!r} can't stand here", f"{at}.type")
+    """Return the rejection for a part whose ``type`` is not allowed where it is."""
+    return Refused("invalid_value", f"type {part.type!r} is not allowed here", f"{at}.type")

@@ -1,7 +1,7 @@
-"""What answers in place of a model: a `Responder` reads a `Request` and gives `Say` and `CallFunction`.
+"""What answers in place of a model: a `Responder` reads a `Request` and returns `Say` and `CallFunction`.
 
-A responder decides *what* is answered; whether it is written or spoken, and in which pieces it is
-streamed, is the protocol's affair.  Write one by giving any class a ``respond`` method::
+A responder decides *what* is answered; the protocol decides whether it is written or spoken, and in which
+deltas it is streamed.  Write one by giving any class a ``respond`` method::
 
     class Shout:
         def respond(self, request: Request) -> Iterable[Output]:
@@ -43,7 +43,7 @@ __all__ = [
 class Say:
     """An assistant message: written, or spoken with ``text`` as its transcript.
 
-    ``audio`` takes the place of the made-up speech: raw bytes in the response's output format.
+    ``audio`` takes the place of the synthetic speech: raw bytes in the response's output format.
     """
 
     text: str
@@ -51,13 +51,13 @@ class Say:
 
 
 class _Call:
-    """What has arguments, a mapping or JSON text."""
+    """A call with arguments, a mapping or JSON text."""
 
     arguments: Mapping[str, Any] | str
 
     @property
     def json(self) -> str:
-        """The arguments as they go over the wire."""
+        """Return the arguments as they go over the wire."""
         return self.arguments if isinstance(self.arguments, str) else json.dumps(dict(self.arguments))
 
 
@@ -73,7 +73,7 @@ class CallFunction(_Call):
 class CallMcpTool(_Call):
     """A call of a tool on an MCP server, which the Realtime server makes itself.
 
-    ``output`` is what the tool gave; ``error`` is why it failed, and then there is no output.
+    ``output`` is what the tool returned; ``error`` is why it failed, and then there is no output.
     """
 
     server_label: str
@@ -107,8 +107,8 @@ class Request:
         instructions, tools, tool_choice: In force for this response.
         output_modalities: ``["audio"]`` or ``["text"]``.
         heard_seconds: The length of the audio in the last user message, 0.0 if it has none.
-        language: What to translate into, in a translation session; there the one item holds what was
-            heard, as text.
+        language: What to translate into, in a translation session; there the only item holds what was
+            said, as text.
     """
 
     items: Sequence[Item] = ()
@@ -121,7 +121,7 @@ class Request:
 
     @property
     def last_user_text(self) -> str:
-        """The text of the last user message; ``""`` if there is none, or it has only sound."""
+        """Return the text of the last user message; ``""`` if there is none, or it has only audio."""
         for item in reversed(self.items):
             if isinstance(item, Message) and item.role == "user":
                 return " ".join(part.text for part in item.content if isinstance(part, InputText))
@@ -129,7 +129,7 @@ class Request:
 
     @property
     def forced_function(self) -> str | None:
-        """The function that ``tool_choice`` asks for; of several, the first."""
+        """Return the function that ``tool_choice`` asks for; of several, the first."""
         choice = self.tool_choice
         if isinstance(choice, ToolChoiceFunction):
             return choice.name
@@ -137,7 +137,7 @@ class Request:
         return names[0] if choice == "required" and names else None
 
     def declares(self, name: str) -> bool:
-        """Whether a function of this name is among the tools."""
+        """Return whether a function of this name is among the tools."""
         return any(isinstance(tool, FunctionTool) and tool.name == name for tool in self.tools)
 
 
@@ -148,7 +148,7 @@ class Responder(Protocol):
     """Answers in place of a model."""
 
     def respond(self, request: Request) -> Iterable[Output]:
-        """Give the items of one response, in order; a generator is asked for each when it is due.
+        """Return the items of one response, in order; a generator is asked for each when it is due.
 
         One responder serves all sessions of a server, each from a thread of its own.  An exception
         makes the response fail (``response.done`` with status ``"failed"``) and nothing else.
@@ -159,11 +159,11 @@ class Responder(Protocol):
 class DefaultResponder:
     """Answers every question about itself, the same way each time.
 
-    * Text gets two sentences that quote it; sound gets its length in words.
+    * Text gets two sentences that quote it; audio gets a sentence with its length.
     * The result of a function gets a sentence that quotes it.
     * ``call NAME {"some": "arguments"}`` makes it call the function, if that is among the tools.
     * If it has to call a function (``tool_choice``), it does, without arguments.
-    * In a translation session it repeats what was heard, with the name of the language.
+    * In a translation session it repeats what was said, with the name of the language.
     """
 
     def respond(self, request: Request) -> Iterable[Output]:
@@ -191,7 +191,7 @@ class DefaultResponder:
 
 
 def _quoted(text: str) -> str:
-    """The text, or the beginning of a long one: a word takes half a second to say."""
+    """Return the text, or the beginning of a long one: a word takes half a second to say."""
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}..."
 
 
@@ -204,12 +204,12 @@ Scripted = Output | str | Exception | Sequence[Output]
 
 
 class ScriptedResponder:
-    """Gives answers prepared beforehand, one per response, in order.
+    """Returns answers prepared beforehand, one per response, in order.
 
     Each answer is an output, a list of outputs, a string (short for ``Say``), or an exception to raise.
 
     Attributes:
-        requests: Every `Request` it was asked, for a test to look at.
+        requests: Every `Request` so far, for a test to look at.
     """
 
     def __init__(self, answers: Iterable[Scripted]) -> None:

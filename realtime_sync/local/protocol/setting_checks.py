@@ -1,4 +1,4 @@
-"""What a client may set: values that the types let through and the specification doesn't."""
+"""What a client may set: values that the types allow and the specification doesn't."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -32,7 +32,7 @@ _MOST_METADATA, _LONGEST_KEY, _LONGEST_VALUE = 16, 64, 512
 
 
 def check_settings(new: SessionConfig | ev.ResponseCreateParams, at: str, kind: str) -> None:
-    """Refuse what a session of a kind can't be set to; ``at`` begins the path of a ``param``.
+    """Check that these settings fit a kind of session; ``at`` begins the path of a ``param``.
 
     Raises:
         Refused: The first thing that is wrong.
@@ -40,11 +40,11 @@ def check_settings(new: SessionConfig | ev.ResponseCreateParams, at: str, kind: 
     if kind in _OF_KIND:
         _check_names(new, _OF_KIND[kind], at)
     if new.output_modalities not in (UNSET, None, ["text"], ["audio"]):
-        message = "one of ['text'] and ['audio'] is expected"
+        message = "expected ['text'] or ['audio']"
         raise Refused("invalid_value", message, f"{at}.output_modalities")
     limit = new.max_output_tokens
     if limit not in (UNSET, None, "inf") and not (isinstance(limit, int) and 1 <= limit <= 4096):
-        message = "a number from 1 to 4096 or 'inf' is expected"
+        message = "expected a number from 1 to 4096 or 'inf'"
         raise Refused("invalid_value", message, f"{at}.max_output_tokens")
     _check_tools(new, at)
     if isinstance(new, ev.ResponseCreateParams):
@@ -67,15 +67,19 @@ def _check_names(given: Any, allowed: Iterable[str], at: str) -> None:
 
 
 def _one_of(value: Any, allowed: list[str], at: str) -> None:
-    """Refuse a value that is set and is not one of these."""
+    """Reject a value that is set and is not one of these."""
     if value not in (UNSET, None, *allowed):
-        raise Refused("invalid_value", f"one of {', '.join(map(repr, allowed))} is expected", at)
+        raise Refused(
+            "invalid_value", f"expected one of {', '.join(map(repr, allowed))}, got {value!r:.100}", at
+        )
 
 
 def _within(value: Any, least: float, most: float, at: str) -> None:
-    """Refuse a number that is set and is not in this range."""
+    """Reject a number that is set and is not in this range."""
     if value not in (UNSET, None) and not least <= value <= most:
-        raise Refused("invalid_value", f"a number from {least:g} to {most:g} is expected", at)
+        raise Refused(
+            "invalid_value", f"expected a number from {least:g} to {most:g}, got {value!r:.100}", at
+        )
 
 
 def _check_tools(new: SessionConfig | ev.ResponseCreateParams, at: str) -> None:
@@ -90,10 +94,12 @@ def _check_tools(new: SessionConfig | ev.ResponseCreateParams, at: str) -> None:
 
 def _check_metadata(metadata: dict[str, str], at: str) -> None:
     if len(metadata) > _MOST_METADATA:
-        raise Refused("invalid_value", f"there are more than {_MOST_METADATA} pairs", at)
+        raise Refused("invalid_value", f"expected at most {_MOST_METADATA} pairs, got {len(metadata)}", at)
     for key, value in metadata.items():
         if len(key) > _LONGEST_KEY or len(value) > _LONGEST_VALUE:
-            message = f"keys have at most {_LONGEST_KEY} characters, values {_LONGEST_VALUE}"
+            message = (
+                f"expected keys of at most {_LONGEST_KEY} characters, and values of at most {_LONGEST_VALUE}"
+            )
             raise Refused("invalid_value", message, at)
 
 
@@ -136,7 +142,7 @@ def _check_format(audio_format: Any, at: str) -> None:
     try:
         bytes_per_second(audio_format.type)
     except ValueError:
-        message = "one of 'audio/pcm', 'audio/pcmu' and 'audio/pcma' is expected"
+        message = "expected one of 'audio/pcm', 'audio/pcmu', 'audio/pcma'"
         raise Refused("invalid_value", message, f"{at}.type") from None
     if audio_format.type == "audio/pcm" and audio_format.rate not in (UNSET, 24_000):
-        raise Refused("invalid_value", "PCM is 24000 Hz", f"{at}.rate")
+        raise Refused("invalid_value", "expected 24000 for PCM", f"{at}.rate")

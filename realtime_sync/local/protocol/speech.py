@@ -1,4 +1,4 @@
-"""Speech made up from text: what the local server says."""
+"""Synthetic speech: what the local server says."""
 
 import functools
 import math
@@ -12,7 +12,7 @@ _SECONDS_PER_CHARACTER = 0.06
 
 
 def speech(text: str, audio_format: str) -> bytes:
-    """Sound as long as it would take to say ``text``: a soft tone in syllables, always the same."""
+    """Return audio as long as it would take to say ``text``: a soft tone in syllables, always the same."""
     second = _second(audio_format)
     samples = round(len(text) * _SECONDS_PER_CHARACTER * sample_rate(audio_format))
     length = samples * len(second) // sample_rate(audio_format)
@@ -21,7 +21,7 @@ def speech(text: str, audio_format: str) -> bytes:
 
 @functools.cache
 def _second(audio_format: str) -> bytes:
-    """One second of 220 Hz, swelling and fading five times.
+    """Return one second of 220 Hz, swelling and fading five times.
 
     It starts and ends in silence, so that seconds can be joined.
     """

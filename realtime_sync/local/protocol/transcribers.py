@@ -1,4 +1,4 @@
-"""What hears in place of a model: a `Transcriber` turns a user's audio into text."""
+"""What transcribes in place of a model: a `Transcriber` turns a user's audio into text."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Transcriber(Protocol):
     """Hears in place of a model.  Any class with this method is one."""
 
     def transcribe(self, heard: Heard) -> Iterable[str | Segment]:
-        """Give the transcript in pieces, which are joined as they are.
+        """Return the transcript in deltas, which are joined as they are.
 
         One transcriber serves all sessions of a server, each from a thread of its own.  An exception
         makes the transcription fail (``conversation.item.input_audio_transcription.failed``) and

@@ -33,16 +33,16 @@ def heard(audio: bytes, audio_format: str, rate: int, config: ev.AudioTranscript
     )
 
 
-def text_of(piece: str | Segment) -> str:
+def text_of(part: str | Segment) -> str:
     """The text of what a transcriber gave.
 
     Raises:
         TypeError: It is no text.
         UnicodeEncodeError: It holds half a surrogate pair, which can't be sent.
     """
-    text = piece.text if isinstance(piece, Segment) else piece
+    text = part.text if isinstance(part, Segment) else part
     if not isinstance(text, str):
-        raise TypeError(f"a transcriber gives text or Segment, not {type(piece).__name__}")
+        raise TypeError(f"expected str or Segment of a transcriber, got {type(part).__name__}")
     text.encode()
     return text
 
@@ -72,24 +72,24 @@ class Transcription:
         self._history = history
         self._with_logprobs = with_logprobs
         self._text: list[str] = []
-        self._pieces = self._run(transcriber)
+        self._steps = self._run(transcriber)
 
     def step(self) -> list[ServerEvent]:
         try:
-            return [next(self._pieces)]
+            return [next(self._steps)]
         except StopIteration:
             self.over = True
             return [self._completed()]
-        except Exception as error:  # the transcriber's, and it may be anything
+        except Exception as error:  # of the transcriber, any
             _log.exception("the transcriber failed")
             self.over = True
             return [self._failed(error)]
 
     def _run(self, transcriber: Transcriber) -> Iterator[ServerEvent]:
-        for piece in transcriber.transcribe(self._heard):
-            text = text_of(piece)
+        for part in transcriber.transcribe(self._heard):
+            text = text_of(part)
             self._text.append(text)
-            yield self._segment(piece) if isinstance(piece, Segment) else self._delta(text)
+            yield self._segment(part) if isinstance(part, Segment) else self._delta(text)
 
     def _delta(self, text: str) -> ServerEvent:
         return ev.ConversationItemInputAudioTranscriptionDelta(
@@ -100,16 +100,16 @@ class Transcription:
             logprobs=[_certain(text)] if self._with_logprobs else None,
         )
 
-    def _segment(self, piece: Segment) -> ServerEvent:
+    def _segment(self, segment: Segment) -> ServerEvent:
         return ev.ConversationItemInputAudioTranscriptionSegment(
             event_id=NEW,
             item_id=self.item_id,
             content_index=0,
-            text=piece.text,
+            text=segment.text,
             id=self._ids("seg"),
-            speaker=piece.speaker,
-            start=piece.start,
-            end=piece.end,
+            speaker=segment.speaker,
+            start=segment.start,
+            end=segment.end,
         )
 
     def _completed(self) -> ServerEvent:

@@ -1,4 +1,4 @@
-"""A session of type ``translation``: audio in, and its translation out, in writing and in sound."""
+"""A session of type ``translation``: audio in, and its translation out, as text and as audio."""
 
 from collections.abc import Iterator
 from itertools import chain, zip_longest
@@ -28,15 +28,15 @@ _SILENCE_MS = 500  # that ends an utterance
 
 
 class TranslationSession:
-    """What such a session says to each event of the client.
+    """Answers each event of the client in such a session.
 
-    It translates an utterance when it is over.  The transcriber hears it; the responder is asked for the
-    translation, with `Request.language` set.
+    It translates an utterance when it is over.  The transcriber turns it into text, and the responder is
+    asked for the translation, with `Request.language` set.
 
     Attributes:
         config: The settings.
-        due: ``None``: it waits for nothing.
-        finished: The client has closed the session, and nothing is left to be given.
+        due: ``None``: it has no timeout.
+        finished: The client has closed the session, and nothing is left to be sent.
     """
 
     due: float | None = None
@@ -59,10 +59,10 @@ class TranslationSession:
         """Answer an event.
 
         Raises:
-            Refused: It can't be obeyed.
+            Refused: It is rejected.
         """
         if self._closing:
-            raise Refused("invalid_value", "the session is being closed", "type")
+            raise Refused("invalid_value", "the session is closing", "type")
         match event:
             case ev.SessionUpdate():
                 self.configure(event.session, now)
@@ -73,13 +73,13 @@ class TranslationSession:
             case ev.SessionClose():
                 self._close(now)
                 return []
-        raise Refused("invalid_value", f"{event.type!r} has no meaning in a translation session", "type")
+        raise Refused("invalid_value", f"{event.type!r} is not for a translation session", "type")
 
     def configure(self, new: SessionConfig, now: float) -> None:
         """Take new settings over the present ones.
 
         Raises:
-            Refused: They are not what the specification says.
+            Refused: They are not what the specification allows.
         """
         check_settings(new, "session", "translation")
         self.config = configured(self.config, new, self._fresh)
@@ -91,10 +91,14 @@ class TranslationSession:
 
     def _append(self, audio: bytes, now: float) -> None:
         if len(audio) > MOST_AT_ONCE:
-            raise Refused("invalid_value", f"this is more than {MOST_AT_ONCE} bytes", "audio")
+            raise Refused(
+                "invalid_value", f"expected at most {MOST_AT_ONCE} bytes of audio, got {len(audio)}", "audio"
+            )
         waiting = sum(utterance.size for utterance in self._utterances)
         if waiting + len(self._speech) + len(audio) > _MOST_BYTES:
-            raise Refused("input_audio_buffer_full", "too much is waiting to be translated")
+            raise Refused(
+                "input_audio_buffer_full", f"more than {_MOST_BYTES} bytes of audio wait to be translated"
+            )
         self._speech += audio
         base = self._taken + len(audio) - len(self._speech)  # position of the first byte held
         self._taken += len(audio)
@@ -127,7 +131,7 @@ class TranslationSession:
 
     @property
     def _transcription(self) -> ev.AudioTranscription | None:
-        """How the client wants to read what was said, if it does."""
+        """How what was said is to be transcribed, if the client wants that."""
         assert self.config.audio
         assert self.config.audio.input
         return self.config.audio.input.transcription or None
@@ -135,20 +139,20 @@ class TranslationSession:
     # --- Translation out ---------------------------------------------------------------------------
 
     def stepped(self, job: Job, events: list[ServerEvent], now: float) -> None:
-        """A job has given these events: the next may begin when it is over."""
+        """Note the events of a job: the next may begin when it is over."""
         if job.over:
             self._utterances.pop(0)
             if self._utterances:
                 self._jobs.add(self._utterances[0], now)
 
-    def pieces(self, audio: bytes, elapsed_ms: int) -> Iterator[ServerEvent]:
-        """The translation of an utterance, ``elapsed_ms`` into the session."""
+    def translated(self, audio: bytes, elapsed_ms: int) -> Iterator[ServerEvent]:
+        """Yield the translation of an utterance, ``elapsed_ms`` into the session."""
         what = heard(
             audio, _FORMAT, bytes_per_second(_FORMAT), self._transcription or ev.AudioTranscription()
         )
         source = []
-        for piece in self._transcriber.transcribe(what):
-            source.append(text_of(piece))
+        for part in self._transcriber.transcribe(what):
+            source.append(text_of(part))
             if self._transcription:  # which the client may change in the middle
                 yield ev.SessionInputTranscriptDelta(event_id=NEW, delta=source[-1], elapsed_ms=elapsed_ms)
         assert self.config.audio
@@ -163,20 +167,20 @@ class TranslationSession:
 
 
 class _Utterance:
-    """One translation that is under way.  What fails in it is left out of the session."""
+    """One translation in flight.  A failure is an error event, and the session goes on."""
 
     def __init__(self, session: TranslationSession, audio: bytes, elapsed_ms: int) -> None:
         self.over = False
         self.size = len(audio)
-        self._pieces = session.pieces(audio, elapsed_ms)
+        self._steps = session.translated(audio, elapsed_ms)
 
     def step(self) -> list[ServerEvent]:
         try:
-            return [next(self._pieces)]
+            return [next(self._steps)]
         except StopIteration:
             self.over = True
             return []
-        except Exception as error:  # the transcriber's or the responder's, and it may be anything
+        except Exception as error:  # of the transcriber or the responder, any
             self.over = True
             message = described(error)
             failure = ev.ErrorDetails(type="server_error", code="translation_failed", message=message)
@@ -184,10 +188,10 @@ class _Utterance:
 
 
 def _spoken(say: Say, elapsed_ms: int) -> Iterator[ServerEvent]:
-    """The words and the sound of an answer, side by side."""
+    """Return the words and the audio of an answer, side by side."""
     say.text.encode()  # half a surrogate pair can't be sent
-    sound = speech(say.text, _FORMAT) if say.audio is None else say.audio
-    chunks = slices(sound, bytes_per_second(_FORMAT) * _FRAME_MS // 1000)
+    audio = speech(say.text, _FORMAT) if say.audio is None else say.audio
+    chunks = slices(audio, bytes_per_second(_FORMAT) * _FRAME_MS // 1000)
     written = (
         ev.SessionOutputTranscriptDelta(event_id=NEW, delta=word, elapsed_ms=elapsed_ms)
         for word in words(say.text)

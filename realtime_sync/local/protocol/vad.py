@@ -1,4 +1,4 @@
-"""Voice activity detection by loudness: where in a stream of sound somebody begins and stops to speak."""
+"""Voice activity detection by loudness: where in a stream of audio speech begins and stops."""
 
 import array
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Stopped:
 
 
 class Detector:
-    """Finds speech in a stream of sound, whatever pieces the sound comes in.
+    """Finds speech in a stream of audio, whatever chunks it comes in.
 
     Args:
         audio_format: ``"audio/pcm"``, ``"audio/pcmu"`` or ``"audio/pcma"``.
@@ -48,18 +48,18 @@ class Detector:
         self._rest = b""  # bytes that don't fill a window yet
         self._position = 0  # samples taken
         self._loud = 0  # loud windows in a row
-        self._first: int | None = None  # where the present run of loud sound began
-        self._last = 0  # where sound was last heard
+        self._first: int | None = None  # where the present run of loud audio began
+        self._last = 0  # end of the last loud audio
         self.speaking = False
 
     def adjust(self, threshold: float, silence_ms: int) -> None:
-        """Take other values from here on."""
+        """Use other values from here on."""
         self._cut = _QUIETEST_DB + threshold * (_LOUDEST_DB - _QUIETEST_DB)
         self._peak = 32_768 * 10 ** (self._cut / 20)  # a loud window has a sample that reaches this
         self._silence = self._rate * silence_ms // 1000
 
     def feed(self, audio: bytes) -> Iterator[Started | Stopped]:
-        """Take more sound, and give what is found in it, in order."""
+        """Take more audio, and yield what is found in it, in order."""
         data = self._rest + audio
         size = self._window * self._width
         whole = len(data) - len(data) % size
@@ -69,7 +69,7 @@ class Detector:
             yield from self._take(samples[start : start + self._window])
 
     def _take(self, window: "array.array[int]") -> Iterator[Started | Stopped]:
-        """Look at one window."""
+        """Examine one window."""
         heard = [self._position + n for n, sample in enumerate(window) if abs(sample) >= self._peak]
         self._position += len(window)
         if loudness(window) >= self._cut:
@@ -82,7 +82,7 @@ class Detector:
                 yield Started(self._first)
         else:
             self._loud = 0
-            # Sound that begins near the end of a window does not make it loud yet.
+            # Audio that begins near the end of a window does not make it loud yet.
             self._first = heard[0] if heard else None
             if self.speaking and self._position - self._last >= self._silence:
                 self.speaking = False

@@ -1,4 +1,4 @@
-"""How one item of a response is streamed: in writing, in sound, or as a function call."""
+"""How one item of a response is streamed: as text, as audio, or as a call."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Writer:
-    """Streams one item: `opening`, each of `pieces`, `closing`, which may come before the pieces end.
+    """Streams one item: `opening`, each of `deltas`, `closing`, which may come before the deltas end.
 
     Attributes:
         size: About how many bytes the item keeps in memory.
@@ -45,21 +45,21 @@ class Writer:
         }
 
     def item(self, status: str) -> ev.Item:
-        """The item so far; empty while it is in progress."""
+        """Return the item; empty while it is in progress."""
         raise NotImplementedError
 
     def so_far(self) -> ev.Item:
-        """The item with what it has already, for a client that asks in the middle."""
+        """Return the item with what was sent of it, for a client that asks while it is in progress."""
         return self.item("in_progress")
 
     def kept(self, item: ev.Item) -> ev.Item:
-        """What the conversation keeps of the item."""
+        """Return what the conversation keeps of the item."""
         return item
 
     def opening(self) -> list[ServerEvent]:
         return []
 
-    def pieces(self) -> Iterator[ServerEvent]:
+    def deltas(self) -> Iterator[ServerEvent]:
         raise NotImplementedError
 
     def closing(self, status: str) -> list[ServerEvent]:
@@ -67,7 +67,7 @@ class Writer:
 
 
 class TextWriter(Writer):
-    """A message in writing, a word at a time."""
+    """A text message, a word at a time."""
 
     def __init__(self, response_id: str, item_id: str, output_index: int, say: Say) -> None:
         super().__init__(response_id, item_id, output_index)
@@ -96,7 +96,7 @@ class TextWriter(Writer):
     def opening(self) -> list[ServerEvent]:
         return [ev.ResponseContentPartAdded(**self._at, part=ev.Text())]
 
-    def pieces(self) -> Iterator[ServerEvent]:
+    def deltas(self) -> Iterator[ServerEvent]:
         for word in words(self._whole):
             self._written += len(word)
             yield ev.ResponseOutputTextDelta(**self._at, delta=word)
@@ -109,7 +109,7 @@ class TextWriter(Writer):
 
 
 class AudioWriter(TextWriter):
-    """A message in sound, with its words a little ahead."""
+    """A spoken message, with its words a little ahead."""
 
     def __init__(
         self, response_id: str, item_id: str, output_index: int, say: Say, audio_format: str
@@ -126,7 +126,7 @@ class AudioWriter(TextWriter):
 
     @property
     def said(self) -> int:
-        """Bytes of sound that were sent, and not cut off by the client."""
+        """Bytes of audio that were sent and not truncated by the client."""
         return len(self._audio) if self._cut is None else self._cut
 
     def so_far(self) -> ev.Item:
@@ -143,9 +143,9 @@ class AudioWriter(TextWriter):
     def opening(self) -> list[ServerEvent]:
         return [ev.ResponseContentPartAdded(**self._at, part=ev.Audio(transcript=""))]
 
-    def pieces(self) -> Iterator[ServerEvent]:
-        sound = speech(self._whole, self._format) if self._own_audio is None else self._own_audio
-        chunks = slices(sound, bytes_per_second(self._format) // 10)
+    def deltas(self) -> Iterator[ServerEvent]:
+        audio = speech(self._whole, self._format) if self._own_audio is None else self._own_audio
+        chunks = slices(audio, bytes_per_second(self._format) // 10)
         for word, chunk in zip_longest(words(self._whole), chunks):
             if word is not None:
                 self._written += len(word)
@@ -164,7 +164,7 @@ class AudioWriter(TextWriter):
 
 
 class CallWriter(Writer):
-    """A function call; its arguments come in pieces, as text."""
+    """A function call; its arguments come in deltas, as text."""
 
     def __init__(
         self, response_id: str, item_id: str, output_index: int, call: CallFunction, call_id: str
@@ -185,10 +185,10 @@ class CallWriter(Writer):
             arguments=self._arguments,
         )
 
-    def pieces(self) -> Iterator[ServerEvent]:
-        for piece in slices(self._json, 8):
-            self._arguments += piece
-            yield ev.ResponseFunctionCallArgumentsDelta(**self._at, call_id=self._call_id, delta=piece)
+    def deltas(self) -> Iterator[ServerEvent]:
+        for delta in slices(self._json, 8):
+            self._arguments += delta
+            yield ev.ResponseFunctionCallArgumentsDelta(**self._at, call_id=self._call_id, delta=delta)
 
     def closing(self, status: str) -> list[ServerEvent]:
         return [
@@ -223,10 +223,10 @@ class McpCallWriter(Writer):
             error=ev.McpToolExecutionError(message=error) if error and status != "in_progress" else None,
         )
 
-    def pieces(self) -> Iterator[ServerEvent]:
-        for piece in slices(self._json, 8):
-            self._arguments += piece
-            yield ev.ResponseMcpCallArgumentsDelta(**self._at, delta=piece)
+    def deltas(self) -> Iterator[ServerEvent]:
+        for delta in slices(self._json, 8):
+            self._arguments += delta
+            yield ev.ResponseMcpCallArgumentsDelta(**self._at, delta=delta)
         self._asked = True
         yield self._arguments_done()
         self._called = True
@@ -249,7 +249,7 @@ class McpCallWriter(Writer):
 
 
 class McpApprovalWriter(Writer):
-    """A question whether a tool of an MCP server may be called; it comes in one piece."""
+    """A question whether a tool of an MCP server may be called; it comes whole."""
 
     def __init__(
         self, response_id: str, item_id: str, output_index: int, request: RequestMcpApproval
@@ -267,7 +267,7 @@ class McpApprovalWriter(Writer):
             arguments=self._json,
         )
 
-    def pieces(self) -> Iterator[ServerEvent]:
+    def deltas(self) -> Iterator[ServerEvent]:
         return iter(())
 
     def closing(self, status: str) -> list[ServerEvent]:
@@ -275,7 +275,7 @@ class McpApprovalWriter(Writer):
 
 
 def _sendable(text: str) -> str:
-    """The text, looked at before anything of it is sent: half a surrogate pair can't be.
+    """Return the text, checked before any of it is sent: half a surrogate pair can't be.
 
     Raises:
         UnicodeEncodeError: There is one in it.

@@ -1,6 +1,19 @@
 """A session's settings: what it starts with, and what an update makes of them."""
 
+from msgspec import UNSET
 from talk import WEATHER, Talk
+
+from realtime_sync import events as ev
+from realtime_sync.events import SessionConfig
+from realtime_sync.local.protocol.settings import (
+    cleared,
+    configured,
+    format_of,
+    fresh_session,
+    input_of,
+    output_of,
+    rate_of,
+)
 
 
 def test_update_merges_by_presence() -> None:
@@ -35,3 +48,37 @@ def test_null_clears() -> None:
         tools=[WEATHER], tracing="auto", audio={"input": {"turn_detection": {"type": "semantic_vad"}}}
     )
     assert talk.update(tools=None, tracing=None, audio={"input": {"turn_detection": None}}) == fresh
+
+
+def test_detection_is_completed() -> None:
+    """What a client leaves out of its turn detection gets its default."""
+    session = Talk().update(audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
+    detection = {
+        "type": "semantic_vad",
+        "eagerness": "auto",
+        "create_response": True,
+        "interrupt_response": True,
+    }
+    assert session["audio"]["input"]["turn_detection"] == detection
+
+
+def test_a_fresh_session_of_each_kind() -> None:
+    """A session starts with the settings of its kind, and with no others."""
+    realtime, transcription, translation = (
+        fresh_session(kind, "sess_1", "m", 7) for kind in ("realtime", "transcription", "translation")
+    )
+    assert {session.id for session in (realtime, transcription, translation)} == {"sess_1"}
+    assert (realtime.model, translation.model, transcription.model) == ("m", "m", UNSET)
+    assert format_of(input_of(realtime)) == format_of(output_of(realtime)) == "audio/pcm"
+    assert rate_of(input_of(transcription)) == 48_000
+    assert transcription.audio
+    assert transcription.audio.output is UNSET
+
+
+def test_null_in_a_translation() -> None:
+    """Where a session has no turn detection, null brings each field back to its start."""
+    fresh = fresh_session("translation", "sess_1", "m", None)
+    new = SessionConfig(audio=ev.AudioConfig(output=ev.AudioOutputConfig(language="is")))
+    changed = configured(fresh, new, cleared(fresh))
+    assert output_of(changed).language == "is"
+    assert configured(changed, SessionConfig(audio=None), cleared(fresh)) == fresh
