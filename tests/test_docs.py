@@ -105,8 +105,8 @@ def test_languages(page: Path) -> None:
 class Stage:
     """What the code of a page meets: a local server that the environment names, a microphone and a speaker.
 
-    The devices are made up.  Somebody asks a question into the microphone as soon as it is on, and when that
-    is answered the server goes away, so that an assistant that would run for ever ends.
+    The devices are made up.  A user asks a question as soon as the microphone is on, and when that is
+    answered the server goes away, so that an assistant that would run for ever ends.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +114,7 @@ class Stage:
         self._answered = threading.Event()
         self._server = LocalServer(lifetime=LONGEST_SESSION, observer=self)
         self._gone: threading.Thread | None = None
+        self.over = threading.Event()
         monkeypatch.setitem(sys.modules, "sounddevice", Room(self))
         self._listen()
 
@@ -130,6 +131,7 @@ class Stage:
         self._environment.setenv("OPENAI_API_KEY", "sk-of-the-docs")
 
     def end(self) -> None:
+        self.over.set()
         if self._gone is not None:
             self._gone.join(DEADLINE)
         self._server.stop()
@@ -163,11 +165,40 @@ class Room(Fake):
         self._stage = stage
 
     def RawInputStream(self, **options: Any) -> Stream:  # noqa: N802  # its name there
-        return Person(self, self._stage, **options)
+        return User(self, self._stage, **options)
+
+    def RawOutputStream(self, **options: Any) -> Stream:  # noqa: N802  # its name there
+        return Loudspeaker(self, self._stage, **options)
 
 
-class Person(Stream):
-    """A microphone into which somebody speaks."""
+class Loudspeaker(Stream):
+    """A speaker that plays as a device does, until the page is over."""
+
+    def __init__(self, module: Fake, stage: Stage, **options: Any) -> None:
+        super().__init__(module, **options)
+        self._over = stage.over
+        # Held while it plays, so that it is not stopped in the middle.
+        self._playing = threading.Lock()
+
+    def start(self) -> None:
+        super().start()
+        # Asks for the next samples in time, as PortAudio's own thread does.
+        threading.Thread(target=self._play, daemon=True).start()
+
+    def stop(self) -> None:
+        with self._playing:
+            super().stop()
+
+    def _play(self) -> None:
+        while not self._over.wait(0.05):
+            with self._playing:
+                if not self.running:
+                    return
+                self.play(1200)
+
+
+class User(Stream):
+    """A microphone into which a user speaks."""
 
     def __init__(self, module: Fake, stage: Stage, **options: Any) -> None:
         super().__init__(module, **options)
@@ -229,9 +260,9 @@ def test_tests(page: Path, stage: Stage, tmp_path: Path) -> None:
     file.write_text("\n\n".join(block.text for block, _ in program_of(page)), "utf-8")
     path = os.pathsep.join([str(ROOT), str(ROOT / "examples")])
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file.name],
+        [sys.executable, "-m", "pytest", "-q", "-p", "realtime_sync.testing", file.name],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=60,
