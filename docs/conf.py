@@ -82,7 +82,8 @@ def _describe_struct(app: Any, what: str, name: str, thing: Any, options: Any, l
 def _plain(annotation: Any) -> str:
     """A type as the source has it, without modules and without what stands for absence."""
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    text = re.sub(r"\b(\w+\.)+|\s*\| UnsetType|UnsetType \| ", "", text)
+    text = re.sub(r"\b(\w+\.)+", "", text)
+    text = re.sub(r" \| UnsetType|UnsetType \| ", "", text)
     for name in ("Item", "ContentPart", "Tool", "ToolChoice", "TurnDetection"):  # long unions
         whole = re.sub(r"\b(\w+\.)+", "", inspect.formatannotation(getattr(objects, name)))
         text = text.replace(whole, name)
