@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from command import TIMEOUT, run, start
 from fake_devices import Fake, Stream
+from leftovers import nothing_left
 from scripted import CREATED, Caller, ScriptedServer, error
 from tones import silence, tone
 from transcripts import Says, completed, event_frame, feed, turn, updated, wav
@@ -87,9 +87,8 @@ def talks(url: str, question: str, output: str, *arguments: str) -> int:
 
 def test_file_to_file(question: str, output: str, capsys: Printed) -> None:
     """A file is answered into a file, both sides are shown, and it ends when all was played."""
-    before = threading.active_count()
     responder = ScriptedResponder([Say("Fine, thanks.", audio=ANSWER)])
-    with RealtimeServer(responder=responder, transcriber=Says("How are you?")) as server:
+    with nothing_left(), RealtimeServer(responder=responder, transcriber=Says("How are you?")) as server:
         arguments = ["--instructions", "Be brief.", "--voice", "cedar", "--pace", "fast"]
         files = ["--input", question, "--output", output]
         assert main(["talk", "--base-url", server.url, *files, *arguments]) == 0
@@ -99,7 +98,6 @@ def test_file_to_file(question: str, output: str, capsys: Printed) -> None:
     assert settings.audio
     assert settings.audio.output
     assert (settings.instructions, settings.audio.output.voice) == ("Be brief.", "cedar")
-    assert threading.active_count() == before
 
 
 def test_local(output: str) -> None:

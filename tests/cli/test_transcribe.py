@@ -4,12 +4,12 @@ import json
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command import TIMEOUT, run, start
+from leftovers import nothing_left
 from scripted import CREATED, Caller, ScriptedServer, error
 from tones import silence, tone
 from transcripts import BUFFER, INPUT, Says, completed, event_frame, feed, turn, updated, wav
@@ -544,13 +544,8 @@ def test_nobody_reads() -> None:
 
 def test_nothing_is_left(calm: None, two_turns: str) -> None:
     """It leaves no thread behind."""
-    before = set(threading.enumerate())
-    assert main(["transcribe", "--local", two_turns]) == 0
-    deadline = time.monotonic() + TIMEOUT
-    while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
-        for thread in left:
-            thread.join(TIMEOUT)
-    assert not left
+    with nothing_left():
+        assert main(["transcribe", "--local", two_turns]) == 0
 
 
 # --- Turns -------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from realtime_sync.testing.record import Recorder
 
 pytest_plugins = ["pytester"]
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 PLUGIN = Path(plugin.__file__)
 
 ev = rt.events

@@ -162,9 +162,13 @@ class Interrupter(rt.Visitor[None]):
     def __init__(self, session: rt.Session) -> None:
         self.session = session
         self.heard = 0
+        self.truncated = 0
 
     def visit_session_updated(self, event: ev.SessionUpdated) -> None:
         self.say()
+
+    def visit_conversation_item_truncated(self, event: ev.ConversationItemTruncated) -> None:
+        self.truncated += 1
 
     def visit_response_output_audio_delta(self, event: ev.ResponseOutputAudioDelta) -> None:
         self.heard += 1
@@ -194,15 +198,18 @@ class Hears:
 def test_an_interruption(talk: Talkers, dialect: str) -> None:
     """An answer that the user cuts off ends where it was heard to end, at a word."""
     hears = Hears("Why is |the sky blue?", "Stop.")
-    session = talk(SKY, CallFunction("stop"), dialect=dialect, delay=0.01, transcriber=hears)
+    endless = " ".join([SKY] * 100)  # the user is in time, however slow the machine is
+    session = talk(endless, CallFunction("stop"), dialect=dialect, delay=0.01, transcriber=hears)
     conversation = Conversation(session)
     if dialect == "beta":
         session.update(input_audio_transcription={"model": "whisper-1"})
     else:
         session.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
-    visitor = rt.Visitors(conversation, Interrupter(session))
+    interrupter = Interrupter(session)
+    visitor = rt.Visitors(conversation, interrupter)
     cut = conversation.wait_for_response(timeout=DEADLINE, visitor=visitor)
     conversation.wait_for_response(timeout=DEADLINE, visitor=visitor)
+    session.wait_until(lambda: interrupter.truncated == 1, visitor, timeout=DEADLINE)
     assert (cut.status, cut.reason, cut.event_id) == ("cancelled", "turn_detected", None)
     [item] = cut.items
     [part] = item.content

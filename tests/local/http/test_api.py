@@ -894,7 +894,7 @@ def test_any_upgrade(path: str, query: dict[str, str], headers: dict[str, str]) 
 
 # --- Over sockets -------------------------------------------------------------------------------------
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 @pytest.fixture
