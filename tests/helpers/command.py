@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-TIMEOUT = 60
+TIMEOUT = 180  # seconds after which a program that should have ended has failed
 
 
 def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
