@@ -31,6 +31,15 @@ def _ctrl_c() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _programs_start_quickly() -> Iterator[None]:
+    """The programs that tests start, some hundred, are not measured, and compile the package only once."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "PYTHONDONTWRITEBYTECODE"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_secret_was_shown() -> Iterator[None]:
     """Look, at the end of the run, also at the errors that are still there."""
     yield

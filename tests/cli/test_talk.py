@@ -4,12 +4,12 @@ import os
 import re
 import signal
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 from command import TIMEOUT, AtTerminal, call, start
 from fake_devices import Fake, Stream
+from leftovers import nothing_left
 from tones import silence, tone
 from transcripts import RESPONSE, Says, completed, event_frame, feed, response, says, talks, turn, wav, words
 
@@ -38,9 +38,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 def test_file_to_file(question: str, output: str, capsys: Printed) -> None:
     """A file is answered into a file, both sides are shown, and it ends when all was played."""
-    before = threading.active_count()
     responder = ScriptedResponder([Say("Fine, thanks.", audio=ANSWER)])
-    with RealtimeServer(responder=responder, transcriber=Says("How are you?")) as server:
+    with nothing_left(), RealtimeServer(responder=responder, transcriber=Says("How are you?")) as server:
         arguments = ["--instructions", "Be brief.", "--voice", "cedar", "--pace", "fast"]
         files = ["--input", question, "--output", output]
         assert main(["talk", "--base-url", server.url, *files, *arguments]) == 0
@@ -50,7 +49,6 @@ def test_file_to_file(question: str, output: str, capsys: Printed) -> None:
     assert settings.audio
     assert settings.audio.output
     assert (settings.instructions, settings.audio.output.voice) == ("Be brief.", "cedar")
-    assert threading.active_count() == before
 
 
 def test_local(output: str) -> None:

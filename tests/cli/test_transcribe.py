@@ -1,12 +1,11 @@
 """``transcribe``: what is printed, and which session it is."""
 
 import json
-import threading
-import time
 from pathlib import Path
 
 import pytest
-from command import TIMEOUT, AtTerminal, call, press_ctrl_c
+from command import AtTerminal, call, press_ctrl_c
+from leftovers import nothing_left
 from scripted import CREATED, Caller, ScriptedServer, error
 from tones import silence, tone
 from transcripts import BUFFER, INPUT, Says, Transcriber, completed, event_frame, turn, updated, wav
@@ -303,10 +302,5 @@ def test_ctrl_c(tmp_path: Path) -> None:
 
 def test_nothing_is_left(calm: None, two_turns: str) -> None:
     """It leaves no thread behind."""
-    before = set(threading.enumerate())
-    assert main(["transcribe", "--local", two_turns]) == 0
-    deadline = time.monotonic() + TIMEOUT
-    while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
-        for thread in left:
-            thread.join(TIMEOUT)
-    assert not left
+    with nothing_left():
+        assert main(["transcribe", "--local", two_turns]) == 0

@@ -112,7 +112,7 @@ def call_post(api: Api, call_id: str, verb: str, body: object = None) -> tuple[i
 GIVEN = {"type": "realtime", "model": "m", "instructions": "You are a receptionist."}
 
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def ask(

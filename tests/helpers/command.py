@@ -18,7 +18,7 @@ from typing import Any
 from realtime_sync.cli.main import main
 
 ROOT = Path(__file__).parent.parent.parent
-TIMEOUT = 60
+TIMEOUT = 180  # seconds after which a program that should have ended has failed
 
 # --- In this process ---------------------------------------------------------------------------------
 

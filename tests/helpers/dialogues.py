@@ -6,7 +6,7 @@ from collections.abc import Callable
 import realtime_sync as rt
 from realtime_sync.testing import RealtimeServer
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 ev = rt.events

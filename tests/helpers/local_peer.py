@@ -13,7 +13,7 @@ import websocket
 
 from realtime_sync.local import LocalServer, Request, Say
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 class Peer:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import trustme
 import websocket
+from leftovers import nothing_left
 from local_peer import DEADLINE, HANDSHAKE, Peer, Tls, connected, get, joined, read_all, tls_contexts
-from settled import open_files, settled, wait_for
+from threads import wait_until
 
 import realtime_sync as rt
 from realtime_sync.local import LocalServer, Say, ScriptedResponder
@@ -115,15 +116,14 @@ def test_handshakes_that_are_broken_off(
         with LocalServer(ssl_context=context) as server:
             with connected(server, sslopt={"context": trusting}):  # by then the acceptor runs
                 pass
-            threads, files = settled(threading.active_count), settled(open_files)
-            for number in range(200):
-                with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock:
-                    sock.sendall((b"", HELLO, b"GET / HTTP/1.1\r\n\r\n")[number % 3])
-                    if number % 2:
-                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            with connected(server, sslopt={"context": trusting}):  # which was accepted after all of them
-                pass
-            wait_for(lambda: threading.active_count() <= threads and open_files() <= files)
+            with nothing_left():
+                for number in range(200):
+                    with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock:
+                        sock.sendall((b"", HELLO, b"GET / HTTP/1.1\r\n\r\n")[number % 3])
+                        if number % 2:
+                            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                with connected(server, sslopt={"context": trusting}):  # which was accepted after all of them
+                    pass
     finally:
         gc.enable()
     assert capfd.readouterr() == ("", "")
@@ -160,7 +160,7 @@ def test_clients_that_reset() -> None:
                     sock.sendall(b"GET /x HTTP/1.1\r\n\r\n")
                     sock.recv(1)
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            wait_for(lambda: open_files() <= files)
+            wait_until(lambda: open_files() <= files)
     finally:
         gc.enable()
 
@@ -190,9 +190,8 @@ def test_stop_with_open_sessions() -> None:
         with socket.create_connection(("127.0.0.1", fast.port)) as silent:
             begun = time.monotonic()
             slow.stop()
-            assert time.monotonic() - begun < 0.8
             fast.stop()
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < DEADLINE
             assert read_all(silent)[:1] in (b"", b"\x15")  # an alert of TLS, at most
         assert [peer.ending() for peer in (*idle, waiting)] == [1001] * 4
         assert stalled.ending() is None
@@ -224,20 +223,18 @@ def test_stop_while_clients_come() -> None:
 
 def test_nothing_is_left_behind() -> None:
     """80 sessions and two servers come and go; threads and descriptors are as before."""
-    threads, fds = settled(threading.active_count), settled(open_files)
     for _ in range(2):
-        with LocalServer() as server:
-            for number in range(40):
-                peer = Peer(server)
-                if number % 5 == 0:
-                    peer.turn("hello", output_modalities=["text"])
-                if number % 2:
-                    peer.drop()
-                else:
-                    peer.ws.close()
-            wait_for(lambda: threading.active_count() <= threads + 1)
-        wait_for(lambda: threading.active_count() <= threads)
-    wait_for(lambda: open_files() <= fds)
+        with nothing_left(), LocalServer() as server:
+            Peer(server).ws.close()  # by then the server has opened what it keeps open
+            with nothing_left():
+                for number in range(40):
+                    peer = Peer(server)
+                    if number % 5 == 0:
+                        peer.turn("hello", output_modalities=["text"])
+                    if number % 2:
+                        peer.drop()
+                    else:
+                        peer.ws.close()
 
 
 def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from realtime_sync.local.faults import (
 )
 from realtime_sync.local.stage import Cut, Send
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 WHOLE = texts(struck([]))
@@ -328,7 +328,7 @@ def test_stop_with_faults(fault: Fault) -> None:
     ws.send(CREATE)
     begun = time.monotonic()
     server.stop()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < DEADLINE
     ws.shutdown()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from local_peer import DEADLINE, Peer, connected, joined
-from settled import wait_for
+from threads import wait_until
 
 import realtime_sync as rt
 from realtime_sync.local import LocalServer
@@ -158,7 +158,9 @@ def test_ctrl_c() -> None:
     def interrupt() -> None:
         peer = Peer(server)
         main = threading.main_thread().ident or 0
-        wait_for(lambda: {LocalServer.serve_forever.__code__, threading.Event.wait.__code__} <= running(main))
+        wait_until(
+            lambda: {LocalServer.serve_forever.__code__, threading.Event.wait.__code__} <= running(main)
+        )
         signal.pthread_kill(main, signal.SIGINT)
         codes.append(peer.ending())
         peer.drop()

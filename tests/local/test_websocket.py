@@ -10,7 +10,7 @@ import threading
 import pytest
 import websocket
 from local_peer import DEADLINE, HANDSHAKE, Endless, Peer, Tls, Watcher, connected, frame, joined, read_all
-from settled import wait_for
+from threads import wait_until
 
 from realtime_sync.local import LocalServer, Say, ScriptedResponder
 from realtime_sync.local import websocket as wire
@@ -72,7 +72,7 @@ def test_broken_frames(data: bytes, code: int) -> None:
         peer.ws.sock.sendall(data)
         assert peer.ending() == code
         peer.drop()
-        wait_for(lambda: [closed for closed, _ in watcher.closes] == [code])
+        wait_until(lambda: [closed for closed, _ in watcher.closes] == [code])
         good.turn("Still there?")
 
 
@@ -145,7 +145,7 @@ def test_a_client_that_only_sends(tls: Tls) -> None:
         assert watcher.bytes_sent < 20_000_000  # what the system keeps, on both sides, and 1 MiB
         good.turn("Still there?")
         peer.drop()
-        wait_for(lambda: len(watcher.closes) == 1)
+        wait_until(lambda: len(watcher.closes) == 1)
         assert watcher.closes[0][0] == 1006
 
 
@@ -156,7 +156,7 @@ def test_a_client_that_never_reads(tls: Tls, monkeypatch: pytest.MonkeyPatch) ->
     with LocalServer(ssl_context=context, responder=Endless("x" * 10_000), observer=watcher) as server:
         peer = Peer(server, sockopt=SMALL, **options)
         peer.send("response.create", response={"output_modalities": ["text"]})
-        wait_for(lambda: watcher.closes == [(1006, "")])
+        wait_until(lambda: watcher.closes == [(1006, "")])
         assert watcher.bytes_sent < 20_000_000
         peer.drop()
 
@@ -196,7 +196,7 @@ def test_a_client_that_dies_while_it_is_waited_for() -> None:
             told = watcher.bytes_sent
             threading.Event().wait(0.1)
         peer.drop()
-        wait_for(lambda: watcher.closes == [(1006, "")])
+        wait_until(lambda: watcher.closes == [(1006, "")])
 
 
 CLIENT = """
@@ -223,7 +223,7 @@ def test_a_client_that_is_killed(begun: bytes) -> None:
             assert client.stdout is not None
             assert client.stdout.readline()
             client.kill()
-        wait_for(lambda: watcher.closes == [(1006, "")])
+        wait_until(lambda: watcher.closes == [(1006, "")])
         good.turn("Still there?")
 
 

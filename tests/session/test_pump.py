@@ -88,11 +88,12 @@ class Slow(rt.Visitor[None]):
 
     def __init__(self, seconds: float) -> None:
         self.seen = 0
-        self.until = time.monotonic() + seconds
+        self.seconds = seconds
 
     def default(self, event: rt.ServerEvent) -> None:
         self.seen += 1
-        while time.monotonic() < self.until:
+        until = time.monotonic() + (self.seconds if self.seen == 1 else 0)
+        while time.monotonic() < until:
             pass
 
 

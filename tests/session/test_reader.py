@@ -121,8 +121,7 @@ def test_pausing_stops_the_clock(open_session: Open) -> None:
     paused = threading.Event()
 
     def script(caller: Caller) -> None:
-        caller.accept()
-        caller.text(delta("a" * 1000))
+        caller.accept(then=server_frame(1, delta("a" * 1000).encode()))
         caller.sock.settimeout(0.3)  # many times what would be the server's death
         with pytest.raises(TimeoutError):
             caller.sock.recv(1)

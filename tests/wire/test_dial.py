@@ -25,7 +25,7 @@ import realtime_sync as rt
 from realtime_sync.wire.dial import dial
 from realtime_sync.wire.proxy import check_proxy
 
-SHORT = 0.2  # seconds, for deadlines that are meant to pass
+SHORT = 0.5  # seconds, for deadlines that are meant to pass, but not before a proxy was reached
 Refused = Callable[..., rt.ConnectionFailed]
 
 

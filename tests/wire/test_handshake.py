@@ -27,7 +27,7 @@ def refuse(answer: bytes) -> Callable[[Caller], None]:
 
 def failure(open_session: Open, script: Callable[[Caller], None], tls: Tls = None) -> rt.ConnectionFailed:
     with ScriptedServer(script, tls) as server, pytest.raises(rt.ConnectionFailed) as caught:
-        open_session(server, api_key="sk-secret-1", connect_timeout=2)
+        open_session(server, api_key="sk-secret-1", connect_timeout=DEADLINE)
     assert "sk-secret-1" not in f"{caught.value} {caught.value.headers} {caught.value.body!r}"
     return caught.value
 

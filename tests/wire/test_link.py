@@ -11,7 +11,6 @@ import hashlib
 import importlib
 import itertools
 import json
-import os
 import random
 import select
 import socket
@@ -23,12 +22,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
 import pytest
 import trustme
+from leftovers import nothing_left
 from scripted import DEADLINE, Caller, Open, ScriptedServer, delta, idle, server_frame
 from threads import in_thread
 from tls_peers import in_memory, server_context
@@ -473,12 +472,6 @@ def test_tls_1_2(authority: trustme.CA, open_session: Open) -> None:
 # --- Closing ----------------------------------------------------------------------------------------
 
 
-def open_files() -> int:
-    """How many this process has."""
-    folder = Path("/dev/fd")
-    return len(os.listdir(folder)) if folder.exists() else 0
-
-
 def send_until_it_fails(session: rt.Session, sender: int, begun: threading.Event) -> None:
     for number in itertools.count():
         session.send(message_of(sender, number))
@@ -516,14 +509,11 @@ def close_under_load(url: str, tls: ssl.SSLContext, events: int, answered: bool)
 @pytest.mark.parametrize("count", [25, pytest.param(250, marks=pytest.mark.slow)])
 def test_closing_under_load(count: int, answered: bool, server_tls: Tls, client_tls: ssl.SSLContext) -> None:
     """Closing while threads send and events pour in tells the senders, and gives everything back."""
-    files, threads = open_files(), set(threading.enumerate())
-    with Blaster(server_tls, deaf=not answered) as server:
+    with nothing_left(), Blaster(server_tls, deaf=not answered) as server:
         for number in range(count):
             close_under_load(server.url, client_tls, number % 20, answered)
     assert len(server.peers) == count
     assert not answered or {peer.goodbye for peer in server.peers} == {b"\x03\xe8"}
-    assert set(threading.enumerate()) <= threads
-    assert open_files() <= files
 
 
 @pytest.mark.parametrize("answered", [True, False])

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from leftovers import nothing_left
 from scripted import DEADLINE, Caller, Open, ScriptedServer, delta, idle, server_frame
 
 import realtime_sync as rt
@@ -112,15 +113,19 @@ def test_a_dead_server_is_noticed(server_tls: Tls, open_session: Open) -> None:
 def test_no_verdict_without_a_ping_timeout(open_session: Open) -> None:
     """With ``ping_timeout=None`` a silent server is pinged again and again, and never abandoned."""
 
+    pinged = threading.Event()
+
     def script(caller: Caller) -> None:
         caller.accept()
         assert [caller.read()[0] for _ in range(3)] == [9, 9, 9]
+        pinged.set()
         caller.serve_until_closed()
 
     with ScriptedServer(script) as server:
         session = open_session(server, ping_interval=0.02, ping_timeout=None)
+        assert pinged.wait(DEADLINE)
         with pytest.raises(TimeoutError):
-            session.next_event(0.2)
+            session.next_event(0)
         session.close()
 
 
@@ -245,38 +250,37 @@ def test_a_message_over_the_limit(open_session: Open) -> None:
             session.next_event(DEADLINE)
 
 
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_nothing_is_left_behind(count: int, server_tls: Tls, client_tls: ssl.SSLContext) -> None:
+    """After many sessions, threads, open files and memory are as before."""
 
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux shows them")
-def test_nothing_is_left_behind(server_tls: Tls, client_tls: ssl.SSLContext) -> None:
-    """After 1,000 sessions, threads, open files and memory are as before."""
+    def sessions(number: int) -> None:
+        for _ in range(number):
+            rt.connect(base_url=server.url, ssl_context=client_tls, wait=False).close()
+        for thread in server.threads:
+            thread.join(DEADLINE)
+        server.threads.clear()
+        server.callers.clear()
+        gc.collect()
 
     with ScriptedServer(idle, server_tls) as server:
-        for number in range(1000):
-            rt.connect(base_url=server.url, ssl_context=client_tls, wait=False).close()
-            if number == 99:  # caches are warm
-                settle(server)
-                before = threading.active_count(), open_files()
-                memory = resident_bytes()
-        settle(server)
-        assert (threading.active_count(), open_files()) == before
+        sessions(20)  # caches are warm
+        with nothing_left():
+            objects, memory = own_objects(), resident_bytes()
+            sessions(count)
+        assert own_objects() - objects < count / 10  # of what each session needs several of
         assert resident_bytes() - memory < 20 * 2**20
 
 
+def own_objects() -> int:
+    """Return how many objects of this package's classes there are."""
+    return sum(str(type(one).__module__).startswith("realtime_sync.") for one in gc.get_objects())
+
+
 def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
-
-
-def settle(server: ScriptedServer) -> None:
-    """Wait for the server's own threads, and forget them."""
-    for thread in server.threads:
-        thread.join(DEADLINE)
-    server.threads.clear()
-    server.callers.clear()
-    gc.collect()
+    """Return the memory that the process holds; 0 where the system does not say as Linux does."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * resource.getpagesize() if path.exists() else 0
 
 
 def test_many_fragments(server_tls: Tls, open_session: Open) -> None:

@@ -119,9 +119,7 @@ class Answer:
         if isinstance(output, RequestMcpApproval):
             return McpApprovalWriter(self.id, self._ids("mcpr"), index, output)
         if not isinstance(output, Say):
-            raise TypeError(
-                f"expected Say, CallFunction ... of a responder, got {type(output).__name__}"
-            )
+            raise TypeError(f"expected Say, CallFunction ... of a responder, got {type(output).__name__}")
         if self._settings.output_modalities == ["text"]:
             return TextWriter(self.id, item_id, index, output)
         return AudioWriter(self.id, item_id, index, output, format_of(output_of(self._settings)))
