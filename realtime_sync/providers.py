@@ -92,7 +92,7 @@ COMPATIBLE = Provider(
     project_variable="OPENAI_PROJECT_ID",
 )
 
-_ALL = (OPENAI, AZURE, AZURE_PREVIEW, LOCAL, COMPATIBLE)
+_ALL = [row for row in list(globals().values()) if isinstance(row, Provider)]
 
 KEY_HEADERS = frozenset(provider.key_header.lower() for provider in _ALL)
 """The headers, in lower case, that carry a key with any of them."""

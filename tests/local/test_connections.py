@@ -15,7 +15,6 @@ import trustme
 import websocket
 from leftovers import nothing_left
 from local_peer import DEADLINE, HANDSHAKE, Peer, Tls, connected, get, joined, read_all, tls_contexts
-from threads import wait_until
 
 import realtime_sync as rt
 from realtime_sync.local import LocalServer, Say, ScriptedResponder
@@ -154,13 +153,12 @@ def test_clients_that_reset() -> None:
     try:
         with LocalServer() as server:
             get(server, "/x")  # by then the acceptor runs
-            files = settled(open_files)
-            for _ in range(30):
-                with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock:
-                    sock.sendall(b"GET /x HTTP/1.1\r\n\r\n")
-                    sock.recv(1)
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            wait_until(lambda: open_files() <= files)
+            with nothing_left():
+                for _ in range(30):
+                    with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock:
+                        sock.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+                        sock.recv(1)
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     finally:
         gc.enable()
 
