@@ -153,7 +153,7 @@ def test_a_client_that_only_sends(tls: Tls) -> None:
 
 
 def test_a_client_that_never_reads(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A response without end is held back from a client that doesn't read, who is given up at last."""
+    """A response without end is held back from a client that doesn't read, who is dropped in the end."""
     monkeypatch.setattr(wire, "STALL_SECONDS", 0.5)
     watcher, (context, options) = Watcher(), tls
     with LocalServer(ssl_context=context, responder=Endless("x" * 10_000), observer=watcher) as server:
