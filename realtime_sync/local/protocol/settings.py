@@ -69,8 +69,8 @@ def _input(detection: ev.ServerVad) -> ev.AudioInputConfig:
 
 
 def cleared(fresh: SessionConfig) -> SessionConfig:
-    """Return what a ``null`` in ``session.update`` sets each field to: its start value, but for turn detection
-    ``null``, which turns it off."""
+    """Return what a ``null`` in ``session.update`` sets each field to: its start value, except turn
+    detection, which starts on and which ``null`` turns off."""
     if fresh.type == "translation":
         return fresh
     assert fresh.audio
