@@ -84,7 +84,7 @@ class Call:
         self.socket.send(json.dumps({"event": event, "streamSid": STREAM, **content}))
 
     def say(self, audio: bytes) -> None:
-        """Speak, in pieces of 20 ms."""
+        """Speak, in chunks of 20 ms."""
         for start in range(0, len(audio), 160):
             payload = base64.b64encode(audio[start : start + 160]).decode()
             self.send("media", media={"track": "inbound", "timestamp": str(start // 8), "payload": payload})
@@ -116,7 +116,7 @@ def calling(address: str) -> Iterator[Call]:
 
 
 def test_the_answer_to_the_call(bridge: ModuleType) -> None:
-    """Twilio is told to stream the sound both ways, to the host that it has asked."""
+    """Twilio is told to stream the audio both ways, to the host that it has asked."""
     answer = bridge.app.test_client().post("/call", headers={"Host": "phone.example.com"})
     assert answer.mimetype == "text/xml"
     response = ElementTree.fromstring(answer.text)

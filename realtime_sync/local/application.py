@@ -126,7 +126,7 @@ class App:
         except Refused as error:
             return declined(error)
         self._serve(request, answer, protocol, faults, admission.call)
-        raise ConnectionError("the WebSocket is over")  # so Werkzeug writes no HTTP response into it
+        raise ConnectionError("the WebSocket is closed")  # so Werkzeug writes no HTTP response into it
 
     def _protocol(self, admission: Admission, faults: list[Fault]) -> Protocol | Sunset:
         if admission.sunset:

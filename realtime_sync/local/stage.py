@@ -123,7 +123,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 def check(fine: bool, message: str) -> None:
-    """Raise ValueError with the message if it is not fine."""
+    """Raise ValueError with this message unless ``fine``."""
     if not fine:
         raise ValueError(message)
 

@@ -26,7 +26,7 @@ def __getattr__(name: str) -> Any:
 
 
 def pytest_configure(config: Any) -> None:
-    """For ``-p realtime_sync.testing``, where pytest doesn't load the plugins that are installed."""
+    """Register the plugin for ``-p realtime_sync.testing``, where pytest loads no installed plugins."""
     from . import plugin
 
     if not config.pluginmanager.is_registered(plugin):

@@ -44,7 +44,7 @@ def realtime_server(
         yield server
     finally:
         server.stop()
-    if request.node.stash.get(_PASSED, False):  # a test that failed has the summary in its report
+    if request.node.stash.get(_PASSED, False):  # a failed test has the summary in its report
         _check(server)
 
 
@@ -78,7 +78,7 @@ def _server(item: pytest.Item) -> "RealtimeServer":
 
 
 def _check(server: "RealtimeServer") -> None:
-    """Fail with what the server has to say, and nothing of the code that found it."""
+    """Fail with the server's message, without a traceback of our own code."""
     problem = ""
     try:
         server.check()
@@ -89,10 +89,10 @@ def _check(server: "RealtimeServer") -> None:
 
 
 def _point_at(server: "RealtimeServer", monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make programs reach the server that find theirs in the environment."""
+    """Point programs that read their server from the environment to this one."""
     monkeypatch.setenv("OPENAI_BASE_URL", server.http_url)
     monkeypatch.setenv("OPENAI_API_KEY", server.api_key or "test-key")
-    for name in ("NO_PROXY", "no_proxy"):  # some clients take even this machine for far away
+    for name in ("NO_PROXY", "no_proxy"):  # some clients use a proxy even for this machine
         monkeypatch.setenv(name, "127.0.0.1", prepend=",")
 
 
@@ -108,7 +108,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """Explain why two events are not equal, without pouring out their audio."""
+    """Explain why two events are not equal, without printing their audio."""
     if op != "==" or "realtime_sync.events" not in sys.modules:  # then these are no events
         return None
     from .readable import compared

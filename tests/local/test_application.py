@@ -124,7 +124,7 @@ def test_stop_in_a_call() -> None:
 
 
 def test_api_key() -> None:
-    """With a key, only who has it comes in; the refusal doesn't repeat what was sent."""
+    """With a key, only who has it is let in; the rejection doesn't repeat what was sent."""
     with LocalServer(api_key="sk-right") as server:
         for header in ([], ["Authorization: Bearer sk-wrong"], ["Authorization: Bearer sk-r\xefght"]):
             with pytest.raises(websocket.WebSocketBadStatusException) as caught:
@@ -157,7 +157,7 @@ def test_no_upgrade() -> None:
 
 
 def test_bad_handshake() -> None:
-    """An upgrade that isn't WebSocket's is refused."""
+    """An upgrade that isn't WebSocket's is rejected."""
     with LocalServer() as server:
         headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
         assert get(server, "/v1/realtime", headers)[0] == 400

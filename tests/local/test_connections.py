@@ -175,7 +175,7 @@ def test_silence(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_stop_with_open_sessions() -> None:
-    """Stop ends idle, waiting, streaming and stalled sessions within moments, the willing ones with 1001."""
+    """Stop ends idle, waiting, streaming and stalled sessions by a deadline, the willing ones with 1001."""
     huge = ScriptedResponder(["x" * 20_000_000])  # one word, so one frame, that no buffer holds
     with LocalServer(delay=3600) as slow, LocalServer(responder=huge) as fast:
         idle, waiting = [Peer(slow) for _ in range(3)], Peer(slow)
@@ -190,7 +190,7 @@ def test_stop_with_open_sessions() -> None:
             slow.stop()
             fast.stop()
             assert time.monotonic() - begun < DEADLINE
-            assert read_all(silent)[:1] in (b"", b"\x15")  # an alert of TLS, at most
+            assert silent.recv(1) == b""
         assert [peer.ending() for peer in (*idle, waiting)] == [1001] * 4
         assert stalled.ending() is None
         for peer in (*idle, waiting, stalled):

@@ -322,7 +322,7 @@ def test_only_the_first_connection() -> None:
 
 @pytest.mark.parametrize("fault", [GoSilent(1), Drop(1), Drop(0, inside="response"), Delay(3600)])
 def test_stop_with_faults(fault: Fault) -> None:
-    """A server whose sessions are silent, dropped or late stops as quickly as any."""
+    """A server whose sessions are silent, dropped or late stops all the same."""
     server = LocalServer(faults=[fault]).start()
     ws: Any = websocket.create_connection(f"{server.url}/realtime", timeout=DEADLINE)
     ws.send(CREATE)
@@ -333,7 +333,7 @@ def test_stop_with_faults(fault: Fault) -> None:
 
 
 def test_faults_in_words() -> None:
-    """`LocalServer` takes the words of the command line; what is no fault is refused at once."""
+    """`LocalServer` takes the words of the command line; what is no fault is rejected at once."""
     with LocalServer(faults=["refuse:status=429"]) as server:
         with pytest.raises(rt.ConnectionFailed) as caught:
             rt.connect(base_url=server.url)

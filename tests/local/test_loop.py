@@ -14,7 +14,7 @@ from realtime_sync.local.stage import Stage
 
 
 def test_cancel_in_mid_stream() -> None:
-    """A cancel takes effect between two pieces, however long the pause between them is."""
+    """A cancel takes effect between two deltas, however long the pause between them is."""
     with LocalServer(delay=3600) as server, connected(server) as peer:
         peer.say("Tell me a story")
         peer.send("response.create", response={"output_modalities": ["text"]})
@@ -25,7 +25,7 @@ def test_cancel_in_mid_stream() -> None:
 
 
 def test_cancel_in_full_flow() -> None:
-    """A cancel is heard also when the pieces follow each other at once."""
+    """A cancel is heard also when the deltas follow each other at once."""
     with LocalServer(responder=Endless()) as server, connected(server) as peer:
         for _ in range(3):
             peer.send("response.create", response={"output_modalities": ["text"]})
@@ -35,7 +35,7 @@ def test_cancel_in_full_flow() -> None:
 
 
 def test_delay() -> None:
-    """With a delay, the pieces come spread over time."""
+    """With a delay, the deltas come spread over time."""
     responder = ScriptedResponder(["a b c d e f g h i j"])
     with LocalServer(delay=0.01, responder=responder) as server, connected(server) as peer:
         begun = time.monotonic()

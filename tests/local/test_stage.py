@@ -37,7 +37,7 @@ def test_no_faults() -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_an_end_after_events(number: int) -> None:
-    """So many events are sent, then comes the end, at once, and nothing after it."""
+    """That many events are sent, then comes the end, at once, and nothing after it."""
     assert struck([CloseAfter(number, 4000, "x")])[number:] == [Close(4000, "x")]
     assert struck([GoSilent(number)])[number:] == [Silence()]
     *sent, half, end = struck([Drop(number)])

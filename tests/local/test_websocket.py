@@ -94,6 +94,9 @@ def test_a_message_too_big(monkeypatch: pytest.MonkeyPatch, fragments: int) -> N
 def test_the_largest_event() -> None:
     """15 MiB of audio in one event are accepted."""
     with LocalServer() as server, connected(server) as peer:
+        hearing = {"input": {"turn_detection": None}}
+        peer.send("session.update", session={"type": "realtime", "audio": hearing})
+        peer.until("session.updated")
         audio = b"AAAA" * (5 * 1024 * 1024)
         peer.ws.sock.sendall(frame(1, b'{"type":"input_audio_buffer.append","audio":"%s"}' % audio))
         peer.send("input_audio_buffer.clear")
@@ -150,7 +153,7 @@ def test_a_client_that_only_sends(tls: Tls) -> None:
 
 
 def test_a_client_that_never_reads(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A response without end is held back from a client that doesn't read, who is given up at last."""
+    """A response without end is held back from a client that doesn't read, who is dropped in the end."""
     monkeypatch.setattr(wire, "STALL_SECONDS", 0.5)
     watcher, (context, options) = Watcher(), tls
     with LocalServer(ssl_context=context, responder=Endless("x" * 10_000), observer=watcher) as server:
@@ -263,14 +266,15 @@ def test_handshakes_that_are_wrong(header: bytes) -> None:
     assert b'"bad_handshake"' in answer
 
 
-def test_clients_that_break_the_rules() -> None:
+def test_clients_that_break_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame without a mask, a message too big, a vanished client: each ends its session only."""
+    monkeypatch.setattr(wire, "MOST_BYTES", 200_000)
     with LocalServer() as server, connected(server) as good:
         unmasked, big, gone = Peer(server), Peer(server), Peer(server)
         unmasked.ws.sock.sendall(b"\x81\x02{}")
         assert unmasked.ending() == 1002
         with contextlib.suppress(OSError):
-            big.ws.send("x" * (33 * 1024 * 1024))
+            big.ws.send("x" * 300_000)
         assert big.ending() == 1009
         gone.send("response.create")
         gone.drop()

@@ -128,7 +128,7 @@ def test_sessions_share_the_dialogue() -> None:
 
 
 def test_late_replies() -> None:
-    """Replies that come after the answer, or are no replies, are refused."""
+    """Replies that come after the answer, or are no replies, are rejected."""
     with RealtimeServer() as server, connected(server) as session:
         expectation = server.expects("Hello?")
         ask(session, "Hello?")

@@ -1,14 +1,11 @@
 """The pytest plugin: its fixtures, its marker, and what it costs."""
 
-from collections.abc import Iterator
-from datetime import datetime, timezone
 from typing import Any
 
-import freezegun
 import openai
 import pytest
-import time_machine
 from dialogues import DEADLINE, ask
+from frozen import WAYS, frozen
 
 import realtime_sync as rt
 from realtime_sync.testing import RealtimeServer
@@ -231,18 +228,7 @@ def test_names_the_missing_extra(pytester: pytest.Pytester, monkeypatch: pytest.
     result.stdout.fnmatch_lines(['*: pip install "realtime-sync?local?" (no werkzeug here)'])
 
 
-@pytest.fixture(params=["freezegun", "time_machine"])
-def frozen(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test whose time stands still, from before the server is started."""
-    if request.param == "freezegun":
-        with freezegun.freeze_time("2012-01-14"):
-            yield
-    else:
-        with time_machine.travel(datetime(2012, 1, 14, tzinfo=timezone.utc), tick=False):
-            yield
-
-
-@pytest.mark.usefixtures("frozen")
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     "_options",
     [
@@ -251,19 +237,9 @@ def frozen(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.param("fault", marks=pytest.mark.realtime_server(faults=["delay:seconds=0.05"])),
     ],
 )
-def test_while_the_time_is_frozen(realtime_server: RealtimeServer, _options: str) -> None:
+def test_while_the_time_is_frozen(realtime_server: RealtimeServer, way: str, _options: str) -> None:
     """The server goes by the true clock: its delays pass though the test has frozen the time."""
     realtime_server.expects("Hello").replies("Hi there.")
-    with rt.connect("gpt-realtime") as session:
+    with frozen(way), rt.connect("gpt-realtime") as session:
         assert ask(session, "Hello").status == "completed"
-    realtime_server.wait_closed()
-
-
-@pytest.mark.usefixtures("frozen")
-@pytest.mark.realtime_server(lifetime=0.1)
-def test_a_lifetime_while_the_time_is_frozen(realtime_server: RealtimeServer) -> None:
-    """A session's lifetime ends though the test has frozen the time."""
-    with rt.connect("gpt-realtime") as session, pytest.raises(rt.ConnectionClosed):
-        session.run(rt.Visitor(), until=rt.events.ResponseDone, timeout=DEADLINE)
     realtime_server.wait_closed(DEADLINE)
-    assert list(realtime_server.closed.values()) == [1001]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from dialogues import DEADLINE, ask, connected, in_background
+from frozen import WAYS, frozen
 
 import realtime_sync as rt
 from realtime_sync import testing
@@ -130,3 +131,15 @@ def test_public_names() -> None:
                 assert value.__doc__, f"{name}.{attribute}"
     with pytest.raises(AttributeError, match="nothing"):
         testing.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_started_while_the_time_is_frozen(way: str) -> None:
+    """A server that is started, asked and stopped while the time is frozen goes by the true clock."""
+    with frozen(way), RealtimeServer(delay=0.01, lifetime=0.5) as server:
+        with connected(server) as session:
+            ask(session, "Hello?")
+            with pytest.raises(rt.ConnectionClosed):
+                session.run(rt.Visitor(), until=ev.ResponseDone, timeout=DEADLINE)
+        server.wait_closed(DEADLINE)
+        assert list(server.closed.values()) == [1001]

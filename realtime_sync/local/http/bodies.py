@@ -97,7 +97,7 @@ def _object_of(value: Any, at: str, *known: str) -> dict[str, Any]:
 
 
 def seconds_of(expires_after: Raw | None, default: int) -> int:
-    """Seconds from ``expires_after``."""
+    """Return the seconds of ``expires_after``."""
     return default if expires_after is None else _span(value_of(expires_after), "expires_after", default)
 
 

@@ -153,7 +153,7 @@ def _ga_format(name: str | UnsetType | None, at: str) -> ev.AudioFormat | UnsetT
 def _audio(
     hearing: ev.AudioInputConfig | UnsetType, speaking: ev.AudioOutputConfig
 ) -> ev.AudioConfig | UnsetType:
-    """Both sides, without one that sets nothing."""
+    """Return both sides, without one that sets nothing."""
     given = hearing if hearing != ev.AudioInputConfig() else UNSET
     spoken = speaking if speaking != ev.AudioOutputConfig() else UNSET
     return UNSET if given is UNSET and spoken is UNSET else ev.AudioConfig(input=given, output=spoken)
@@ -166,7 +166,7 @@ def _checked_temperature(temperature: float | UnsetType | None, at: str) -> floa
 
 
 def _from_item(item: ev.Item, at: str) -> ev.Item:
-    """Only what the assistant says has another type in Beta."""
+    """Return the part as Beta has it: only what the assistant says has another type there."""
     if not isinstance(item, ev.Message) or item.role != "assistant":
         return item
     content = [_from_part(part, f"{at}.content[{index}]") for index, part in enumerate(item.content)]
@@ -235,7 +235,7 @@ _NOT_IN_BETA = (
 
 
 def beta_session(session: SessionConfig) -> SessionConfig:
-    """Settings as GA has them in Beta's flat shape.  What Beta has no field for is left out."""
+    """Return GA settings in Beta's flat shape, without what Beta has no field for."""
     audio = session.audio or ev.AudioConfig()
     hearing, speaking = audio.input or ev.AudioInputConfig(), audio.output or ev.AudioOutputConfig()
     flat = SessionConfig(

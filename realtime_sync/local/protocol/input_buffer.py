@@ -91,7 +91,7 @@ class InputAudioBuffer:
     # --- Audio in ----------------------------------------------------------------------------------
 
     def append(self, audio: bytes) -> Iterator[Started | Stopped]:
-        """Take audio; gives what is found in it, each to be dealt with before the next is asked for.
+        """Take audio; yield what is found in it, each to be handled before the next is asked for.
 
         Raises:
             Refused: It is too much.  Nothing was taken.
@@ -116,19 +116,19 @@ class InputAudioBuffer:
             self._drop(self._end - _SILENCE_KEPT_MS * self._rate // 1000)
 
     def _drop(self, sample: int) -> None:
-        """Forget what came before a sample."""
+        """Discard what came before a sample."""
         count = min(max(sample - self._start, 0), len(self._bytes) // self._width)
         del self._bytes[: count * self._width]
         self._start += count
 
     @property
     def padding_ms(self) -> int:
-        """How much from before the detected speech belongs to it."""
+        """The padding in ms before detected speech that belongs to it."""
         detection = self._settings.turn_detection
         return (detection.prefix_padding_ms or 0) if isinstance(detection, ev.ServerVad) else 300
 
     def begin_turn(self, sample: int, item_id: str) -> int:
-        """Speech begins with this sample; the position of the padding before it."""
+        """Begin a turn with this sample.  Return the position of the padding before it."""
         self.item_id = item_id
         self._drop(max(sample - self.padding_ms * self._rate // 1000, self._floor))
         return self.ms(self._start)
@@ -136,27 +136,27 @@ class InputAudioBuffer:
     # --- Audio out ---------------------------------------------------------------------------------
 
     def end_turn(self, sample: int) -> bytes:
-        """The audio of the speech that stopped at this sample."""
+        """Take the audio of the speech that stopped at this sample."""
         return self._take((sample - self._start) * self._width)
 
     def commit(self) -> bytes:
-        """Take all of it, at the client's wish.
+        """Take all of it, as the client asks.
 
         Raises:
             Refused: There is less than 100 ms.
         """
         length = len(self._bytes) * 1000 / self.bytes_per_second
         if length < _LEAST_MS:
-            message = f"at least {_LEAST_MS} ms of audio are needed, the buffer holds {length:.2f} ms"
+            message = f"expected at least {_LEAST_MS} ms of audio, the buffer holds {length:.2f} ms"
             raise Refused("input_audio_buffer_commit_empty", message)
         return self._take_all()
 
     def clear(self) -> None:
-        """Throw all of it away, with the speech that goes on."""
+        """Discard all of it, with the speech in progress."""
         self._take_all()
 
     def since(self, position_ms: float) -> tuple[int, bytes]:
-        """Take what came from a position on; the position where it really begins."""
+        """Take what came from a position on.  Return the position where it really begins, and the audio."""
         self._drop(int((position_ms - self._origin) * self._rate / 1000))
         return self.ms(self._start), self._take_all()
 

@@ -103,12 +103,12 @@ class Protocol:
 
     @property
     def active(self) -> bool:
-        """Whether something is under way: `step` has something to give, now or later."""
+        """Whether something is in flight: `step` will return events, now or later."""
         return bool(self._jobs)
 
     @property
     def due(self) -> float | None:
-        """When `step` is to be called next; ``None``: not before the client has sent something."""
+        """When `step` must be called next; ``None``: not before the client has sent something."""
         if self.closing:
             return None
         times = (self._jobs.due, self._session.due, self._expires)
@@ -120,7 +120,7 @@ class Protocol:
         return self._session.config
 
     def start(self, now: float = 0.0) -> list[ServerEvent]:
-        """Open the session."""
+        """Open the session.  Return its first events."""
         if self._lifetime is not None:
             self._expires = now + self._lifetime
         events: list[ServerEvent] = [ev.SessionCreated(event_id=NEW, session=self.session)]
@@ -153,14 +153,18 @@ class Protocol:
         return self._stamped(events + self._farewell())
 
     def _check_update(self, new: SessionConfig) -> None:
-        """Refuse to make a session another one than it is."""
+        """Reject an update that would change the kind of the session, or its model."""
         kind = self.session.type
         if not new.type and kind != "translation":
             raise missing("session.type")
         if new.type and new.type != kind:
-            raise Refused("invalid_value", f"this is a {kind} session", "session.type")
+            raise Refused(
+                "invalid_value",
+                f"expected {kind!r}, the kind of this session; got {new.type!r:.100}",
+                "session.type",
+            )
         if new.model and new.model != self.session.model:
-            raise Refused("cannot_update_model", "a session keeps its model", "session.model")
+            raise Refused("cannot_update_model", "the model of a session can't be changed", "session.model")
 
     def step(self, now: float = 0.0) -> list[ServerEvent]:
         """Take the next step of what is in flight, and return its events; ``[]`` when nothing is due.
@@ -179,7 +183,7 @@ class Protocol:
         return self._stamped(events + self._farewell())
 
     def _farewell(self) -> list[ServerEvent]:
-        """The end of a session that the client has closed, once all is said."""
+        """Return the last event of a session that the client has closed, once all else is sent."""
         if not isinstance(self._session, TranslationSession) or not self._session.finished:
             return []
         self.closing = (_NORMAL, "")

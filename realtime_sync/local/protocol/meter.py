@@ -21,7 +21,7 @@ _RESET_SECONDS = 60.0  # until a limit that is used up is whole again
 
 
 class Meter:
-    """What a response costs.  The numbers are made up, but they add up."""
+    """What a response costs.  The numbers are invented, but they add up."""
 
     def __init__(self, settings: SessionConfig, given: list[Kept]) -> None:
         self._spoken_rate = rate_of(output_of(settings))
@@ -95,7 +95,7 @@ class Meter:
 
 
 class RateLimits:
-    """What is left of a session's account.  It only goes down: a session under test is a short one."""
+    """What is left of a session's rate limits.  It only goes down: a session under test is short."""
 
     def __init__(self) -> None:
         self._left = dict(_LIMITS)

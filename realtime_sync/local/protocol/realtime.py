@@ -29,7 +29,7 @@ _MOST_JOBS = 100  # at which no more out-of-band responses begin
 
 
 class ConversationSession:
-    """What such a session says to each event of the client.
+    """Answers each event of the client in such a session.
 
     Attributes:
         config: The settings.

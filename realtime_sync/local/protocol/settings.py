@@ -24,7 +24,7 @@ _SEMANTIC_VAD = ev.SemanticVad(eagerness="auto", create_response=True, interrupt
 
 
 def fresh_session(kind: str, session_id: str, model: str, expires_at: int | None) -> SessionConfig:
-    """What a session of a kind starts with."""
+    """Return the settings that a session of a kind starts with."""
     common: dict[str, Any] = {"type": kind, "id": session_id, "expires_at": expires_at}
     if kind == "transcription":
         return SessionConfig(
@@ -69,8 +69,8 @@ def _input(detection: ev.ServerVad) -> ev.AudioInputConfig:
 
 
 def cleared(fresh: SessionConfig) -> SessionConfig:
-    """What a ``null`` in ``session.update`` brings a field to: where it started, but for turn detection,
-    which starts on and which ``null`` turns off."""
+    """Return what a ``null`` in ``session.update`` sets each field to: its start value, except turn
+    detection, which starts on and which ``null`` turns off."""
     if fresh.type == "translation":
         return fresh
     assert fresh.audio
@@ -82,7 +82,7 @@ _Config = TypeVar("_Config", SessionConfig, ev.AudioConfig, ev.AudioInputConfig,
 
 
 def configured(old: SessionConfig, new: Any, empty: SessionConfig) -> SessionConfig:
-    """``old`` with what ``new`` sets, where ``None`` stands for the value in ``empty``."""
+    """Return ``old`` with what ``new`` sets, where ``None`` stands for the value in ``empty``."""
     made = _merged(old, new, empty)
     if made.type == "translation":
         return made
@@ -98,7 +98,7 @@ def configured(old: SessionConfig, new: Any, empty: SessionConfig) -> SessionCon
 
 
 def _merged(old: _Config, new: Any, empty: _Config) -> _Config:
-    """Only the audio settings are merged in depth; any other object takes the place of the old one."""
+    """Return the merged settings: audio settings in depth, any other object in place of the old one."""
     changes = {}
     for name in old.__struct_fields__:
         value = getattr(new, name, UNSET)
@@ -115,7 +115,7 @@ def _merged(old: _Config, new: Any, empty: _Config) -> _Config:
 
 
 def _filled(value: Any, defaults: Any) -> Any:
-    """A struct with what it leaves out taken from another of its kind."""
+    """Return a struct with what it leaves out taken from another of its kind."""
     given = {name: getattr(value, name) for name in value.__struct_fields__}
     return structs.replace(defaults, **{k: part for k, part in given.items() if part not in (UNSET, None)})
 
@@ -138,5 +138,5 @@ def format_of(side: ev.AudioInputConfig | ev.AudioOutputConfig) -> str:
 
 
 def rate_of(side: ev.AudioInputConfig | ev.AudioOutputConfig) -> int:
-    """Bytes per second."""
+    """Return the bytes per second of a side's format."""
     return bytes_per_second(format_of(side))

@@ -36,7 +36,7 @@ class Segment:
 
 
 class Transcriber(Protocol):
-    """Hears in place of a model.  Any class with this method is one."""
+    """Transcribes in place of a model: any class with this method."""
 
     def transcribe(self, heard: Heard) -> Iterable[str | Segment]:
         """Return the transcript in deltas, which are joined as they are.
@@ -49,7 +49,7 @@ class Transcriber(Protocol):
 
 
 class DefaultTranscriber:
-    """Says in words how much it heard: "One point two seconds of audio."."""
+    """Transcribes every audio as its length in words: "One point two seconds of audio."."""
 
     def transcribe(self, heard: Heard) -> Iterable[str | Segment]:
         whole, tenths = divmod(round(heard.seconds * 10), 10)

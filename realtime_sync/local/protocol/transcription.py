@@ -22,7 +22,7 @@ _BILLED_BY_TIME = "whisper"  # models with this in their name
 
 
 def heard(audio: bytes, audio_format: str, rate: int, config: ev.AudioTranscription) -> Heard:
-    """What a transcriber is given."""
+    """Return what a transcriber is given."""
     return Heard(
         audio=audio,
         audio_format=audio_format,
@@ -34,10 +34,10 @@ def heard(audio: bytes, audio_format: str, rate: int, config: ev.AudioTranscript
 
 
 def text_of(part: str | Segment) -> str:
-    """The text of what a transcriber gave.
+    """Return the text of what a transcriber returned.
 
     Raises:
-        TypeError: It is no text.
+        TypeError: It is not text.
         UnicodeEncodeError: It holds half a surrogate pair, which can't be sent.
     """
     text = part.text if isinstance(part, Segment) else part

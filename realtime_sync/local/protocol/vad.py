@@ -70,7 +70,9 @@ class Detector:
 
     def _take(self, window: "array.array[int]") -> Iterator[Started | Stopped]:
         """Examine one window."""
-        heard = [self._position + n for n, sample in enumerate(window) if abs(sample) >= self._peak]
+        heard: list[int] = []
+        if max(window) >= self._peak or min(window) <= -self._peak:  # most windows have no loud sample
+            heard = [self._position + n for n, sample in enumerate(window) if abs(sample) >= self._peak]
         self._position += len(window)
         if loudness(window) >= self._cut:
             self._loud += 1

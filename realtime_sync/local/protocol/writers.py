@@ -121,7 +121,7 @@ class AudioWriter(TextWriter):
         self._cut: int | None = None  # bytes of it that the conversation keeps
 
     def truncate(self, size: int) -> None:
-        """Keep no more than these bytes in the conversation, whatever else is said."""
+        """Keep no more than these bytes in the conversation, whatever is sent after."""
         self._cut = size if self._cut is None else min(size, self._cut)
 
     @property
@@ -292,5 +292,5 @@ def slices(whole: _Cut, size: int) -> list[_Cut]:
 
 
 def words(text: str) -> list[str]:
-    """Words with the space that goes before them; together they are the text."""
+    """Return the words, each with the space before it; joined, they are the text."""
     return re.findall(r"\s*\S+|\s+", text)

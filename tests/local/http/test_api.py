@@ -365,7 +365,7 @@ def check_answer(answer: HttpAnswer) -> None:
 
 
 @given(METHODS, PATHS, HEADERS, BODIES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_any_request(method: str, path: str, headers: dict[str, str], body: bytes) -> None:
     """Whatever is asked, the answer is well formed."""
     for api_key in (KEY, None):
@@ -375,7 +375,7 @@ def test_any_request(method: str, path: str, headers: dict[str, str], body: byte
 
 
 @given(PATHS, st.dictionaries(st.sampled_from(["model", "intent", "call_id"]), st.text(max_size=9)), HEADERS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_any_upgrade(path: str, query: dict[str, str], headers: dict[str, str]) -> None:
     """Whatever wants to connect is let in or gets a well-formed answer."""
     for api_key in (KEY, None):

@@ -110,7 +110,7 @@ def test_content_type(api: Api, kind: str | None) -> None:
 
 
 def test_big_body(api: Api) -> None:
-    """A body beyond the limit is refused unread."""
+    """A body beyond the limit is rejected unread."""
     assert refusal(post(api, CLIENT_SECRETS, b" " * (MOST_BODY_BYTES + 1)))[:2] == (413, "request_too_large")
     assert post(api, CLIENT_SECRETS, b"{}" + b" " * (MOST_BODY_BYTES - 2))[0] == 200
 

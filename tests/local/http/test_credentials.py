@@ -98,7 +98,7 @@ def test_header_before_subprotocol(api: Api) -> None:
 
 @pytest.mark.parametrize("api_key", [KEY, None])
 def test_secret_until_it_expires(api_key: str | None) -> None:
-    """A secret opens any number of sessions until its last second, then none, and the refusal says why."""
+    """A secret opens any number of sessions until its last second, then none, and the rejection says why."""
     api = Api(api_key)
     secret = issued(api)
     for headers in (

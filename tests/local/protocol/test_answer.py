@@ -21,7 +21,7 @@ TURNS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("text", "params"), TURNS)
 @pytest.mark.parametrize("beside", [False, True])
 def test_a_whole_turn(text: str, params: dict[str, Any], beside: bool) -> None:
-    """Every kind of answer streams in the legal order, in the conversation and beside it."""
+    """Every kind of answer streams in the legal order, in the conversation and out-of-band."""
     talk = Talk()
     talk.say(text)
     events = talk.turn(**params, conversation="none" if beside else "auto")

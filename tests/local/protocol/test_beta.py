@@ -559,7 +559,7 @@ def test_turn(modalities: list[str], part: str, delta: str) -> None:
     ],
 )  # fmt: skip
 def test_errors_name_what_the_client_wrote(setting: dict[str, Any], code: str, param: str) -> None:
-    """What is refused is named as the client spelled it, and nothing changes."""
+    """What is rejected is named as the client spelled it, and nothing changes."""
     talk = Talk()
     error = talk.error("session.update", session=setting)
     assert (error["code"], error["param"]) == (code, param)

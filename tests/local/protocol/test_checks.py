@@ -82,7 +82,7 @@ def test_frames_that_are_refused(frame: bytes, code: str, param: str | None) -> 
     ],
 )
 def test_items_that_are_refused(item: dict[str, Any], code: str, param: str) -> None:
-    """An item that makes no sense is refused, and is not in the conversation."""
+    """An item that makes no sense is rejected, and is not in the conversation."""
     talk = Talk()
     talk.add({"id": "taken", "type": "message", "role": "user", "content": []})
     error = talk.error("conversation.item.create", item=item)

@@ -103,7 +103,7 @@ def test_audio_only_on_request() -> None:
 
 
 def test_ids_that_nobody_has() -> None:
-    """An unknown item id is refused by every event that takes one."""
+    """An unknown item id is rejected by every event that takes one."""
     talk = Talk()
     for verb in ("retrieve", "delete"):
         error = talk.error(f"conversation.item.{verb}", item_id="x")

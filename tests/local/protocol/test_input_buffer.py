@@ -74,7 +74,7 @@ def test_a_buffer_that_is_full(monkeypatch: pytest.MonkeyPatch, verb: str) -> No
 
 
 def test_an_append_that_is_too_large() -> None:
-    """More than 15 MiB of audio in one event is refused."""
+    """More than 15 MiB of audio in one event is rejected."""
     talk = Talk(audio={"input": {"turn_detection": None}})
     [error] = talk.protocol.receive(append(bytes(15 * 1024 * 1024 + 1)))
     assert isinstance(error, ev.ErrorEvent)
@@ -83,7 +83,7 @@ def test_an_append_that_is_too_large() -> None:
 
 @pytest.mark.parametrize(("kind", "rate"), RATES)
 def test_commit(kind: str, rate: int) -> None:
-    """100 ms of audio become a user message, in pieces or in one; the answer says how long it was."""
+    """100 ms of audio become a user message, in chunks or in one; the answer says how long it was."""
     talk = Talk(
         audio={"input": {"format": {"type": kind}, "turn_detection": None}}, output_modalities=["text"]
     )

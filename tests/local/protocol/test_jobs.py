@@ -26,7 +26,7 @@ def test_realtime_pace(modality: str, seconds: float) -> None:
 
 
 def test_delay() -> None:
-    """A delay lies between all pieces, and responses beside each other wait at the same time."""
+    """A delay lies between all deltas, and responses in flight together wait at the same time."""
     talk = Talk.to(delay=1.0, responder=ScriptedResponder(["one", "two"]))
     talk.update(output_modalities=["text"])
     talk.send("response.create")

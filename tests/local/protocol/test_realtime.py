@@ -100,7 +100,7 @@ def test_speech_interrupts_a_response(steps: int, modality: str) -> None:
 
 
 def test_speech_leaves_other_responses_alone() -> None:
-    """A response beside the conversation is not interrupted."""
+    """An out-of-band response is not interrupted."""
     talk = Talk(ScriptedResponder(["beside", "answer"]), output_modalities=["text"])
     talk.send("response.create", response={"conversation": "none"})
     events = talk.protocol.receive(append(tone(300)))
@@ -129,7 +129,7 @@ class Prompting:
 
 
 def test_idle_timeout() -> None:
-    """When nobody speaks after a response was played, the server says so, and goes on by itself."""
+    """When no one speaks after a response was played, the server says so, and goes on by itself."""
     talk = Talk(Prompting(), audio=vad(idle_timeout_ms=5000))
     talk.say("Hello")
     talk.turn()
@@ -224,7 +224,7 @@ def test_what_a_transcription_session_refuses(event: dict[str, Any], param: str)
 
 
 def test_one_response_at_a_time() -> None:
-    """A second response in the conversation is refused, one beside it is not."""
+    """A second response in the conversation is rejected, an out-of-band one is not."""
     talk = Talk(output_modalities=["text"])
     first = talk.send("response.create")
     assert talk.error("response.create").code == "conversation_already_has_active_response"
@@ -242,7 +242,7 @@ def wire_response(event: ServerEvent) -> str | None:
 
 
 def test_cancel_without_id() -> None:
-    """A cancel without an id means the response in the conversation; without one it is refused."""
+    """A cancel without an id means the response in the conversation; without one it is rejected."""
     talk = Talk()
     assert talk.error("response.cancel").code == "response_cancel_not_active"
     talk.send("response.create", response={"conversation": "none"})

@@ -14,7 +14,7 @@ def test_an_error_names_the_unknown_events_id() -> None:
 
 
 def test_the_error_event() -> None:
-    """A refusal is an `error` event with code, param and the client's event id; the text names it."""
+    """A rejection is an `error` event with code, param and the client's event id; the text names it."""
     event = Refused("invalid_value", "too loud", "session.volume").event("event_mine")
     assert isinstance(event, ev.ErrorEvent)
     error = event.error

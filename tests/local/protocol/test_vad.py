@@ -16,7 +16,7 @@ from realtime_sync.sound.formats import loudness, sample_rate, samples_of
 @pytest.mark.parametrize("audio_format", ["audio/pcm", "audio/pcmu", "audio/pcma"])
 @pytest.mark.parametrize("lead", [0, 7, 400, 1013])
 def test_positions_are_those_of_the_sound(audio_format: str, lead: int) -> None:
-    """Speech begins and stops at the very sample where the sound does, wherever that is."""
+    """Speech begins and stops at the very sample where the audio does, wherever that is."""
     audio = silence(lead, audio_format) + tone(300, audio_format=audio_format) + silence(700, audio_format)
     per_ms = sample_rate(audio_format) // 1000
     started, stopped = Detector(audio_format, 0.5, 500).feed(audio)
@@ -29,7 +29,7 @@ def test_positions_are_those_of_the_sound(audio_format: str, lead: int) -> None:
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.integers(1, 5000), max_size=30), st.integers(0, 3))
 def test_pieces_do_not_matter(sizes: list[int], seed: int) -> None:
-    """However the sound is cut into pieces, odd ones too, the same is found in it."""
+    """However the audio is cut into chunks, odd ones too, the same is found in it."""
     rng = random.Random(seed)
     audio = b"".join(
         tone(rng.randrange(20, 300), rng.uniform(-60, -10)) + silence(rng.randrange(0, 800)) for _ in range(4)

@@ -68,7 +68,7 @@ def test_an_mcp_approval() -> None:
 
 
 def test_deltas_are_small_and_interleaved() -> None:
-    """Audio comes in pieces of at most 100 ms; the words come along with it."""
+    """Audio comes in chunks of at most 100 ms; the words come along with it."""
     talk = Talk()
     talk.say("Hello there")
     deltas = [e for e in talk.turn() if e.type.endswith("delta")]
@@ -77,6 +77,6 @@ def test_deltas_are_small_and_interleaved() -> None:
 
 
 def test_own_audio() -> None:
-    """A responder may bring the sound itself."""
+    """A responder may bring the audio itself."""
     talk = Talk(ScriptedResponder([Say("x", audio=b"\x01\x02" * 5000)]))
     assert audio_of(talk.turn()) == b"\x01\x02" * 5000
