@@ -43,7 +43,7 @@ def sound(twilio: Server) -> None:
     with suppress(rt.ConnectionClosed), rt.connect(model="gpt-realtime-2.1") as session:
         session.update(audio={side: {"format": {"type": "audio/pcmu"}} for side in ("input", "output")})
         session.response.create(instructions="Greet the caller.")
-        while (msg := json.loads(twilio.receive()))["event"] != "stop":
+        while (msg := json.loads(str(twilio.receive())))["event"] != "stop":
             if msg["event"] == "start":
                 Thread(target=session.run, args=[Playback(session, Caller(twilio, msg["streamSid"]))]).start()
             elif msg["event"] == "media":

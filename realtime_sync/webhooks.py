@@ -102,7 +102,7 @@ class UnknownWebhook(WebhookEvent, kw_only=True):
 
     id: str = ""
     created_at: int = 0
-    type: str = ""
+    type: str = ""  # pyright: ignore[reportIncompatibleMethodOverride]  # here it is what came, not the tag
     data: Any = None
 
 
@@ -111,6 +111,7 @@ class Headers(Protocol):
 
     def items(self) -> Iterable[tuple[str, str]]:
         """Return names and values."""
+        ...
 
 
 # --- In and out -------------------------------------------------------------------------------------

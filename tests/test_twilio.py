@@ -12,7 +12,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from leftovers import nothing_left
 from scripted import DEADLINE
 from secrets_watch import API_KEY
 from websocket import ABNF, WebSocket, WebSocketTimeoutException, create_connection
@@ -53,13 +52,16 @@ def bridge(server: RealtimeServer, monkeypatch: pytest.MonkeyPatch) -> ModuleTyp
 @pytest.fixture
 def address(bridge: ModuleType) -> Iterator[str]:
     """Where the bridge listens.  When the test is over, no thread of it is left."""
-    with nothing_left():
-        web = make_server("127.0.0.1", 0, bridge.app, threaded=True)
-        # Accepts the calls, each of which gets a thread of Werkzeug's.
-        threading.Thread(target=web.serve_forever).start()
-        yield f"127.0.0.1:{web.port}"
-        web.shutdown()
-        web.server_close()
+    before = set(threading.enumerate())
+    web = make_server("127.0.0.1", 0, bridge.app, threaded=True)
+    # Accepts the calls, each of which gets a thread of Werkzeug's.
+    threading.Thread(target=web.serve_forever).start()
+    yield f"127.0.0.1:{web.port}"
+    web.shutdown()
+    web.server_close()
+    for thread in set(threading.enumerate()) - before:  # not files: Werkzeug and flask-sock leave some to gc
+        thread.join(DEADLINE)
+        assert not thread.is_alive(), thread
 
 
 class Call:

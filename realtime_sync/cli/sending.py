@@ -45,7 +45,7 @@ class Sending:
         self.ended_at: float | None = None
         self._session = session
         self._path = path
-        self._pace = pace
+        self._pace: Literal["fast", "realtime"] = pace
         self._question: str | None = None  # the id of the event that is answered when all before it was taken
         self._doubtful: set[str] = set()  # the ids of events whose rejection is no problem
         # Sends while the main thread takes the events: they need not fit into memory, and the end of the

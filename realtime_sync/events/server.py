@@ -69,7 +69,7 @@ class UnknownEvent(_MaybeNamed):
         event_id: The message's own; ``""`` if it has none.
     """
 
-    type: str
+    type: str  # pyright: ignore[reportIncompatibleMethodOverride]  # here it is what came, not the tag
     frame: bytes
     problem: str | None = None
 

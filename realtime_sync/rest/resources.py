@@ -232,7 +232,7 @@ class ClientSecrets(_Names):
         Args:
             session: Settings of the sessions that it opens; their ``type`` is ``"realtime"`` by default.
             expires_after: Seconds during which it opens sessions, 10 to 7200; the server's default is 600.
-            idempotency_key, timeout: See `rest`.
+            idempotency_key, timeout: As of all requests: see `resources`.
         """
         settings = None if session is None else _settings(session, "realtime")
         return self._secret("/client_secrets", settings, expires_after, idempotency_key, timeout)
@@ -258,7 +258,7 @@ class TranslationClientSecrets(_Names):
             language: The language to translate into, for example ``"de"``.
             session: All settings, in place of ``model`` and ``language``.
             expires_after: Seconds during which it opens sessions, 10 to 7200; the server's default is 600.
-            idempotency_key, timeout: See `rest`.
+            idempotency_key, timeout: As of all requests: see `resources`.
         """
         if session is None:
             if not model:
@@ -294,7 +294,7 @@ class Sessions(_Names):
 
         Args:
             session: All settings; or single ones as ``fields``, see `events.SessionConfig`.
-            idempotency_key, timeout: See `rest`.
+            idempotency_key, timeout: As of all requests: see `resources`.
 
         Returns:
             The settings; ``client_secret`` is in them.
@@ -334,7 +334,7 @@ class Calls(_Names):
         Args:
             sdp: The offer of the peer connection, which begins with ``v=``.
             session: Settings; leave them out with an ephemeral secret, which has settings of its own.
-            idempotency_key, timeout: See `rest`.
+            idempotency_key, timeout: As of all requests: see `resources`.
         """
         if not isinstance(sdp, str):
             raise TypeError(f"sdp: expected a string, got {type(sdp).__name__}")
@@ -368,7 +368,7 @@ class Calls(_Names):
             call_id: From the webhook.
             session: All settings; or single ones as ``fields``, see `events.SessionConfig`.  ``type`` is
                 filled in.
-            idempotency_key, timeout: See `rest`.
+            idempotency_key, timeout: As of all requests: see `resources`.
         """
         body = _write(_given(session, fields, "realtime"))
         self._requester.post(
@@ -389,7 +389,7 @@ class Calls(_Names):
             call_id: From the webhook.
             status_code: The SIP status that the caller gets, 300 to 699, for example 486 (busy); the
                 server's default is 603 (decline).
-            idempotency_key, timeout: See `rest`.
+            idempotency_key, timeout: As of all requests: see `resources`.
         """
         if status_code is not None and not 300 <= status_code <= 699:
             raise ValueError(f"status_code must be a SIP status from 300 to 699, got {status_code}")
@@ -405,7 +405,7 @@ class Calls(_Names):
 
         Args:
             call_id: From the webhook, or of the `Call`.
-            idempotency_key, timeout: See `rest`.
+            idempotency_key, timeout: As of all requests: see `resources`.
 
         Raises:
             exceptions.NotFoundError: The call is over already.
@@ -427,7 +427,7 @@ class Calls(_Names):
         Args:
             call_id: From the webhook.
             target_uri: The target, for example ``"tel:+14155550123"`` or ``"sip:agent@example.com"``.
-            idempotency_key, timeout: See `rest`.
+            idempotency_key, timeout: As of all requests: see `resources`.
         """
         check_text(target_uri, "target_uri")
         if not _URI.fullmatch(target_uri):

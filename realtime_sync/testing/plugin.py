@@ -58,23 +58,21 @@ def realtime_session(realtime_server: "RealtimeServer") -> "Iterator[Session]":
 
 
 def _server(item: pytest.Item) -> "RealtimeServer":
-    missing = ""
-    try:
-        from .server import RealtimeServer
-    except ImportError as error:
-        missing = str(error)  # it names the extra
-    if missing:
-        pytest.fail(missing, pytrace=False)
+    """Make the server that the test's markers describe, or fail the test without a traceback."""
     options: dict[str, Any] = {}
     for marker in reversed(list(item.iter_markers("realtime_server"))):  # the test's own comes last
         if marker.args:
             pytest.fail("@pytest.mark.realtime_server takes keyword arguments only", pytrace=False)
         options.update(marker.kwargs)
     try:
+        from .server import RealtimeServer
+
         return RealtimeServer(**options)
+    except ImportError as error:  # it names the extra
+        problem = str(error)
     except (TypeError, ValueError) as error:  # a misspelt option, or a value that makes no sense
-        wrong = str(error)
-    pytest.fail(f"@pytest.mark.realtime_server: {wrong}", pytrace=False)
+        problem = f"@pytest.mark.realtime_server: {error}"
+    pytest.fail(problem, pytrace=False)
 
 
 def _check(server: "RealtimeServer") -> None:

@@ -112,7 +112,7 @@ def _environment_proxy(secure: bool, host: str, port: int) -> str | None:
     # Here, because it takes longer to import than all of this package.
     from urllib.request import (  # type: ignore[attr-defined]  # the second is public, but has no stub
         getproxies_environment,
-        proxy_bypass_environment,
+        proxy_bypass_environment,  # pyright: ignore[reportAttributeAccessIssue]
     )
 
     proxies = getproxies_environment()

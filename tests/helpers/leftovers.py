@@ -56,4 +56,6 @@ def nothing_left() -> Iterator[None]:
     for thread in set(threading.enumerate()) - threads:
         thread.join(max(0.0, deadline - time.monotonic()))
         assert not thread.is_alive(), f"left behind: {thread}"
-    wait_until(lambda: not open_files() - files and set(threading.enumerate()) <= threads)
+    while left := open_files() - files or set(threading.enumerate()) - threads:
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(_PAUSE)

@@ -7,7 +7,7 @@ What a session or a response sets is carried over by presence: what is absent st
 ``None`` stays ``None``.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType, structs
 
@@ -116,7 +116,7 @@ def _refuse_strays(flat: SessionConfig | ev.ResponseCreateParams, event: str, at
 
 
 def _output_modalities(modalities: list[str] | UnsetType | None, at: str) -> list[str] | UnsetType | None:
-    if not modalities and modalities != []:
+    if modalities is None or modalities is UNSET:
         return modalities
     if modalities == ["text"]:
         return ["text"]
@@ -201,7 +201,7 @@ def to_beta(event: ServerEvent) -> list[ServerEvent]:
         case ev.ResponseCancelled() if event.response:
             return [structs.replace(event, response=_to_response(event.response))]
         case ev.ConversationItemAdded():
-            fields = structs.asdict(event) | {"item": _to_item(event.item)}
+            fields: dict[str, Any] = structs.asdict(event) | {"item": _to_item(event.item)}
             return [ev.ConversationItemCreated(**fields)]
         case (
             ev.ConversationItemCreated()
