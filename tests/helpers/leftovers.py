@@ -52,10 +52,19 @@ def nothing_left() -> Iterator[None]:
     """Fail unless each thread and file that appears inside is gone soon after the end."""
     threads, files = settled()
     yield
+
+    def left() -> list[object]:
+        return [*(set(threading.enumerate()) - threads), *map(_shown, open_files() - files)]
+
     deadline = time.monotonic() + DEADLINE
-    for thread in set(threading.enumerate()) - threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-        assert not thread.is_alive(), f"left behind: {thread}"
-    while left := open_files() - files or set(threading.enumerate()) - threads:
-        assert time.monotonic() < deadline, f"left behind: {left}"
-        time.sleep(_PAUSE)
+    while left():
+        assert time.monotonic() < deadline, f"left behind: {left()}"
+        threading.Event().wait(_PAUSE)
+
+
+def _shown(file: tuple[int, int, int]) -> str:
+    """Return what a file is, where the system tells, as in ``socket:[4711]``."""
+    try:
+        return os.readlink(_FILES / str(file[0]))
+    except OSError:
+        return f"file {file[0]}"
