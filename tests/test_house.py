@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, where each library is known, what an import costs."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,24 @@ def name_of(file: Path) -> str:
 MODULES = {name_of(file): file for file in FILES}
 
 
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    """The syntax tree of a file, which most of the rules look at."""
+    return ast.parse(file.read_text("utf-8"))
+
+
+@functools.cache
+def libraries_of(file: Path) -> set[str]:
+    """The packages of others that a file imports anywhere in it."""
+    names: list[str] = []
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.append(node.module or "")
+    return {name.split(".")[0] for name in names}
+
+
 def room_of(module: str) -> str:
     return module.partition(".")[0]
 
@@ -65,7 +84,7 @@ def room_of(module: str) -> str:
 def imports_of(file: Path) -> Iterator[tuple[str, bool]]:
     """The modules of ours that a file imports, and whether at its top, so that it can't be loaded without."""
     package = list(file.relative_to(PACKAGE).parts[:-1])
-    tree = ast.parse(file.read_text())
+    tree = parsed(file)
     at_top = set(tree.body)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -115,7 +134,7 @@ def test_each_module_has_its_test_file(file: Path) -> None:
 )
 def test_private_is_private(file: Path) -> None:
     """What begins with an underscore is used in the file that defines it, and in no other."""
-    tree = ast.parse(file.read_text())
+    tree = parsed(file)
     defined: set[str] = set()
     used: set[str] = set()
     for node in ast.walk(tree):
@@ -151,15 +170,7 @@ def test_private_is_private(file: Path) -> None:
 )
 def test_each_library_has_its_place(module: str, only: set[str]) -> None:
     """A library is known to one file, or one room, so that it can be understood and replaced there."""
-    users = set()
-    for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module or ""]
-            if any(name.split(".")[0] == module for name in names):
-                users.add(name_of(file))
-    assert users == only
+    assert {name_of(file) for file in FILES if module in libraries_of(file)} == only
 
 
 def test_import_is_light() -> None:
