@@ -201,28 +201,14 @@ class Client:
             ValueError: A setting can't be used, or OpenAI's server needs a key and there is none.
         """
         check_options("connect", options, ConnectOptions, "model")
-        call_id, translation = options.get("call_id"), options.get("translation", False)
-        intent = _one_of(options, "intent", None, "transcription")
-        if translation and (intent or call_id):
-            raise ValueError("a translation session has no intent and no call")
         check_positive(options, *_POSITIVE)
+        overflow = _one_of(options, "overflow", "pause", "fail")
+        dialect = _one_of(options, "dialect", None, "ga", "beta") or self._provider.dialect
         connect_timeout = options.get("connect_timeout", 10.0)
         deadline = time.monotonic() + connect_timeout
-        dialect = _one_of(options, "dialect", None, "ga", "beta") or self._provider.dialect
-        overflow = _one_of(options, "overflow", "pause", "fail")
-        model = self._model(model, call_id)
-        query = options.get("query") or {}
-        given = {"model": model, "call_id": call_id, "intent": intent}
-        url = self._endpoint.websocket_url(
-            "/realtime/translations" if translation else "/realtime",
-            {**{name: value for name, value in given.items() if value}, **query},
-        )
-        asks_for_beta = dialect == "beta" and self._provider.dialect != "beta"
-        beta = {"OpenAI-Beta": "realtime=v1"} if asks_for_beta else {}
-        headers = self._endpoint.headers(
-            beta, options.get("headers") or {}, secret=options.get("client_secret")
-        )
-        redact = self._endpoint.redactor(headers, query.items())
+        url = self._url(model, options)
+        headers = self._headers(dialect, options)
+        redact = self._endpoint.redactor(headers, (options.get("query") or {}).items())
         transport = open_transport(
             url,
             headers=headers,
@@ -235,6 +221,7 @@ class Client:
             ping_timeout=options.get("ping_timeout", 20.0),
             send_timeout=options.get("send_timeout", 30.0),
         )
+        of = model or options.get("call_id") or self._deployment
         try:
             session = Session(
                 transport,
@@ -243,7 +230,7 @@ class Client:
                 overflow=overflow,
                 close_timeout=options.get("close_timeout", 5.0),
                 redact=redact,
-                name=f"{urlsplit(url).hostname} ({model or call_id or self._deployment or 'no model named'})",
+                name=f"{urlsplit(url).hostname} ({of or 'no model named'})",
                 log_payloads=self._log_payloads,
             )
             if options.get("wait", True):
@@ -253,19 +240,32 @@ class Client:
             raise
         return session
 
-    def _model(self, model: str | None, call_id: str | None) -> str | None:
-        """Return the model for the query.
+    def _url(self, model: str | None, options: ConnectOptions) -> str:
+        """Return the address of a session.
 
         Raises:
-            ValueError: The call or the deployment determines it already.
+            ValueError: The options contradict each other, or can't be sent.
         """
+        call_id, translation = options.get("call_id"), options.get("translation", False)
+        intent = _one_of(options, "intent", None, "transcription")
+        if translation and (intent or call_id):
+            raise ValueError("a translation session has no intent and no call")
         if model and call_id:
             raise ValueError("give model or call_id, not both: a call has its model already")
         if model and self._deployment:
             raise ValueError("give deployment or model, not both: they are two names for one thing")
         if self._deployment and not self._provider.deployment_in_query and not call_id:
-            return self._deployment
-        return model
+            model = self._deployment
+        given = {"model": model, "call_id": call_id, "intent": intent}
+        own = {name: value for name, value in given.items() if value}
+        path = "/realtime/translations" if translation else "/realtime"
+        return self._endpoint.websocket_url(path, {**own, **(options.get("query") or {})})
+
+    def _headers(self, dialect: str, options: ConnectOptions) -> list[tuple[str, str]]:
+        """Return the headers of a session's handshake."""
+        asks_for_beta = dialect == "beta" and self._provider.dialect != "beta"
+        beta = {"OpenAI-Beta": "realtime=v1"} if asks_for_beta else {}
+        return self._endpoint.headers(beta, options.get("headers") or {}, secret=options.get("client_secret"))
 
     # --- The HTTP half -------------------------------------------------------------------------------
 
