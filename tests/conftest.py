@@ -1,12 +1,15 @@
 """Fixtures for all tests: a certificate authority, sessions that are closed, and a clean environment."""
 
 import gc
+import importlib
 import os
+import pkgutil
 import signal
 import ssl
 from collections.abc import Generator, Iterator
 from typing import Any
 
+import coverage
 import hypothesis
 import pytest
 import trustme
@@ -16,10 +19,26 @@ from secrets_watch import complain_of_leaks, watch
 import realtime_sync as rt
 
 # The same examples in every run: a change is judged by itself, not by luck.  The slow tests look further.
-hypothesis.settings.register_profile("suite", derandomize=True, database=None)
+hypothesis.settings.register_profile("suite", derandomize=True, database=None, max_examples=50, deadline=None)
 hypothesis.settings.load_profile("suite")
 
 watch.install()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Measure nothing while tests are collected, nor where xdist only hands them out: it costs much time."""
+    measuring = coverage.Coverage.current()
+    if measuring is None:
+        return (yield)
+    for module in pkgutil.walk_packages(rt.__path__, "realtime_sync."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)  # what collecting would import is measured
+    measuring.stop()
+    collected = yield
+    if not session.config.pluginmanager.hasplugin("dsession"):
+        measuring.start()
+    return collected
 
 
 @pytest.fixture(scope="session", autouse=True)

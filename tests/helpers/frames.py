@@ -97,7 +97,7 @@ def down(value: Any, keys: tuple[str | int, ...]) -> Any:
 # --- Anything at all ----------------------------------------------------------------------------
 
 
-bounded = settings(max_examples=200, deadline=None)
+bounded = settings(max_examples=80, deadline=None)
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)
 FIELDS = st.sampled_from(
     ["type", "event_id", "error", "session", "item", "response", "message", "id", "part"]

@@ -330,10 +330,22 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(STEPS)
 def test_a_server_that_obeys(steps: list[tuple[str, bool]]) -> None:
     """Whatever the order of asking and answering: nothing is lost, sent twice, or taken for another's."""
+    check_a_server_that_obeys(steps)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=10_000, derandomize=False)
+@given(STEPS)
+def test_a_server_that_obeys_at_length(steps: list[tuple[str, bool]]) -> None:
+    """As above, with many more orders, other ones each time."""
+    check_a_server_that_obeys(steps)
+
+
+def check_a_server_that_obeys(steps: list[tuple[str, bool]]) -> None:
     server = _Server()
     rest = [(step, False) for step in ("hear", "answer", "end")] * 2 * (len(steps) + 1)
     for step, beside in steps + rest:

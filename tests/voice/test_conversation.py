@@ -1104,7 +1104,7 @@ def agree_on(log: list[tuple[dict[str, Any], int]]) -> None:
 
 
 @given(log=LOGS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_agrees_with_a_simple_model(log: list[tuple[dict[str, Any], int]]) -> None:
     """Whatever comes, in whatever order, it is never an exception, and a plain model comes to the same."""
     agree_on(log)

@@ -1232,7 +1232,7 @@ class Model:
         return {item for item, _ in self.received} - {key[0] for key, n in self.heard.items() if n >= 24}
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(_STEPS, st.sampled_from(["leave", "delete"]))
 def test_agrees_with_a_model(quiet: rt.Session, steps: list[tuple[str, int]], unheard: str) -> None:
     """Whatever comes, is heard, and is cut off: it is as a list of all samples says, each with its part."""

@@ -190,11 +190,27 @@ any_frame = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=500)
+streams = st.lists(any_frame, max_size=8).map(b"".join)
+any_cuts = st.lists(st.floats(0, 1), max_size=5)
+
+
+@settings(deadline=None, max_examples=150)
 @example(stream=b"\x03~", cuts=[])
-@given(stream=st.lists(any_frame, max_size=8).map(b"".join), cuts=st.lists(st.floats(0, 1), max_size=5))
+@given(stream=streams, cuts=any_cuts)
 def test_the_same_as_websockets(stream: bytes, cuts: list[float]) -> None:
     """Given the same bytes, `websockets` finds the same messages, or both reject them."""
+    check_with_websockets(stream, cuts)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=10_000, derandomize=False)
+@given(stream=streams, cuts=any_cuts)
+def test_the_same_as_websockets_at_length(stream: bytes, cuts: list[float]) -> None:
+    """As above, with many more streams, other ones each time."""
+    check_with_websockets(stream, cuts)
+
+
+def check_with_websockets(stream: bytes, cuts: list[float]) -> None:
     expected, failed = read_with_websockets(stream)
     places = sorted(int(cut * len(stream)) for cut in cuts)
     reader = FrameReader(MAX)
