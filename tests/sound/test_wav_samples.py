@@ -15,10 +15,11 @@ from realtime_sync.sound.wav_samples import FLOAT, INTEGER, Layout, is_known, mo
 SAMPLE = st.integers(-32_768, 32_767)
 
 
-@pytest.mark.parametrize("rate", [8000, 11_025, 24_000, 44_100, 96_000])
-@pytest.mark.parametrize("channels", [1, 2, 7])
+@pytest.mark.parametrize(
+    ("rate", "channels"), [(8000, 1), (11_025, 7), (24_000, 2), (44_100, 2), (96_000, 1)]
+)
 @pytest.mark.parametrize(("encoding", "width"), KINDS)
-def test_every_kind_of_wav(encoding: int, width: int, channels: int, rate: int) -> None:
+def test_every_kind_of_wav(encoding: int, width: int, rate: int, channels: int) -> None:
     """Any width, number of channels and sample rate becomes 24 kHz mono of the same length, level, pitch."""
     check_tone(read(wav_of(tone(rate), encoding, width, channels, rate)))
 

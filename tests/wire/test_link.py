@@ -427,7 +427,7 @@ def full_duplex(session: rt.Session, server: Blaster, seconds: float) -> None:
     print(f"{sum(sent)} messages to the server, {received} from it")
 
 
-@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [2, pytest.param(60, marks=pytest.mark.slow)])
 def test_full_duplex_with_key_updates(
     seconds: int,
     authority: trustme.CA,
@@ -506,7 +506,7 @@ def close_under_load(url: str, tls: ssl.SSLContext, events: int, answered: bool)
 
 
 @pytest.mark.parametrize("answered", [True, False])
-@pytest.mark.parametrize("count", [25, pytest.param(250, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(250, marks=pytest.mark.slow)])
 def test_closing_under_load(count: int, answered: bool, server_tls: Tls, client_tls: ssl.SSLContext) -> None:
     """Closing while threads send and events pour in tells the senders, and gives everything back."""
     with nothing_left(), Blaster(server_tls, deaf=not answered) as server:
@@ -517,7 +517,7 @@ def test_closing_under_load(count: int, answered: bool, server_tls: Tls, client_
 
 
 @pytest.mark.parametrize("answered", [True, False])
-@pytest.mark.parametrize("count", [25, pytest.param(250, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(250, marks=pytest.mark.slow)])
 def test_closing_leaks_nothing_in_clear(
     count: int, answered: bool, authority: trustme.CA, client_tls: ssl.SSLContext
 ) -> None:

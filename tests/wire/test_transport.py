@@ -250,7 +250,7 @@ def test_a_message_over_the_limit(open_session: Open) -> None:
             session.next_event(DEADLINE)
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_nothing_is_left_behind(count: int, server_tls: Tls, client_tls: ssl.SSLContext) -> None:
     """After many sessions, threads, open files and memory are as before."""
 
@@ -264,7 +264,7 @@ def test_nothing_is_left_behind(count: int, server_tls: Tls, client_tls: ssl.SSL
         gc.collect()
 
     with ScriptedServer(idle, server_tls) as server:
-        sessions(20)  # caches are warm
+        sessions(10)  # caches are warm
         with nothing_left():
             objects, memory = own_objects(), resident_bytes()
             sessions(count)
