@@ -14,7 +14,7 @@ from ..events import (
 )
 from ..exceptions import RealtimeError
 from ..session import Session
-from ..sound.formats import BETA_FORMATS, PCM, output_format
+from ..sound.formats import BETA_FORMATS, PCM, PCM_RATE, output_format
 from ..visitor import Visitor, Visitors
 from .conversation import Conversation
 from .playback import Interruption, Playback
@@ -245,7 +245,7 @@ def _ga(transcription: str | None, audio_format: str | None) -> dict[str, Any]:
     if transcription is not None:
         audio["input"] = {"transcription": {"model": transcription}}
     if audio_format is not None:
-        rate = {"rate": 24_000} if audio_format == PCM else {}
+        rate = {"rate": PCM_RATE} if audio_format == PCM else {}
         audio["output"] = {"format": {"type": audio_format, **rate}}
     return {"audio": audio} if audio else {}
 

@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType, structs
 
 from ... import events as ev
 from ...events import SERVER_EVENTS, ClientEvent, ServerEvent, SessionConfig
-from ...sound.formats import BETA_FORMATS, GA_FORMATS
+from ...sound.formats import BETA_FORMATS, GA_FORMATS, PCM_RATE
 from .refusal import Refused, unknown, unknown_kind
 
 __all__ = ["beta_param", "beta_session", "from_beta", "ga_session", "to_beta"]
@@ -147,7 +147,7 @@ def _ga_format(name: str | UnsetType | None, at: str) -> ev.AudioFormat | UnsetT
         return name
     if name not in GA_FORMATS:
         raise Refused("invalid_value", "expected one of 'pcm16', 'g711_ulaw', 'g711_alaw'", at)
-    return ev.AudioFormat(type=GA_FORMATS[name], rate=24_000 if name == "pcm16" else UNSET)
+    return ev.AudioFormat(type=GA_FORMATS[name], rate=PCM_RATE if name == "pcm16" else UNSET)
 
 
 def _audio(

@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from ... import events as ev
 from ...events import SessionConfig, UnknownObject
-from ...sound.formats import bytes_per_second
+from ...sound.formats import PCM_RATE, bytes_per_second
 from .refusal import Refused, unknown, unknown_kind
 
 __all__ = ["check_settings"]
@@ -144,5 +144,5 @@ def _check_format(audio_format: Any, at: str) -> None:
     except ValueError:
         message = "expected one of 'audio/pcm', 'audio/pcmu', 'audio/pcma'"
         raise Refused("invalid_value", message, f"{at}.type") from None
-    if audio_format.type == "audio/pcm" and audio_format.rate not in (UNSET, 24_000):
-        raise Refused("invalid_value", "expected 24000 for PCM", f"{at}.rate")
+    if audio_format.type == "audio/pcm" and audio_format.rate not in (UNSET, PCM_RATE):
+        raise Refused("invalid_value", f"expected {PCM_RATE} for PCM", f"{at}.rate")

@@ -6,11 +6,11 @@ from msgspec import UNSET, structs
 
 from ... import events as ev
 from ...events import SessionConfig
-from ...sound.formats import bytes_per_second
+from ...sound.formats import PCM_RATE, bytes_per_second
 
 __all__ = ["cleared", "configured", "format_of", "fresh_session", "input_of", "output_of", "rate_of"]
 
-_PCM = ev.AudioFormat(type="audio/pcm", rate=24_000)
+_PCM = ev.AudioFormat(type="audio/pcm", rate=PCM_RATE)
 _SERVER_VAD = ev.ServerVad(
     threshold=0.5,
     prefix_padding_ms=300,

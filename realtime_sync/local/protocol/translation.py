@@ -5,7 +5,7 @@ from itertools import chain, zip_longest
 
 from ... import events as ev
 from ...events import ClientEvent, ServerEvent, SessionConfig
-from ...sound.formats import bytes_per_second
+from ...sound.formats import PCM_RATE, bytes_per_second
 from .ids import NEW
 from .input_buffer import MOST_AT_ONCE
 from .jobs import Job, Jobs
@@ -198,7 +198,7 @@ def _spoken(say: Say, elapsed_ms: int) -> Iterator[ServerEvent]:
     )
     spoken = (
         ev.SessionOutputAudioDelta(
-            event_id=NEW, delta=chunk, sample_rate=24_000, channels=1, format="pcm16", elapsed_ms=elapsed_ms
+            event_id=NEW, delta=chunk, sample_rate=PCM_RATE, channels=1, format="pcm16", elapsed_ms=elapsed_ms
         )
         for chunk in chunks
     )
