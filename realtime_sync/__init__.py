@@ -70,17 +70,19 @@ __all__ = [
 _HOMES = (".exceptions", ".events", ".events.codec", ".visitor", ".session", ".client")
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used: a start of pytest, which imports `testing`, costs nothing."""
-    if name in ("events", "webhooks"):
-        return importlib.import_module(f".{name}", __name__)
-    if name in __all__:
-        for home in _HOMES:
-            module = importlib.import_module(home, __name__)
-            if hasattr(module, name):
-                value = globals()[name] = getattr(module, name)
-                return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name for a right one
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name when it is first used, so that a start of pytest, with `testing`, is cheap."""
+        if name in ("events", "webhooks"):
+            return importlib.import_module(f".{name}", __name__)
+        if name in __all__:
+            for home in _HOMES:
+                module = importlib.import_module(home, __name__)
+                if hasattr(module, name):
+                    value = globals()[name] = getattr(module, name)
+                    return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

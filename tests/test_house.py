@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import realtime_sync as rt
-from realtime_sync import voice
+from realtime_sync import local, testing, voice
 
 PACKAGE = Path(rt.__file__).parent
 ROOT = PACKAGE.parent
@@ -235,6 +236,19 @@ def test_public_things_of_voice_are_documented(name: str) -> None:
     for attribute, value in vars(thing).items() if isinstance(thing, type) else ():
         if not attribute.startswith("_") and (callable(value) or isinstance(value, property)):
             assert value.__doc__, f"{name}.{attribute}"
+
+
+@pytest.mark.parametrize("package", [rt, voice, local, testing])
+def test_names_on_demand(package: Any) -> None:
+    """Public names are loaded when they are used, listed before that, and no other name is taken for one."""
+    load = vars(package)["__getattr__"]
+    assert {name for name in package.__all__ if not hasattr(package, name)} == set()
+    if "__dir__" in vars(package):
+        assert set(package.__all__) <= set(dir(package))
+    for name in {"events", "webhooks", "Client"} & set(package.__all__):
+        assert load(name) is getattr(package, name)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        load("nothing")
 
 
 def test_typed() -> None:

@@ -48,10 +48,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the server when it is used: the rest works without what only the server needs."""
-    if name == "LocalServer":
-        from .server import LocalServer
+if not TYPE_CHECKING:  # a type checker would take any name for a right one
 
-        return LocalServer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """Import the server when it is used: the rest works without what only the server needs."""
+        if name == "LocalServer":
+            from .server import LocalServer
+
+            return LocalServer
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,10 +19,12 @@ __all__ = ["Expectation", "RealtimeServer", "Record"]
 _HOMES = {"Expectation": ".dialogue", "RealtimeServer": ".server", "Record": ".record"}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name], __name__), name)
+if not TYPE_CHECKING:  # a type checker would take any name for a right one
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_HOMES[name], __name__), name)
 
 
 def pytest_configure(config: Any) -> None:

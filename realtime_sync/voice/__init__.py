@@ -59,15 +59,17 @@ _HOMES = (
 )
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used: who needs a `Conversation` doesn't wait for the rest."""
-    if name in __all__:
-        for home in _HOMES:
-            module = importlib.import_module(home, __name__)
-            if hasattr(module, name):
-                value = globals()[name] = getattr(module, name)
-                return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name for a right one
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name when it is first used: who needs a `Conversation` doesn't wait for the rest."""
+        if name in __all__:
+            for home in _HOMES:
+                module = importlib.import_module(home, __name__)
+                if hasattr(module, name):
+                    value = globals()[name] = getattr(module, name)
+                    return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
