@@ -77,11 +77,11 @@ if not TYPE_CHECKING:  # a type checker would take any name for a right one
         if name in ("events", "webhooks"):
             return importlib.import_module(f".{name}", __name__)
         if name in __all__:
-            for home in _HOMES:
-                module = importlib.import_module(home, __name__)
-                if hasattr(module, name):
-                    value = globals()[name] = getattr(module, name)
-                    return value
+            modules = (importlib.import_module(home, __name__) for home in _HOMES)
+            value = globals()[name] = next(
+                getattr(module, name) for module in modules if hasattr(module, name)
+            )
+            return value
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -64,11 +64,11 @@ if not TYPE_CHECKING:  # a type checker would take any name for a right one
     def __getattr__(name: str) -> Any:
         """Load a public name when it is first used: who needs a `Conversation` doesn't wait for the rest."""
         if name in __all__:
-            for home in _HOMES:
-                module = importlib.import_module(home, __name__)
-                if hasattr(module, name):
-                    value = globals()[name] = getattr(module, name)
-                    return value
+            modules = (importlib.import_module(home, __name__) for home in _HOMES)
+            value = globals()[name] = next(
+                getattr(module, name) for module in modules if hasattr(module, name)
+            )
+            return value
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
