@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from msgspec import Struct, inspect
+from msgspec import Struct, inspect, json
 
 from . import UnknownObject
 
@@ -44,6 +44,7 @@ def _kind(node: inspect.Type) -> str:
     return type(node).__name__.removesuffix("Type")
 
 
+_JSON_TEXTS = {"arguments", "output"}  # fields of calls and outputs: JSON as text, where they are a str
 _JSON_NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
 
 
@@ -148,6 +149,8 @@ def _mend_struct(node: inspect.StructType, value: Any, path: str, note: Note) ->
         made = _MISFIT
         if field.encode_name in value:
             made = _mend(field.type, value[field.encode_name], where, note)
+            if made is _MISFIT and _is_json_text(field):
+                made = _json_text(value[field.encode_name])
         elif field.required:
             note(where, "missing")
         if made is _MISFIT and field.required:
@@ -155,6 +158,25 @@ def _mend_struct(node: inspect.StructType, value: Any, path: str, note: Note) ->
         if made is not _MISFIT:
             fields[field.name] = made
     return node.cls(**fields)
+
+
+def _is_json_text(field: inspect.Field) -> bool:
+    node = field.type
+    is_text = _has(node, "Str") if isinstance(node, inspect.UnionType) else _kind(node) == "Str"
+    return is_text and field.name in _JSON_TEXTS
+
+
+def _json_text(value: Any) -> Any:
+    """Return a value as the JSON text that was due; `_MISFIT` for null, which stands for none.
+
+    As a zero it would be lost, and a function called with its defaults.
+    """
+    if value is None:
+        return _MISFIT
+    try:
+        return json.encode(value).decode()
+    except (RecursionError, OverflowError):
+        return "..."  # no JSON, so that the call fails
 
 
 def _ignore(path: str, problem: str) -> None:

@@ -3,13 +3,13 @@
 import inspect
 import re
 import typing
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-__all__ = ["Signature"]
+__all__ = ["Signature", "unfinished_kind"]
 
 _Json = dict[str, Any]
 
@@ -47,13 +47,13 @@ class Signature(Struct, frozen=True):
     def read(self, text: str) -> dict[str, Any]:
         """Return the arguments in a JSON text by name: checked, converted, and completed with the defaults.
 
-        An empty text stands for no arguments.
+        An empty text stands for no arguments, and so does ``null``.
 
         Raises:
             Exception: The text is not JSON, or the arguments are invalid.  Usually it is a
                 `msgspec.ValidationError`, but a type's own ``__post_init__`` may raise any exception.
         """
-        arguments = self.decoder.decode(text if text.strip() else "{}")
+        arguments = self.decoder.decode("{}" if text.strip() in ("", "null") else text)
         return {name: getattr(arguments, name) for name in arguments.__struct_fields__}
 
 
@@ -63,13 +63,33 @@ class Signature(Struct, frozen=True):
 def _check_function(function: Callable[..., Any]) -> None:
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         raise TypeError(f"a tool must be a plain function or a bound method, got {function!r:.80}")
-    kind = None
-    if inspect.iscoroutinefunction(function):
-        kind = "'async def'"
-    elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        kind = "a generator"
-    if kind:
-        raise TypeError(f"{function.__qualname__} is {kind}; a tool must be a plain function that returns")
+    if kind := unfinished_kind(function):
+        raise TypeError(
+            f"{function.__qualname__} is {kind}; a tool must be a plain function that returns, such as "
+            "one that runs it to its end"
+        )
+
+
+def unfinished_kind(function: Callable[..., Any]) -> str | None:
+    """Return ``"'async def'"`` or ``"a generator"`` for a function whose call only begins; else ``None``.
+
+    Decorated functions are looked at as well, down to the one that gives the signature: what its decorators
+    return can't be seen, but as a rule it is what that function returns.
+    """
+    layers = [function]
+
+    def last(layer: Any) -> bool:
+        layers.append(layer)
+        return hasattr(layer, "__signature__")
+
+    layers.append(inspect.unwrap(function, stop=last))
+    for each in layers:
+        behind = "" if each is function else " behind a decorator"
+        if inspect.iscoroutinefunction(each):
+            return f"'async def'{behind}"
+        if inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each):
+            return f"a generator{behind}"
+    return None
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -80,6 +100,11 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
             raise TypeError(f"{where} is variadic; name each parameter, or take a list or a dict")
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise TypeError(f"{where} is positional-only, but the model passes names; remove the '/'")
+        if hasattr(parameter.default, "default") and hasattr(parameter.default, "default_factory"):
+            raise TypeError(
+                f"{where} has the default {parameter.default!r:.80}, which only its own library reads; use "
+                f"the value itself: '{name}: Annotated[str, msgspec.Meta(description=...)] = ...'"
+            )
         if parameter.annotation is not parameter.empty:
             continue
         if index == 0 and name in ("self", "cls"):
@@ -123,7 +148,56 @@ def _type_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
             f"{where} can't be decoded from JSON: {' '.join(problem)}; use str, int, float, bool, Literal, "
             "an Enum, list, dict, a dataclass, a TypedDict or a msgspec.Struct"
         ) from error
-    return hint
+    for foreign in _foreign(hint, set()):
+        raise TypeError(
+            f"{where} carries {foreign!r:.80}, which only its own library reads, so it would have no effect; "
+            "use a msgspec.Meta: Annotated[int, msgspec.Meta(ge=1, description='...')]"
+        )
+    return _with_description(hint)
+
+
+def _foreign(hint: Any, seen: set[Any]) -> Iterator[Any]:
+    """Yield what msgspec doesn't read in a type, at any depth: it may be a limit, and would not be kept.
+
+    Texts are descriptions, which do no harm where they are not read.
+    """
+    origin, inner = typing.get_origin(hint), list(typing.get_args(hint))
+    if origin is typing.Literal:
+        return
+    if origin is Annotated:
+        yield from (each for each in inner[1:] if not isinstance(each, Meta) and _text_of(each) is None)
+        inner = inner[:1]
+    elif origin is not None:
+        inner.append(origin)
+    elif hint not in seen:
+        seen.add(hint)
+        if hasattr(hint, "__pydantic_validator__"):  # a dataclass for msgspec, which doesn't call pydantic
+            yield hint
+        inner = [getattr(hint, "__value__", None), getattr(hint, "__supertype__", None), *_field_types(hint)]
+    for each in inner:
+        yield from _foreign(each, seen)
+
+
+def _field_types(hint: Any) -> list[Any]:
+    """Return the types of the fields, if this is a class that msgspec makes from a JSON object or array."""
+    info = msgspec.inspect.type_info(hint) if isinstance(hint, type) else None
+    return list(typing.get_type_hints(hint, include_extras=True).values()) if hasattr(info, "fields") else []
+
+
+def _text_of(metadata: Any) -> str | None:
+    """Return the text of metadata that only describe: a plain text, or a ``Doc``."""
+    text = metadata if isinstance(metadata, str) else getattr(metadata, "documentation", None)
+    return text if isinstance(text, str) else None
+
+
+def _with_description(hint: Any) -> Any:
+    """Return a type with the text beside it as its description, unless a `Meta` has another one."""
+    if typing.get_origin(hint) is not Annotated:
+        return hint
+    inner, *metadata = typing.get_args(hint)
+    texts = [Meta(description=text) for each in metadata if (text := _text_of(each)) is not None]
+    everything: Any = (inner, *texts, *metadata)
+    return Annotated[everything]
 
 
 def _field_of(parameter: inspect.Parameter) -> Any:

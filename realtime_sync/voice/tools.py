@@ -12,19 +12,21 @@
 `ToolRunner` runs the calls that the model makes in a session.
 """
 
+import inspect
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar, overload
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from .. import events as ev
-from .signature import Signature
+from .signature import Signature, unfinished_kind
 
-__all__ = ["Approve", "Outcome", "ToolCall", "Tools", "described", "failed", "rejection"]
+__all__ = ["AnyTool", "Approve", "Outcome", "ToolCall", "Tools", "described", "failed", "rejection"]
 
 _log = logging.getLogger("realtime_sync")
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -51,6 +53,10 @@ Approve = Callable[[ToolCall], bool | str]
 """A callback to decide on a call: ``True`` allows it; ``False``, or the reason as text, rejects it."""
 
 
+AnyTool = Callable[..., Any] | ev.McpTool | Mapping[str, Any]
+"""A function, or a tool that the server runs by itself."""
+
+
 class _Function(Struct, frozen=True):
     """One of the `Tools`."""
 
@@ -69,12 +75,14 @@ class Outcome(Struct, frozen=True):
 
 
 class Tools:
-    """Hold the functions that the model may call.
+    """Hold the functions that the model may call, and the tools that the server runs.
 
-    ``len(tools)`` counts them, ``name in tools`` looks one up, and iterating gives their names.
+    ``len(tools)`` counts the functions, ``name in tools`` looks one up, and iterating gives their names.
 
     Args:
-        functions: The first functions; `function` adds more.
+        functions: The first functions; `function` adds more.  With them, in any order, the tools that the
+            server runs by itself: an `events.McpTool` for each MCP server, or a dict with the ``type`` of
+            any such tool, which is sent as it is.
         workers: How many calls a `ToolRunner` runs at the same time; at least 1.
         timeout: Seconds that a call may take, approval included, unless `function` sets another limit;
             ``None`` sets no limit.
@@ -83,21 +91,23 @@ class Tools:
         workers, timeout: The values passed as ``workers`` and ``timeout``.
 
     Raises:
-        ValueError: ``workers`` is not a whole number of at least 1, ``timeout`` is not above 0, or two
-            functions have the same name.
+        ValueError: ``workers`` is not a whole number of at least 1, ``timeout`` is not above 0, two
+            functions have the same name, or two MCP servers the same ``server_label``.
         TypeError: One of the functions can't be a tool; see `function`.
     """
 
-    def __init__(
-        self, *functions: Callable[..., Any], workers: int = 4, timeout: float | None = 30.0
-    ) -> None:
+    def __init__(self, *functions: AnyTool, workers: int = 4, timeout: float | None = 30.0) -> None:
         if not isinstance(workers, int) or workers < 1:
             raise ValueError(f"workers must be a whole number of at least 1, got {workers!r:.80}")
         self.workers = workers
         self.timeout = _checked(timeout)
         self._functions: dict[str, _Function] = {}
-        for function in functions:
-            self.function(function)
+        self._served: list[ev.McpTool | dict[str, Any]] = []
+        for tool in functions:
+            if isinstance(tool, ev.McpTool | Mapping):
+                self._serve(tool)
+            else:
+                self.function(tool)
 
     def __len__(self) -> int:
         return len(self._functions)
@@ -141,16 +151,20 @@ class Tools:
         All parameters need annotations: ``str``, ``int``, ``float``, ``bool``, ``Literal``, enums, lists,
         dicts, dataclasses, ``TypedDict``, ``NamedTuple``, msgspec structs, and any other type that msgspec
         reads from JSON.  ``Annotated[int, msgspec.Meta(description="...", ge=1)]`` describes and constrains
-        a parameter; the docstring (``Args:``, ``:param name:``, or NumPy's ``Parameters``) describes the
-        others.  The model's arguments are checked and converted before the call.  Unknown arguments are
-        rejected; unknown fields of an object within an argument are ignored.
+        a parameter, ``Annotated[int, "..."]`` describes it; the docstring (``Args:``, ``:param name:``, or
+        NumPy's ``Parameters``) describes the others.  Other metadata, such as ``pydantic.Field(ge=1)``, is
+        rejected, since it would have no effect.  The model's arguments are checked and converted before the
+        call.  Unknown arguments are rejected; unknown fields of an object within an argument are ignored.
 
         A `ToolRunner` calls the function in a thread.  The model reads its result: a ``str`` as it is, any
-        other value as JSON, so ``None`` becomes ``null``.  If the function raises an exception, the model
-        reads ``{"error": "ValueError: ..."}``.
+        other value as JSON, so ``None`` becomes ``null``.  What JSON doesn't know is converted: pydantic's
+        models (``model_dump``), NumPy's values (``tolist``), mappings, collections, and paths and others that
+        have a text of their own.  If that fails, the model reads that the function has run.  If the function
+        raises an exception, the model reads ``{"error": "ValueError: ..."}``.
 
         Args:
-            function: A plain function or a bound method.
+            function: A plain function or a bound method; not one behind whose decorators is an
+                ``async def`` or a generator.
             name: The name that the model calls; ``None`` (the default) uses the function's own.
             description: What the model is told about it; ``None`` (the default) uses the docstring's first
                 paragraph.
@@ -183,6 +197,8 @@ class Tools:
         signature = Signature.of(function)
         if approve is not None and not callable(approve):
             raise TypeError(f"{function.__qualname__}: approve= must be callable, got {approve!r:.80}")
+        if approve is not None and (kind := unfinished_kind(approve)):
+            raise TypeError(f"{function.__qualname__}: approve= must be a plain function, got {kind}")
         name = function.__name__ if name is None else name
         if not _NAME.fullmatch(name):
             raise TypeError(
@@ -200,10 +216,23 @@ class Tools:
         self._functions[name] = _Function(function, signature, definition, seconds, approve)
         return function
 
+    def _serve(self, tool: ev.McpTool | Mapping[str, Any]) -> None:
+        """Add a tool that the server runs."""
+        served = tool if isinstance(tool, ev.McpTool) else dict(tool)
+        kind, label = _kind_and_label(served)
+        if not isinstance(kind, str) or kind == "function":
+            raise TypeError(
+                "a tool given as a dict must have the type of one that the server runs, such as 'mcp', got "
+                f"{kind!r:.80}; give a function as itself"
+            )
+        if label is not None and (kind, label) in map(_kind_and_label, self._served):
+            raise ValueError(f"an MCP server labelled {label!r} exists already; give it another server_label")
+        self._served.append(served)
+
     @property
-    def definitions(self) -> list[ev.FunctionTool]:
-        """Return the functions' definitions for the server: ``session.update(tools=tools.definitions)``."""
-        return [function.definition for function in self._functions.values()]
+    def definitions(self) -> list[ev.FunctionTool | ev.McpTool | dict[str, Any]]:
+        """Return all tools' definitions for the server: ``session.update(tools=tools.definitions)``."""
+        return [*(function.definition for function in self._functions.values()), *self._served]
 
     def call(self, name: str, arguments: str = "") -> str:
         """Call a function as the model would, in this thread, without a session and without a timeout.
@@ -256,6 +285,13 @@ class Tools:
         return self.timeout if tool is None else tool.timeout
 
 
+def _kind_and_label(tool: ev.McpTool | dict[str, Any]) -> tuple[object, object]:
+    """Return the ``type`` and the ``server_label`` of a tool that the server runs."""
+    if isinstance(tool, ev.McpTool):
+        return tool.type, tool.server_label
+    return tool.get("type"), tool.get("server_label")
+
+
 def _checked(timeout: float | None) -> float | None:
     if timeout is None:
         return None
@@ -285,6 +321,7 @@ def rejection(approve: Callable[[Any], bool | str], question: Any, name: str) ->
     """
     try:
         verdict = approve(question)
+        _check_finished(verdict)
     except KeyboardInterrupt:
         raise
     except BaseException:
@@ -313,10 +350,62 @@ def _result(tool: _Function, arguments: dict[str, Any]) -> Outcome:
     if isinstance(value, str):
         return Outcome(_sendable(value))
     try:
-        return Outcome(msgspec.json.encode(value).decode())
-    except Exception as error:
+        return Outcome(msgspec.json.encode(value, enc_hook=_plain).decode())
+    except KeyboardInterrupt:
+        raise
+    except _Unfinished as error:
+        _log.warning("the function %s %s", name, error)
+        return failed(f"the function {error}")
+    except BaseException as error:  # the result's own code may raise anything
         _log.warning("the result of the function %s can't be encoded as JSON: %s", name, _text(error))
-        return failed(f"the result can't be encoded as JSON: {_text(error)}")
+        return failed(
+            "the function has run, so don't repeat the call; only its result can't be encoded as JSON: "
+            f"{_text(error)}"
+        )
+
+
+class _Unfinished(Exception):
+    """The function has not done its work: it returned what would do it."""
+
+
+def _plain(value: Any) -> Any:
+    """Convert a result that msgspec doesn't know, or a part of one, to one that it does."""
+    _check_finished(value)
+    converted = _converted(value)
+    if type(converted) is type(value):  # or it would go on like this
+        raise TypeError(f"got an object of type {type(value).__name__}")
+    return converted
+
+
+def _converted(value: Any) -> Any:
+    """Return what a value offers itself, by its class: a mock has any attribute; else the value."""
+    for kind in (str, int, float):  # classes derived from them
+        if isinstance(value, kind):
+            return kind(value)
+    offers: Any = type(value)
+    if hasattr(offers, "model_dump"):  # pydantic's models
+        return value.model_dump(mode="json")
+    if hasattr(offers, "tolist"):  # NumPy's scalars and arrays, and those like them
+        return value.tolist()
+    if hasattr(offers, "keys"):  # a mapping, a database's row, a table of columns
+        return dict(value)
+    if isinstance(value, Collection):
+        return list(value)
+    if offers.__str__ is not object.__str__:  # a path, a fraction, an address
+        return str(value)
+    return value
+
+
+def _check_finished(value: Any) -> None:
+    """Raise `_Unfinished` for a coroutine, a generator and the like; close it, since nobody else will."""
+    if not (inspect.isawaitable(value) or isinstance(value, Generator | AsyncGenerator)):
+        return
+    if isinstance(value, Coroutine | Generator):
+        with suppress(Exception):
+            value.close()
+    raise _Unfinished(
+        f"returned a {type(value).__name__}, which has not run; it must be a plain function that returns"
+    )
 
 
 def described(error: BaseException) -> str:

@@ -29,6 +29,7 @@ from msgspec import Struct
 from realtime_sync import events
 from realtime_sync.events import UnknownObject
 from realtime_sync.events.codec import decode, decode_client, encode
+from realtime_sync.events.mend import mend
 
 # --- What is in a frame -------------------------------------------------------------------------
 
@@ -48,6 +49,8 @@ def tagged_parts(value: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple
 def zero(place: Place, sent: Any) -> Any:
     """What a field reads as when ``sent`` stood in its place and didn't fit."""
     field, value = place.field, place.value
+    if field.name in ("arguments", "output") and isinstance(value, str) and sent is not None:
+        return json.dumps(sent)  # as the text that was due
     if not field.required:
         made = field.default_factory is not msgspec.NODEFAULT
         return field.default_factory() if made else field.default
@@ -148,6 +151,67 @@ def test_an_error_that_is_just_text(name: str, keys: tuple[str, ...], value: str
     event, found = decoded(decode, frame)
     assert down(event, keys).message == "no credit"
     assert [note.path for note in found] == ["." + ".".join(keys)]
+
+
+CALLS_AND_OUTPUTS = [
+    ("arguments", {"type": "function_call", "name": "f"}),
+    ("arguments", {"type": "mcp_call", "server_label": "s", "name": "f"}),
+    ("arguments", {"type": "mcp_approval_request", "server_label": "s", "name": "f"}),
+    ("output", {"type": "mcp_call", "server_label": "s", "name": "f", "arguments": "{}"}),
+    ("output", {"type": "function_call_output", "call_id": "c"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ('{"a": {"b": [1]}}', '{"a":{"b":[1]}}'),
+        ("{}", "{}"),
+        ("[1, NaN]", "[1,null]"),
+        ("[]", "[]"),
+        ("9" * 30, "9" * 30),
+        ("1.5", "1.5"),
+        ("false", "false"),
+    ],
+)
+def test_json_that_was_to_be_text(sent: str, read: str) -> None:
+    """Arguments and outputs that come as JSON, not as its text, read as their text, and are reported."""
+    for name, part in CALLS_AND_OUTPUTS:
+        item = {**part, name: "HERE"}
+        frame = {"type": "conversation.item.added", "event_id": "e", "item": item}
+        event, found = decoded(decode, json.dumps(frame).replace('"HERE"', sent))
+        assert getattr(event.item, name) == read
+        assert [note.path for note in found if note.path] == [f".item.{name}"]
+    for tag in ("response.function_call_arguments.done", "response.mcp_call_arguments.done"):
+        event, found = decoded(decode, samples.frame(samples.SERVER[tag]) | {"arguments": {"a": 1}})
+        assert event.arguments == '{"a":1}'
+        assert [note.path for note in found] == [".arguments"]
+
+
+def test_arguments_that_are_null() -> None:
+    """Null is no text: arguments read as empty, and the output of a call that runs as absent."""
+    for name, part in CALLS_AND_OUTPUTS:
+        event, _ = decoded(decode, {"type": "conversation.item.added", "item": {**part, name: None}})
+        assert getattr(event.item, name) == (None if name == "output" and part["type"] == "mcp_call" else "")
+
+
+def test_arguments_that_can_not_be_written() -> None:
+    """Arguments nested too deeply to be written again are no JSON, so no function runs without them."""
+    nested: Any = None
+    for _ in range(100_000):
+        nested = [nested]
+    frame = {
+        "type": "conversation.item.added",
+        "event_id": "e",
+        "item": {"type": "function_call", "name": "f"},
+    }
+    frame["item"]["arguments"] = nested  # type: ignore[index]
+    found: list[str] = []
+    event = mend(events.ConversationItemAdded, frame, lambda path, problem: found.append(path))
+    assert isinstance(event.item, events.FunctionCall)
+    assert event.item.arguments
+    with pytest.raises(msgspec.DecodeError):
+        msgspec.json.decode(event.item.arguments)
 
 
 def test_one_bad_element_does_not_spoil_a_list() -> None:

@@ -1,16 +1,24 @@
 """What the model is told of a function: its JSON schema and its description, from signature and docstring."""
 
+import contextlib
+import dataclasses
 import datetime
 import enum
+import functools
+import inspect
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
 
+import annotated_types
 import msgspec
+import pydantic
 import pytest
 from msgspec import Meta
 from tool_types import Custom, Place, Point, Span, Unit
+from typing_extensions import Doc
 
-from realtime_sync.voice import Tools
+from realtime_sync.events import FunctionTool
+from realtime_sync.voice import ToolCall, Tools
 
 
 class Level(enum.IntEnum):
@@ -35,11 +43,14 @@ class Options(TypedDict, total=False):
     verbose: bool
 
 
+def definition_of(function: Callable[..., Any]) -> FunctionTool:
+    [definition] = Tools(function).definitions
+    assert isinstance(definition, FunctionTool)
+    return definition
+
+
 def schema_of(function: Callable[..., Any]) -> Any:
-    tools = Tools()
-    tools.function(function)
-    [definition] = tools.definitions
-    return definition.parameters
+    return definition_of(function).parameters
 
 
 PLACE = {
@@ -96,6 +107,10 @@ def tagged(title: str, tag: str, **properties: Any) -> Any:
         (dict[str, float], {"type": "object", "additionalProperties": {"type": "number"}}),
         (Place, PLACE),
         (Annotated[Place, Meta(description="Where to")], {**PLACE, "description": "Where to"}),
+        (Annotated[str, "A city"], {"type": "string", "description": "A city"}),
+        (Annotated[str, Doc("A city")], {"type": "string", "description": "A city"}),
+        (Annotated[str, "A city", Meta(description="A town")], {"type": "string", "description": "A town"}),
+        (list[Annotated[str, "A city"]], {"type": "array", "items": {"type": "string"}}),
         (
             Span,
             {
@@ -229,7 +244,7 @@ def test_annotations_as_text() -> None:
     exec(FUTURE, module)
     tools = Tools()
     tools.function(module["get_weather"])
-    schema = tools.definitions[0].parameters
+    schema = definition_of(module["get_weather"]).parameters
     assert isinstance(schema, dict)
     assert schema["properties"]["days"] == {"type": "integer", "minimum": 1, "default": 1}
     assert schema["properties"]["place"]["properties"] == {"city": {"type": "string"}}
@@ -263,9 +278,7 @@ def test_docstring() -> None:
         """
         return ""
 
-    tools = Tools()
-    tools.function(get_weather)
-    [definition] = tools.definitions
+    definition = definition_of(get_weather)
     assert definition.name == "get_weather"
     assert definition.description == "The weather in a city."
     assert isinstance(definition.parameters, dict)
@@ -325,7 +338,7 @@ def test_docstrings_in_other_styles(docs: str) -> None:
         return ""
 
     get_weather.__doc__ = docs
-    [definition] = Tools(get_weather).definitions
+    definition = definition_of(get_weather)
     assert definition.description == "The weather."
     assert isinstance(definition.parameters, dict)
     described = {name: it.get("description") for name, it in definition.parameters["properties"].items()}
@@ -356,9 +369,26 @@ def test_any_docstring(docs: str | None, description: Any) -> None:
         pass
 
     function.__doc__ = docs
-    tools = Tools()
-    tools.function(function)
-    assert tools.definitions[0].description == description
+    assert definition_of(function).description == description
+
+
+def decorated(function: Any) -> Any:
+    """As a decorator leaves it that logs, or measures time."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def known(a: int) -> int:
+    return a
+
+
+@functools.wraps(known)
+async def in_between(a: int) -> int:
+    return a
 
 
 async def asynchronous(a: int) -> None: ...
@@ -399,6 +429,13 @@ def private(__a: int) -> None: ...
 class Thing:
     def method(self, a: int) -> None: ...
 
+    async def asynchronous(self, a: int) -> None: ...
+
+
+class Decorated:
+    @decorated
+    async def asynchronous(self, a: int) -> None: ...
+
 
 @pytest.mark.parametrize(
     ("function", "words"),
@@ -418,6 +455,15 @@ class Thing:
         (Thing, ["plain function or a bound method", "Thing"]),
         (print, ["plain function", "print"]),
         (lambda: None, ["<lambda>", "name="]),
+        (functools.partial(asynchronous, 1), ["plain function", "partial"]),
+        (decorated(asynchronous), ["asynchronous", "'async def' behind a decorator"]),
+        (decorated(decorated(Thing().asynchronous)), ["'async def' behind a decorator"]),
+        (decorated(generator), ["generator is a generator behind a decorator"]),
+        (decorated(asynchronous_generator), ["a generator behind a decorator"]),
+        (decorated(functools.partial(asynchronous, 1)), ["'async def' behind a decorator"]),
+        (contextlib.contextmanager(generator), ["a generator behind a decorator"]),
+        (decorated(in_between), ["'async def' behind a decorator"]),
+        (Decorated().asynchronous, ["'async def' behind a decorator"]),
     ],
 )
 def test_what_can_not_be_a_tool(function: Any, words: list[str]) -> None:
@@ -428,3 +474,117 @@ def test_what_can_not_be_a_tool(function: Any, words: list[str]) -> None:
     for word in words:
         assert word in str(caught.value)
     assert not len(tools)
+
+
+def test_decorated_functions() -> None:
+    """A decorated function is a tool like any; so is a decorator's own that runs what it decorates."""
+
+    def to_its_end(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper(a: int) -> list[int]:
+            return list(function(a))
+
+        wrapper.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        return wrapper
+
+    tools = Tools(decorated(known), to_its_end(generator))
+    assert tools.call("known", '{"a": 1}') == "1"
+    assert tools.call("generator", '{"a": 1}') == "[1]"
+
+
+def test_approval_must_return() -> None:
+    """An approval callback that is ``async def`` is an error at once: a coroutine approves nothing."""
+
+    async def approve(call: ToolCall) -> bool:
+        return True
+
+    for callback in (approve, decorated(approve)):
+        with pytest.raises(TypeError, match="approve= must be a plain function, got 'async def'"):
+            Tools().function(known, approve=callback)  # type: ignore[arg-type]  # the mistake
+
+
+# --- Limits that only other libraries know ------------------------------------------------------------
+
+POSITIVE = Annotated[int, annotated_types.Gt(0)]
+
+
+@dataclasses.dataclass
+class Order:
+    count: POSITIVE = 1
+
+
+class Orders(msgspec.Struct):
+    orders: list[Order]
+    next: "Orders | None" = None
+
+
+class Wish(TypedDict, total=False):
+    count: POSITIVE
+
+
+class Pair(NamedTuple):
+    left: POSITIVE
+    right: int
+
+
+Held = TypeVar("Held")
+
+
+class Box(msgspec.Struct, Generic[Held]):
+    it: Held
+
+
+@pydantic.dataclasses.dataclass
+class Validated:
+    count: int
+
+    @pydantic.field_validator("count")
+    @classmethod
+    def limited(cls, count: int) -> int:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        Annotated[int, pydantic.Field(ge=1, le=4)],
+        Annotated[str, pydantic.Field(description="A city")],
+        Annotated[str, pydantic.StringConstraints(max_length=2)],
+        Annotated[int, pydantic.AfterValidator(abs)],
+        Annotated[int, "A number", Meta(ge=0), range(1, 5)],
+        POSITIVE,
+        POSITIVE | None,
+        list[POSITIVE],
+        list[Annotated[int, pydantic.Field(ge=1)]],
+        dict[str, tuple[int, POSITIVE]],
+        NewType("NewType", POSITIVE),
+        Order,
+        Orders,
+        Wish,
+        Pair,
+        Box[POSITIVE],
+        Validated,
+    ],
+)
+def test_limits_of_other_libraries(hint: Any) -> None:
+    """A limit that would not be kept is an error when the function is declared, at any depth of a type."""
+
+    def function(it) -> None:  # type: ignore[no-untyped-def]
+        pass
+
+    function.__annotations__["it"] = hint
+    with pytest.raises(TypeError, match=r"function.*'it' carries .* use a msgspec\.Meta"):
+        Tools(function)
+
+
+@pytest.mark.parametrize(
+    "default", [pydantic.Field("Oslo"), dataclasses.field(default="Oslo"), msgspec.field(default="Oslo")]
+)
+def test_defaults_of_other_libraries(default: Any) -> None:
+    """A default that another library would replace is an error: the function would get it as it is."""
+
+    def function(it: str = default) -> None:
+        pass
+
+    with pytest.raises(TypeError, match=r"'it' has the default .* use the value itself"):
+        Tools(function)

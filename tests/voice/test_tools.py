@@ -1,13 +1,28 @@
 """`Tools`: functions are declared, called as the model calls them, and approved."""
 
+import array
+import collections
+import contextlib
 import datetime
+import decimal
+import fractions
+import gc
+import ipaddress
 import json
 import logging
+import pathlib
+import sqlite3
+import types
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
+import numpy
+import pydantic
 import pytest
 from tool_types import Custom, Mute, Place, Point, Span, Unit, add, pick
 
+from realtime_sync.events import FunctionTool, McpTool
 from realtime_sync.voice import ToolCall, Tools
 
 
@@ -55,7 +70,8 @@ def test_declaration() -> None:
     assert len(tools) == 4
     assert "zwei" in tools
     assert "two" not in tools
-    assert [tool.description or "" for tool in tools.definitions] == ["One.", "Two.", "Three.", ""]
+    described = [tool.description or "" for tool in tools.definitions if isinstance(tool, FunctionTool)]
+    assert described == ["One.", "Two.", "Three.", ""]
     assert [tools.call(name) for name in tools] == ["1", "2", "3", "4"]
 
 
@@ -85,6 +101,46 @@ def test_bad_settings() -> None:
 
 
 def custom_free() -> None: ...
+
+
+def test_tools_of_the_server() -> None:
+    """MCP servers, and other tools that the server runs, are defined with the functions, and are none."""
+    docs = McpTool(server_label="docs", server_url="https://example.com/mcp")
+    mail = {"type": "mcp", "server_label": "mail", "connector_id": "connector_gmail", "brand_new": 1}
+    tools = Tools(docs, add, mail, {"type": "web_search"}, {"type": "web_search", "region": "NO"})
+    tools.function(custom_free)
+    [*functions, first, second, third, fourth] = tools.definitions
+    assert [tool.name for tool in functions if isinstance(tool, FunctionTool)] == ["add", "custom_free"]
+    assert (first, second) == (docs, mail)
+    assert (third, fourth) == ({"type": "web_search"}, {"type": "web_search", "region": "NO"})
+    assert list(tools) == ["add", "custom_free"]
+    assert len(tools) == 2
+    assert "docs" not in tools
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "function", "name": "f", "authorization": "secret"},
+        {"name": "f", "authorization": "secret"},
+        {"type": None},
+        FunctionTool(name="f"),
+        "mcp",
+    ],
+)
+def test_what_is_no_tool_of_the_server(tool: Any) -> None:
+    """The definition of a function, without the function, is rejected; nothing secret in it is shown."""
+    with pytest.raises(TypeError, match=r"give a function as itself|plain function") as caught:
+        Tools(tool)
+    assert "secret" not in str(caught.value)
+
+
+def test_labels_of_mcp_servers() -> None:
+    """Each MCP server has a label of its own, which its calls name."""
+    docs = McpTool(server_label="docs", server_url="https://example.com/mcp")
+    for other in (docs, {"type": "mcp", "server_label": "docs", "server_url": "https://example.org"}):
+        with pytest.raises(ValueError, match="labelled 'docs' exists already"):
+            Tools(docs, other)
 
 
 # --- A call -------------------------------------------------------------------------------------------
@@ -127,10 +183,136 @@ def test_output_of_a_kind_of_str() -> None:
     assert returning(Safe("text")).call("give") == "text"
 
 
-@pytest.mark.parametrize("value", [Custom(), {"a": Custom()}, ["\ud800"]])
+class City(pydantic.BaseModel):
+    name: str
+    founded: datetime.date
+
+
+class Number(int):
+    pass
+
+
+def row() -> Any:
+    """A row of a database."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.row_factory = sqlite3.Row
+        return connection.execute("select 1 as a").fetchone()
+
+
+@pytest.mark.parametrize(
+    ("value", "output"),
+    [
+        (City(name="Oslo", founded=datetime.date(1048, 1, 1)), {"name": "Oslo", "founded": "1048-01-01"}),
+        ([City(name="Oslo", founded=datetime.date(1048, 1, 1))], [{"name": "Oslo", "founded": "1048-01-01"}]),
+        (numpy.float64(1.5), 1.5),
+        (numpy.int32(7), 7),
+        (numpy.bool_(True), True),
+        (numpy.arange(4).reshape(2, 2), [[0, 1], [2, 3]]),
+        ({"a": {numpy.int64(1): numpy.float32(0.5)}}, {"a": {"1": 0.5}}),
+        (array.array("d", [1.5]), [1.5]),
+        (pathlib.PurePosixPath("/a"), "/a"),
+        ({pathlib.PurePosixPath("/a"): {1}}, {"/a": [1]}),
+        (types.MappingProxyType({"a": 1}), {"a": 1}),
+        (row(), {"a": 1}),
+        ({"a": 1}.values(), [1]),
+        (range(3), [0, 1, 2]),
+        (collections.deque([1]), [1]),
+        (collections.UserDict(a=1), {"a": 1}),
+        (decimal.Decimal("1.50"), "1.50"),
+        (fractions.Fraction(1, 3), "1/3"),
+        (ipaddress.ip_address("127.0.0.1"), "127.0.0.1"),
+        ([Number(7)], [7]),
+        (ValueError("no"), "no"),
+        (2**70, 2**70),
+    ],
+)  # fmt: skip
+def test_output_of_other_libraries(value: Any, output: Any) -> None:
+    """What msgspec doesn't know is written by what it offers itself, wherever in the result it is."""
+    assert json.loads(returning(value).call("give")) == output
+
+
+class Exits:
+    def tolist(self) -> Any:
+        raise SystemExit
+
+
+class Same:
+    """Gives one like itself, as ``numpy.longdouble`` does on many machines."""
+
+    def tolist(self) -> Any:
+        return Same()
+
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Custom(),
+        {"a": Custom()},
+        Mock(),
+        ["\ud800"],
+        {(1, 2): 3},
+        City,
+        Exits(),
+        Same(),
+        CYCLE,
+        iter([1]),
+        zip([1]),
+    ],
+)
 def test_output_that_is_no_json(value: Any) -> None:
-    """What can't be encoded as JSON is an error that the model can read."""
-    assert "can't be encoded as JSON" in json.loads(returning(value).call("give"))["error"]
+    """The model reads that a call was made, if its result can't be written: it needn't be made again."""
+    error = json.loads(returning(value).call("give"))["error"]
+    assert error.startswith(
+        "the function has run, so don't repeat the call; only its result can't be encoded"
+    )
+
+
+async def later() -> int:
+    return 1
+
+
+def some() -> Iterator[int]:
+    yield 1
+
+
+async def more() -> AsyncIterator[int]:
+    yield 1
+
+
+class Promise:
+    def __await__(self) -> Iterator[None]:
+        return iter([])
+
+
+class Caught:
+    """A generator that has begun, and doesn't like to be closed."""
+
+    def __call__(self) -> Iterator[int]:
+        generator = self.run()
+        next(generator)
+        return generator
+
+    def run(self) -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            raise RuntimeError
+
+
+@pytest.mark.parametrize("give", [later, some, more, Promise, Caught(), lambda: [later()]])
+def test_output_that_has_not_run(give: Callable[[], Any], recwarn: pytest.WarningsRecorder) -> None:
+    """A call that returns what would do the work has not done it: the model reads so; Python is silent."""
+    tools = Tools()
+    tools.function(lambda: give(), name="give")
+    error = json.loads(tools.call("give"))["error"]
+    assert error.startswith("the function returned a ")
+    assert error.endswith("which has not run; it must be a plain function that returns")
+    gc.collect()
+    assert not recwarn.list
 
 
 def test_arguments() -> None:
@@ -206,10 +388,10 @@ def test_arguments_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_no_arguments() -> None:
-    """An empty text is no arguments."""
+    """An empty text is no arguments, and so is null."""
     tools = Tools()
     tools.function(lambda: "yes", name="f")
-    assert [tools.call("f"), tools.call("f", " "), tools.call("f", "{}")] == ["yes"] * 3
+    assert [tools.call("f", text) for text in ("", " ", "{}", "null", " null\n")] == ["yes"] * 5
 
 
 def test_unknown_name() -> None:
@@ -302,3 +484,23 @@ def test_approval() -> None:
         assert json.loads(outcome(other))["error"].startswith("the call was rejected: it")
     assert "invalid arguments" in tools.call("pay", "{}")
     assert len(seen) == 7, "nobody is asked about a call that can't be made"
+
+
+def test_approval_by_what_can_not_be_called() -> None:
+    """Approval by something that isn't callable is refused at the declaration."""
+    approve: Any = True
+    with pytest.raises(TypeError, match="custom_free: approve= must be callable, got True"):
+        Tools().function(custom_free, approve=approve)
+
+
+def test_approval_that_has_not_run(recwarn: pytest.WarningsRecorder) -> None:
+    """An approval callback that returns a coroutine approves nothing, and leaves no warning of Python's."""
+
+    async def ask() -> bool:
+        return True
+
+    tools = Tools()
+    tools.function(custom_free, approve=lambda call: ask())  # type: ignore[arg-type, return-value]
+    assert tools.call("custom_free") == '{"error":"the call was rejected: its approval failed"}'
+    gc.collect()
+    assert not recwarn.list
