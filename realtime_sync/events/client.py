@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from .objects import Item, ResponseCreateParams, SessionConfig
 
+MOST_AUDIO = 15 * 1024 * 1024
+"""Bytes of audio that one event may append."""
+
 
 class ClientEvent(Struct, kw_only=True, omit_defaults=True):
     """Base of everything that a client sends.
@@ -110,7 +113,7 @@ class ResponseCancel(ClientEvent, tag="response.cancel", kw_only=True):
 
 
 class SessionInputAudioBufferAppend(ClientEvent, tag="session.input_audio_buffer.append", kw_only=True):
-    """Sends audio to a translation session: raw bytes, 24 kHz mono 16-bit PCM.  Not answered."""
+    """Sends audio to a translation session: 24 kHz mono 16-bit PCM, 15 MiB at most.  Not answered."""
 
     audio: bytes
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from . import CLIENT_EVENTS, SERVER_EVENTS, ClientEvent, ServerEvent, UnknownEvent, UnknownObject
 from .mend import mend
+from .surrogates import Joiner, whole
 
 __all__ = ["Binary", "Deviation", "Message", "decode", "decode_client", "encode", "parse", "plain"]
 
@@ -54,6 +55,10 @@ class Deviation(Struct, frozen=True):
 
 Report = Callable[[Deviation], None]
 
+FrameReport = Callable[[str, dict[str, int], bytes], None]
+"""A function that takes an event's ``type``, how often it deviates at each place, such as
+``".item.id: missing"``, and the frame.  None of the places holds text of the server's."""
+
 
 def decode(data: bytes | str, *, report: Report | None = None) -> ServerEvent:
     """Decode one frame from a server.
@@ -69,19 +74,39 @@ def decode(data: bytes | str, *, report: Report | None = None) -> ServerEvent:
     return _SERVER.decode(data, report)
 
 
-def decode_messages(messages: list[Message], report: Report) -> list[ServerEvent]:
-    """Decode the messages that came together, each as `decode` does."""
+def decode_messages(messages: list[Message], report: FrameReport, joiner: Joiner) -> list[ServerEvent]:
+    """Decode the messages that came together, each as `decode` does, and join text that was cut.
+
+    ``report`` is called once for each message that is no event or deviates from the specification.
+    """
     typed: Callable[[Any], ServerEvent] = _SERVER.typed
-    try:
-        return [typed(message) for message in messages]
-    except (ValueError, RecursionError, TypeError):  # one of them is not as specified, or is binary
-        return [_decode_message(message, report) for message in messages]
+    if not joiner.held:
+        try:
+            return [typed(message) for message in messages]
+        except (ValueError, RecursionError, TypeError):  # one of them is not as specified, or is binary
+            pass
+    return [_decode_message(message, report, joiner) for message in messages]
 
 
-def _decode_message(message: Message, report: Report) -> ServerEvent:
+def _decode_message(message: Message, report: FrameReport, joiner: Joiner) -> ServerEvent:
+    places: dict[str, int] = {}
+
+    def note(deviation: Deviation) -> None:
+        place = f"{deviation.path}: {deviation.problem}"
+        places[place] = places.get(place, 0) + 1
+
+    event: ServerEvent
     if isinstance(message, Binary):
-        return UnknownEvent("", message.payload, "binary message")
-    return _SERVER.decode(message, report)
+        event = UnknownEvent("", message.payload, "binary message")
+    else:
+        event = _SERVER.decode(message, note, keep_halves=True)
+        joiner.join(event)
+    if isinstance(event, UnknownEvent) and event.problem:
+        # Without the parser's words, whose offsets would make each such message a kind of its own.
+        places[f"not an event: {event.problem.partition(':')[0]}"] = 1
+    if places:
+        report(event.type, places, message.payload if isinstance(message, Binary) else message)
+    return event
 
 
 def decode_client(data: bytes | str, *, report: Report | None = None) -> ClientEvent | UnknownEvent:
@@ -130,17 +155,22 @@ class _Family(Generic[E]):
         self._events = events
         self.typed = msgspec.json.Decoder(Union[tuple(events.values())]).decode
 
-    def decode(self, data: bytes | str, report: Report | None) -> E | UnknownEvent:
+    def decode(
+        self, data: bytes | str, report: Report | None, *, keep_halves: bool = False
+    ) -> E | UnknownEvent:
+        """Decode a frame.  With ``keep_halves``, text cut inside a surrogate pair stays so in its delta."""
         try:
             event: E = self.typed(data)
             return event
         except (ValueError, RecursionError, BufferError):  # all that msgspec raises for content
-            return self._decode_tolerantly(data, report)
+            return self._decode_tolerantly(data, report, keep_halves)
 
-    def _decode_tolerantly(self, data: bytes | str, report: Report | None) -> E | UnknownEvent:
+    def _decode_tolerantly(
+        self, data: bytes | str, report: Report | None, keep_halves: bool
+    ) -> E | UnknownEvent:
         frame = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
         try:
-            value, flaw = parse(frame)
+            value, flaw = parse(frame, keep_halves=keep_halves)
         except UnicodeDecodeError:
             return UnknownEvent("", frame, "invalid UTF-8")
         except RecursionError:
@@ -167,11 +197,12 @@ class _Family(Generic[E]):
         return event
 
 
-def parse(frame: bytes) -> tuple[Any, str | None]:
+def parse(frame: bytes, *, keep_halves: bool = False) -> tuple[Any, str | None]:
     """Return the frame as plain objects, and how it deviates from JSON (``None`` = it doesn't).
 
     Python's own parser is the second try, because it accepts what some servers send and msgspec
-    rejects: NaN, numbers beyond the range, and half a surrogate pair (text cut inside an emoji).
+    rejects: NaN, numbers beyond the range, and half a surrogate pair (text cut inside an emoji), which
+    is replaced by U+FFFD; with ``keep_halves`` not in ``delta``, where the next frame may bring the other.
 
     Raises:
         ValueError: It is not JSON, or not UTF-8 (`UnicodeDecodeError`).
@@ -184,7 +215,11 @@ def parse(frame: bytes) -> tuple[Any, str | None]:
         import json  # only here: most programs never need it
 
         value = json.loads(text, parse_int=_integer, parse_float=_finite, parse_constant=_finite)
-        return _without_surrogates(value), "not strict JSON"
+        clean = _without_surrogates(value)
+        flaw = "not strict JSON" if clean == value else "text cut inside a surrogate pair"
+        if keep_halves and isinstance(value, dict) and isinstance(value.get("delta"), str):
+            clean["delta"] = value["delta"]
+        return clean, flaw
 
 
 def _finite(text: str) -> float | None:
@@ -203,7 +238,7 @@ def _integer(text: str) -> int | float | None:
 def _without_surrogates(value: Any) -> Any:
     """Replace halves of surrogate pairs, which can be neither printed nor sent."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return whole(value)
     if isinstance(value, list):
         return [_without_surrogates(item) for item in value]
     if isinstance(value, dict):

@@ -1,9 +1,9 @@
 """The log of a session, in the logger ``realtime_sync``: one line for each record, without secrets."""
 
 import logging
+from collections.abc import Collection
 
 from ..events import ErrorEvent
-from ..events.codec import Deviation
 from ..redaction import Redact, one_line, without_credentials
 from ..wire.transport import Closure
 
@@ -28,6 +28,7 @@ class SessionLog:
         self._server = server
         self._redact = redact
         self._payloads = payloads
+        self._deviating: set[str] = set()  # the types of events of which a deviation was logged
 
     @property
     def shows_events(self) -> bool:
@@ -69,10 +70,14 @@ class SessionLog:
             events_out,
         )
 
-    def deviation(self, kind: str, deviation: Deviation) -> None:
-        """Log a deviation from the specification."""
-        excerpt = self._frame(deviation.frame)[:_MAX_EXCERPT]
-        _log.warning("the server deviates from the specification: %s, in %s", kind, excerpt)
+    def deviations(self, event: str, places: Collection[str], frame: bytes) -> None:
+        """Log where a frame deviates from the specification, unless one of the same type was logged."""
+        key = event or "".join(places)
+        if key not in self._deviating:
+            self._deviating.add(key)
+            excerpt = self._frame(frame)[:_MAX_EXCERPT]
+            where = event + "; ".join(places)
+            _log.warning("the server deviates from the specification: %s, in %s", where, excerpt)
 
     def unhandled_error(self, event: ErrorEvent) -> None:
         """Log an error that no visitor handles."""

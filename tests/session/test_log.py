@@ -52,7 +52,8 @@ def test_deviations_are_counted_and_logged_once(open_session: Open, caplog: pyte
 
     def script(caller: Caller) -> None:
         caller.accept()
-        caller.text(*['{"type":"error","event_id":"e","error":"bad key sk-secret-1"}'] * 3)
+        frame = '{"type":"error","event_id":"e%d","error":"bad key sk-secret-1"}'
+        caller.text(*(frame % number for number in range(3)))
         caller.serve_until_closed()
 
     with caplog.at_level(logging.WARNING, "realtime_sync"), ScriptedServer(script) as server:
@@ -67,6 +68,42 @@ def test_deviations_are_counted_and_logged_once(open_session: Open, caplog: pyte
     assert "error.error" in caplog.text
     assert "bad key ***" in caplog.text
     assert "sk-secret" not in caplog.text
+
+
+def test_a_deviating_event_is_one_line(open_session: Open, caplog: pytest.LogCaptureFixture) -> None:
+    """All fields of the first deviating frame of a kind of event are in one line; later ones only count."""
+    limit = '{"name":7,"limit":1,"remaining":1,"reset_seconds":1}'
+    frames = [
+        '{"type":"response.output_text.delta","delta":5}',
+        '{"type":"response.output_text.delta","delta":"x"}',
+        '{"type":"response.output_text.delta","output_index":"x"}',
+        *[f'{{"type":"rate_limits.updated","event_id":"e","rate_limits":[{limit},{limit}]}}', "{", "}"] * 2,
+    ]
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        caller.text(*frames)
+        caller.serve_until_closed()
+
+    with caplog.at_level(logging.WARNING, "realtime_sync"), ScriptedServer(script) as server:
+        session = open_session(server)
+        for _ in frames:
+            session.next_event(DEADLINE)
+        counted = session.deviations
+        session.close()
+    text, limits = "response.output_text.delta", "rate_limits.updated"
+    assert counted[f"{text}.item_id: missing"] == 3
+    assert counted[f"{text}.output_index: expected int, got string"] == 1
+    assert counted[f"{limits}.rate_limits[].name: expected str, got number"] == 4
+    ids = "; ".join(
+        f".{field}: missing" for field in ("response_id", "output_index", "item_id", "content_index")
+    )
+    start = "the server deviates from the specification: "
+    assert [message.removeprefix(start) for message in caplog.messages] == [
+        f"{text}.event_id: missing; {ids}; .delta: expected str, got number, in {frames[0]}",
+        f"{limits}.rate_limits[].name: expected str, got number, in {frames[3]}",
+        "not an event: not JSON, in {",
+    ]
 
 
 def test_sent_by_the_reader_is_logged(caplog: pytest.LogCaptureFixture) -> None:

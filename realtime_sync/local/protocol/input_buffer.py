@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from ... import events as ev
+from ...events.client import MOST_AUDIO
 from ...sound.formats import sample_rate
 from .refusal import Refused
 from .settings import format_of, rate_of
 from .vad import Detector, Started, Stopped
 
-__all__ = ["MOST_AT_ONCE", "MOST_BYTES", "InputAudioBuffer"]
+__all__ = ["MOST_BYTES", "InputAudioBuffer"]
 
-MOST_AT_ONCE = 15 * 1024 * 1024  # bytes of one append
 MOST_BYTES = 64 * 1024 * 1024  # held, uncommitted: 23 minutes of PCM
 _LEAST_MS = 100  # that can be committed
 _SILENCE_KEPT_MS = 60_000  # of silence that is not committed; more than a turn's padding or an idle timeout
@@ -96,8 +96,8 @@ class InputAudioBuffer:
         Raises:
             Refused: It is too much.  Nothing was taken.
         """
-        if len(audio) > MOST_AT_ONCE:
-            message = f"expected at most {MOST_AT_ONCE} bytes of audio, got {len(audio)}"
+        if len(audio) > MOST_AUDIO:
+            message = f"expected at most {MOST_AUDIO} bytes of audio, got {len(audio)}"
             raise Refused("invalid_value", message, "audio")
         if len(self._bytes) + len(audio) > MOST_BYTES:
             raise Refused(

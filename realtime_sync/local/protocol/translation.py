@@ -5,9 +5,9 @@ from itertools import chain, zip_longest
 
 from ... import events as ev
 from ...events import ClientEvent, ServerEvent, SessionConfig
+from ...events.client import MOST_AUDIO
 from ...sound.formats import PCM_RATE, bytes_per_second
 from .ids import NEW
-from .input_buffer import MOST_AT_ONCE
 from .jobs import Job, Jobs
 from .refusal import Refused, described
 from .responders import Request, Responder, Say
@@ -90,9 +90,9 @@ class TranslationSession:
     # --- Audio in ----------------------------------------------------------------------------------
 
     def _append(self, audio: bytes, now: float) -> None:
-        if len(audio) > MOST_AT_ONCE:
+        if len(audio) > MOST_AUDIO:
             raise Refused(
-                "invalid_value", f"expected at most {MOST_AT_ONCE} bytes of audio, got {len(audio)}", "audio"
+                "invalid_value", f"expected at most {MOST_AUDIO} bytes of audio, got {len(audio)}", "audio"
             )
         waiting = sum(utterance.size for utterance in self._utterances)
         if waiting + len(self._speech) + len(audio) > _MOST_BYTES:
