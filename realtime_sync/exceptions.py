@@ -151,7 +151,8 @@ class ConnectionClosed(RealtimeError):
     @property
     def retryable(self) -> bool:
         """Whether a new connection may succeed: not after a normal closure, a fault, or a fatal error."""
-        fatal = self.last_error is not None and self.last_error.error.code in _FATAL_ERRORS
+        error = None if self.last_error is None else self.last_error.error
+        fatal = error is not None and not _FATAL_ERRORS.isdisjoint((error.code, error.type))
         return self.code in _RETRYABLE_CODES and not fatal
 
     def __str__(self) -> str:

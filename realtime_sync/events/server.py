@@ -34,13 +34,17 @@ class _Visitor(Protocol[T_co]):
     def visit(self, event: Any, /) -> T_co: ...
 
 
-class ServerEvent(Struct, kw_only=True):
+class ServerEvent(Struct, kw_only=True, dict=True):
     """Base of everything that a server sends.
 
     ``event_id`` is the server's own name for the event; it is ``""`` if the server sent none.
     """
 
     event_id: str
+
+    facts: ClassVar[tuple[Any, ...] | None] = None
+    """What its session understands by it; ``None`` if it comes from no session.  Not part of the event: it is
+    neither compared nor shown."""
 
     handler: ClassVar[str]
     """Name of the `Visitor` method for this event, for example ``"visit_response_done"``."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import events
 from ..events import ClientEvent, Item, UnknownObject
 from ..events.fields import ResponseFields, SessionFields, response_params, session_config
+from .sending import Sender
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -24,8 +25,6 @@ __all__ = [
 ]
 
 _Send = Callable[[ClientEvent], str]
-_SendWhenIdle = Callable[[events.ResponseCreate], str]
-_CancelIfActive = Callable[[events.ResponseCancel], str]
 _Json = Mapping[str, Any]
 
 
@@ -133,6 +132,7 @@ class InputAudioBufferCalls(_Calls):
 
         Raises:
             TypeError: ``audio`` is not bytes, for example text.
+            ValueError: There is more than 15 MiB of it; nothing was sent.
         """
         return self._send(events.InputAudioBufferAppend(audio=_raw(audio), event_id=event_id))
 
@@ -162,12 +162,11 @@ class OutputAudioBufferCalls(_Calls):
 class ResponseCalls:
     """``session.response``"""
 
-    __slots__ = ("_cancel_if_active", "_send", "_send_when_idle")
+    __slots__ = ("_sender", "_wake_up")
 
-    def __init__(self, send: _Send, send_when_idle: _SendWhenIdle, cancel_if_active: _CancelIfActive) -> None:
-        self._send = send
-        self._send_when_idle = send_when_idle
-        self._cancel_if_active = cancel_if_active
+    def __init__(self, sender: Sender, wake_up: Callable[[], None]) -> None:
+        self._sender = sender
+        self._wake_up = wake_up
 
     def create(
         self, *, when_idle: bool = False, event_id: str | None = None, **fields: "Unpack[ResponseFields]"
@@ -189,12 +188,12 @@ class ResponseCalls:
         params = response_params(fields)
         event = events.ResponseCreate(response=params if fields else None, event_id=event_id)
         if not when_idle:
-            return self._send(event)
+            return self._sender.send(event)
         if params.conversation == "none":
             raise ValueError(
                 'an out-of-band response (conversation="none") need not wait: leave out when_idle'
             )
-        return self._send_when_idle(event)
+        return self._sender.send_when_idle(event)
 
     def cancel(
         self, response_id: str | None = None, *, if_active: bool = False, event_id: str | None = None
@@ -203,12 +202,26 @@ class ResponseCalls:
 
         Args:
             response_id: The response; ``None`` = the active one of the conversation.
-            if_active: Send nothing if no response is active; if it ends in the meantime, the server's
-                rejection (``response_cancel_not_active``) is not delivered as an error event.
+            if_active: Send nothing if no response is active or requested.  If it ends in the meantime, the
+                server's rejection (``response_cancel_not_active``) is not delivered as an error event; one
+                that was requested, and begins only after this cancellation, is cancelled when it begins.
             event_id: Your own name for this event; one is made if missing.
         """
         event = events.ResponseCancel(response_id=response_id, event_id=event_id)
-        return self._cancel_if_active(event) if if_active else self._send(event)
+        return self._sender.cancel_if_active(event) if if_active else self._sender.send(event)
+
+    def withdraw(self, event_id: str) -> bool:
+        """Take back a request that is pending (``create(when_idle=True)``), so that it is never sent.
+
+        Args:
+            event_id: What `create` returned.
+
+        Returns:
+            False if it was sent already, or never pending; then only `cancel` ends its response.
+        """
+        withdrawn = self._sender.withdraw(event_id)
+        self._wake_up()  # another thread may wait for its response
+        return withdrawn
 
 
 class TranscriptionSessionCalls(_Calls):
@@ -229,7 +242,11 @@ class TranslationCalls(_Calls):
     __slots__ = ()
 
     def append(self, audio: "bytes | bytearray | memoryview", *, event_id: str | None = None) -> str:
-        """Send audio to be translated (``session.input_audio_buffer.append``): 24 kHz mono 16-bit PCM."""
+        """Send audio to be translated (``session.input_audio_buffer.append``): 24 kHz mono 16-bit PCM.
+
+        Raises:
+            TypeError, ValueError: As `InputAudioBufferCalls.append`.
+        """
         return self._send(events.SessionInputAudioBufferAppend(audio=_raw(audio), event_id=event_id))
 
     def close(self, *, event_id: str | None = None) -> str:

@@ -33,6 +33,7 @@ class Pump:
         # Guards the two that follow; threads in `wait_until` wait on it while another thread dispatches.
         self._dispatched = threading.Condition()
         self._runners: dict[int, Visitor[Any]] = {}  # the visitor of each thread that runs the session
+        self._wake_ups = 0  # number of times that threads in `wait_until` were woken
         self._concerned = 0  # number of threads to notify of what another one dispatches
         abandon_in_child(self)
 
@@ -122,14 +123,22 @@ class Pump:
                         self._concerned -= 1
                     else:
                         self._runners[thread] = outer
-                    self._dispatched.notify_all()  # another thread may have to take over
+                    self._wake_watchers()  # another thread may have to take over
+
+    def wake_up(self) -> None:
+        """Let all threads in `wait_until` ask for their conditions again."""
+        with self._dispatched:
+            self._wake_watchers()
+        self._inbox.nudge()
+
+    def _wake_watchers(self) -> None:
+        self._wake_ups += 1
+        self._dispatched.notify_all()
 
     def _dispatch(self, event: ServerEvent, visitor: Visitor[Any]) -> None:
         visitor.visit(event)
         if self._concerned > 1:
-            with self._dispatched:
-                self._dispatched.notify_all()
-            self._inbox.nudge()
+            self.wake_up()
 
     def _report(self, event: ErrorEvent, visitor: Visitor[Any]) -> None:
         """Log an error that the visitor does not handle."""
@@ -140,11 +149,16 @@ class Pump:
         """Wait, while another thread runs the session, until something was dispatched there."""
         with self._dispatched:
             self._concerned += 1
-            try:
-                # Asked again after this thread is counted, so that no dispatch is missed.
-                if self._runners and not condition():
-                    self._dispatched.wait(timeout)
-            finally:
+            before = self._wake_ups
+        try:
+            # Asked again after this thread is counted, so that no dispatch is missed; and without the lock,
+            # since it is the user's code.
+            if not condition():
+                with self._dispatched:
+                    if self._runners and self._wake_ups == before:
+                        self._dispatched.wait(timeout)
+        finally:
+            with self._dispatched:
                 self._concerned -= 1
 
     def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures

@@ -9,8 +9,8 @@ import time
 from collections import Counter
 
 from ..events import (
+    ClientEvent,
     ErrorEvent,
-    ResponseCreate,
     ServerEvent,
     SessionConfig,
     SessionCreated,
@@ -18,15 +18,15 @@ from ..events import (
     TranscriptionSessionCreated,
     TranscriptionSessionUpdated,
 )
-from ..events.codec import Binary, Deviation, Message, decode_messages
+from ..events.codec import Binary, Message, decode_messages
+from ..events.surrogates import Joiner
 from ..exceptions import ConnectionClosed
 from ..redaction import Redact, without_secrets
 from ..wire.transport import Closure, Transport
+from .gate import Gate
 from .inbox import Inbox
 from .log import SessionLog
 from .processes import abandon_in_child, close_at_exit, forget
-from .responses import NOTED as OF_RESPONSES
-from .responses import Responses
 
 __all__ = ["AFTERMATH", "Reader"]
 
@@ -36,7 +36,7 @@ _ANNOUNCEMENTS = (
     TranscriptionSessionCreated,
     TranscriptionSessionUpdated,
 )
-_NOTED = {*OF_RESPONSES, *_ANNOUNCEMENTS}
+_NOTED = {ErrorEvent, *_ANNOUNCEMENTS}
 AFTERMATH = 5.0
 """Seconds that the reader may take to end once the connection is dead; it takes milliseconds."""
 _LOST = Closure(1006, "", by="network")
@@ -47,7 +47,7 @@ class Reader:
 
     Attributes:
         inbox: The events that the user has not taken yet.
-        responses: Which response is active, and which request it answers.
+        gate: The ledger, and the requests that are pending.
         config: The settings that the server announced last.
         deviations: How often the server deviated from the specification, by kind.
         events_in: Number of events received.
@@ -62,9 +62,10 @@ class Reader:
         self._overflow = overflow
         self._redact = redact
         self.inbox = Inbox(max_buffered)
-        self.responses = Responses(self._post)
+        self.gate = Gate(self._post)
         self.config: SessionConfig | None = None
         self.deviations: Counter[str] = Counter()
+        self._joiner = Joiner()
         self.events_in = 0
         self._opened_at = time.monotonic()
         self._ended_at: float | None = None
@@ -116,6 +117,7 @@ class Reader:
             self._transport.free()
             self._closure = closure
             self._ended_at = time.monotonic()
+            self.gate.close()
             self.inbox.finish()
             self.ended.set()
             self._begin()
@@ -134,10 +136,12 @@ class Reader:
 
     def _accept(self, messages: list[Message]) -> None:
         """Decode the messages of one read of the connection, and queue their events."""
-        events = wanted = decode_messages(messages, self._note_deviation)
+        events = decode_messages(messages, self._note_deviations, self._joiner)
         self.events_in += len(events)
-        if not _NOTED.isdisjoint(map(type, events)):
-            wanted = [event for event in events if self._note(event)]
+        wanted = self.gate.note(events)
+        if not _NOTED.isdisjoint(map(type, wanted)):
+            for event in wanted:
+                self._note(event)
         if wanted:
             self._last_event = wanted[-1]
             self.inbox.put(wanted, sum(map(len, messages)))
@@ -149,30 +153,25 @@ class Reader:
                 frame = message.payload if isinstance(message, Binary) else message
                 self._log.event("received", event.type, event.event_id, frame)
 
-    def _note(self, event: ServerEvent) -> bool:
-        """Update the session's state from an event.  Return False if the event must not reach the user."""
+    def _note(self, event: ServerEvent) -> None:
+        """Keep what the session itself tells of an event."""
         if isinstance(event, _ANNOUNCEMENTS):
             self.config = event.session
-        if type(event) not in OF_RESPONSES:
-            return True
-        wanted = self.responses.note(event)
-        if wanted and isinstance(event, ErrorEvent):
+        elif isinstance(event, ErrorEvent):
             self._last_error = event
-        return wanted
 
-    def _post(self, event: ResponseCreate, payload: bytes) -> None:
-        """Send a request that was pending."""
+    def _post(self, event: ClientEvent, payload: bytes) -> None:
+        """Send what the gate lets out."""
         if self._log.shows_events:
             self._log.event("sent", event.type, event.event_id, payload)
         with contextlib.suppress(OSError):  # the connection has ended, which the reader sees next
             self._transport.offer(payload, event)
 
-    def _note_deviation(self, deviation: Deviation) -> None:
-        """Count a deviation from the specification, and log the first of its kind."""
-        kind = f"{deviation.event}{deviation.path}: {deviation.problem}"
-        self.deviations[kind] += 1
-        if self.deviations[kind] == 1:
-            self._log.deviation(kind, deviation)
+    def _note_deviations(self, event: str, places: dict[str, int], frame: bytes) -> None:
+        """Count how a frame deviates from the specification, and log it if it is the first of its kind."""
+        for place, times in places.items():
+            self.deviations[event + place] += times
+        self._log.deviations(event, places, frame)
 
     def _begin(self) -> None:
         """Wake, once, the threads that wait for the session's first event or its end."""
@@ -228,7 +227,7 @@ class Reader:
             clean=closure.clean,
             by=closure.by,
             last_error=last_error and without_secrets(last_error, self._redact),
-            unsent=[*self._transport.unsent(), *self.responses.pending()],
+            unsent=[*self._transport.unsent(), *self.gate.pending()],
         )
         error.__cause__ = closure.cause
         return error
@@ -259,6 +258,7 @@ class Reader:
         cause = ConnectionError("this session belongs to the process that was forked")
         self._closure = Closure(1006, "", by="client", cause=cause)
         self.inbox.abandon()
+        self.gate.abandon()
         self._beginning = threading.Lock()
         self._close_lock, self._close_begun = threading.Lock(), True
         self.ended = threading.Event()

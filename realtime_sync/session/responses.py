@@ -1,273 +1,377 @@
-"""Which response is active, which request it answers, and which requests are pending until none is active.
+"""Which response an event belongs to, which one is active, and which request it answers."""
 
-A server makes one response at a time in its conversation and rejects requests meanwhile.  It may also begin
-one by itself, when the user has stopped speaking.  So the reader thread notes here what the server announces,
-and users' threads note their requests.
-"""
-
-import threading
-from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
-from msgspec import Struct
-
-from ..events import (
-    ErrorEvent,
-    Response,
-    ResponseCancelled,
-    ResponseCreate,
-    ResponseCreated,
-    ResponseDone,
-    ServerEvent,
-)
+from .. import events as ev
+from ..events import ServerEvent
+from . import facts
+from .calls import Calls, needs_follow_up
+from .facts import Fact, ItemEntry, Request, ResponseEntry
+from .items import MOST_INDEX, Items, is_id
 from .latest import Latest
+from .requests import Pending, Requests
 
-__all__ = ["BUSY", "NOTED", "Request", "Responses"]
+__all__ = ["Responses"]
 
-NOTED = {ErrorEvent, ResponseCreated, ResponseDone, ResponseCancelled}
-"""The types of events that must be given to `Responses.note`."""
-BUSY = "conversation_already_has_active_response"
-"""The code of the error that rejects a request because a response is active."""
-
-_REMEMBERED = 256  # requests, responses and cancellations, of each
-_NOTHING_TO_CANCEL = "response_cancel_not_active"
-
-
-class Request(Struct, frozen=True):
-    """The ``response.create`` that a response answers.
-
-    Attributes:
-        event_id: What ``session.response.create`` returned.
-        out_of_band: The response is not part of the conversation (``conversation="none"``).
-    """
-
-    event_id: str
-    out_of_band: bool = False
-
-
-class _Pending(NamedTuple):
-    """A ``response.create`` that is not sent yet, and its payload."""
-
-    event: ResponseCreate
-    payload: bytes
-
-
-class _Asked(Struct):
-    """A ``response.create`` that was sent.
-
-    Attributes:
-        again: What to send again if it is rejected because a response is active; ``None`` = nothing.
-        doubted: It may have been rejected by an error that did not name it.
-    """
-
-    request: Request
-    again: _Pending | None = None
-    doubted: bool = False
-
-
-class _Begun(Struct):
-    """A response that the server has begun; ``asked`` is ``None`` if it did so without a request."""
-
-    asked: _Asked | None = None
-    over: bool = False
+_REMEMBERED = 256  # responses
+_BADLY = ("cancelled", "failed", "incomplete")
 
 
 class Responses:
     """The responses of one session.
 
-    ``post`` sends an event, given with its payload, without waiting.  The reader calls it.
+    Args:
+        tell: Called with each fact.
+        count: Called with an event and what is wrong with it.
+        requests, items, calls: Those of the session.
+        has_requests: Whether it is known what was requested; see `Ledger`.
+
+    Attributes:
+        active: The response that runs in the conversation; ``None`` if none does.
+        latest: The response that began last.
+        cancels: The cancellations that are to be sent, because a response began that is not wanted.
+        max_rounds: Rounds of tool calls in a row, without a word of the user, after which the model no longer
+            goes on; ``None`` = any number.
     """
 
-    def __init__(self, post: Callable[[ResponseCreate, bytes], None]) -> None:
-        self._post = post
-        # Guards all that follows, between the reader and users' threads; never held while sending.
-        self._lock = threading.Lock()
-        # By event_id, in the order sent: the requests in flight, not answered yet.
-        self._asked: Latest[_Asked] = Latest(_REMEMBERED)
-        self._begun: Latest[_Begun] = Latest(_REMEMBERED)  # by response id
-        self._active: str | None = None  # the response that is active in the conversation
-        self._unannounced = False  # one is active there that was not announced: it made a request fail
-        self._names_conversations = False  # this server says which conversation a response belongs to
-        self._names_events = False  # and which event an error is about
-        self._pending: deque[_Pending] = deque()
-        self._cancels: Latest[None] = Latest(_REMEMBERED)  # event ids of cancellations that may be too late
-
-    # --- Requests of users ---------------------------------------------------------------------------
-
-    def ask(self, event_id: str, out_of_band: bool) -> None:
-        """Note a ``response.create`` before it is sent."""
-        with self._lock:
-            self._asked[event_id] = _Asked(Request(event_id, out_of_band))
-
-    def ask_when_idle(self, event: ResponseCreate, payload: bytes) -> bool:
-        """Note a ``response.create``.  Return True if it must be sent now, False if it is pending."""
-        pending = _Pending(event, payload)
-        with self._lock:
-            if not self._is_idle or self._pending:
-                self._pending.append(pending)
-                return False
-            self._note_asked(pending)
-            return True
-
-    def _note_asked(self, pending: _Pending) -> None:
-        event_id = pending.event.event_id or ""
-        self._asked[event_id] = _Asked(Request(event_id), pending)
+    def __init__(
+        self,
+        tell: Callable[[Fact], object],
+        count: Callable[[ServerEvent, str], object],
+        requests: Requests,
+        items: Items,
+        calls: Calls,
+        *,
+        has_requests: bool,
+    ) -> None:
+        self._tell = tell
+        self._count = count
+        self._requests = requests
+        self._items = items
+        self._calls = calls
+        self._has_requests = has_requests
+        self.active: ResponseEntry | None = None
+        self.latest: ResponseEntry | None = None
+        self.cancels: list[ev.ResponseCancel] = []
+        self.max_rounds: int | None = None
+        self._rounds = 0
+        self._is_turn_over = False  # so that the next response begins with the first round
+        self._has_spoken = False  # the user has, since the last response began
+        self._is_unannounced = False  # a response runs that was not announced: it made a request fail
+        self._is_stalled = False  # what runs delays pending requests no longer
+        self._by_id: Latest[str, ResponseEntry] = Latest(_REMEMBERED)
+        self._running: list[ResponseEntry] = []  # in the order in which they began
+        self._cancelled = 0  # number of responses that were cancelled as they began
 
     @property
-    def _is_idle(self) -> bool:
-        return (
-            self._active is None
-            and not self._unannounced
-            and all(asked.request.out_of_band or asked.doubted for asked in self._asked.values())
-        )
+    def is_running(self) -> bool:
+        """Whether a response runs, in the conversation or not."""
+        return bool(self._running)
 
-    def may_cancel(self, event_id: str, response_id: str | None) -> bool:
-        """Return whether a response may be active.  If so, a rejection of ``event_id`` is not an error."""
-        with self._lock:
-            if response_id is None:
-                possible = not self._is_idle
-            else:
-                begun = self._begun.get(response_id)
-                possible = begun is None or not begun.over
-            if possible:
-                self._cancels[event_id] = None
-            return possible
+    def get(self, response_id: str) -> ResponseEntry | None:
+        """Return the response with this id, the latest if a server has reused it; ``None`` = unknown."""
+        return self._by_id.get(response_id)
 
-    @property
-    def active(self) -> str | None:
-        """The id of the response that is active in the conversation; ``None`` if none was announced."""
-        return self._active
+    # --- Requests ------------------------------------------------------------------------------------------
 
-    def request_of(self, response_id: str) -> Request | None:
-        """Return the request that a response answers; ``None`` if it has none, or was made long ago."""
-        begun = self._begun.get(response_id)
-        return begun.asked.request if begun and begun.asked else None
+    def user_wrote(self) -> None:
+        """Note that the user wrote or spoke, so that the rounds of tool calls begin anew."""
+        self._rounds, self._has_spoken = 0, True
 
-    def pending(self) -> list[ResponseCreate]:
-        """Return the requests that were not sent yet, in order."""
-        with self._lock:
-            return [pending.event for pending in self._pending]
+    def requeued(self) -> None:
+        """Note that a request is pending again, because it was rejected while a response is active."""
+        self._is_unannounced = self.active is None
 
-    # --- Events of the server: the reader only -------------------------------------------------------
-
-    def note(self, event: ServerEvent) -> bool:
-        """Update the state from an event.  Return False if it is handled here and must not reach the user."""
-        with self._lock:
-            wanted = self._learn(event)
-            follows = self._next()
-        if follows is not None:
-            self._post(*follows)
-        return wanted
-
-    def _next(self) -> _Pending | None:
-        """Return the next pending request if no response is active."""
-        if not self._pending or not self._is_idle:
-            return None
-        pending = self._pending.popleft()
-        self._note_asked(pending)
-        return pending
-
-    def _learn(self, event: ServerEvent) -> bool:
-        if isinstance(event, ResponseCreated):
-            known = self._begun.get(event.response.id or "")
-            if known is None or known.over or not event.response.id:  # some servers use an id again
-                self._begin(event.response)
-        elif isinstance(event, ResponseDone):
-            self._end(event.response)
-        elif isinstance(event, ResponseCancelled):
-            self._end(event.response or Response(id=event.response_id))
-        elif isinstance(event, ErrorEvent):
-            return self._judge(event)
+    def ask_when_idle(self, pending: Pending) -> bool:
+        """Note a request; return True if it must be sent now, False if it is pending."""
+        if not self.is_idle or self._requests.pending:
+            self._requests.pending.append(pending)
+            return False
+        self._requests.note_asked(Request(pending.event.event_id or ""), pending)
         return True
 
-    def _begin(self, response: Response) -> _Begun:
-        response_id = response.id or ""
-        begun = _Begun(self._answered(response))
-        self._begun[response_id] = begun
-        if not (begun.asked and begun.asked.request.out_of_band):
-            self._active, self._unannounced = response_id, False
-        return begun
+    def next_request(self) -> Pending | None:
+        """Return the next pending request if no response is active; it is to be sent now."""
+        if not self._requests.pending or not self.is_idle:
+            return None
+        pending = self._requests.pending.popleft()
+        self._requests.note_asked(Request(pending.event.event_id or ""), pending)
+        self._is_stalled = False
+        return pending
 
-    def _answered(self, response: Response) -> _Asked | None:
-        """Take the oldest request that this response can be the answer to.
+    def may_cancel(self, event_id: str, response_id: str | None) -> bool:
+        """Return whether a response may be active.  If so, a rejection of ``event_id`` is not an error.
 
-        Servers don't say which request they answer, but they answer in order.  The server may also have begun
-        this response by itself: then it rejects the request, and `_judge` corrects the match.
+        If one was requested and has not begun, it will be cancelled when it begins.
         """
-        self._names_conversations = self._names_conversations or response.conversation_id is not None
-        oldest = None
-        if response.conversation_id is None:
-            oldest = self._oldest(out_of_band=True if self._names_conversations else None)
-        if oldest is None:
-            oldest = self._oldest(out_of_band=False)
-        return None if oldest is None else self._asked.pop(oldest)
+        if response_id is None:
+            possible = not self.is_idle
+        else:
+            response = self._by_id.get(response_id)
+            possible = response is None or not response.done
+        if possible:
+            self._requests.note_cancel(event_id, response_id)
+        return possible
 
-    def _oldest(self, *, out_of_band: bool | None) -> str | None:
-        """Return the event_id of the oldest request in flight; a doubted one only if there is no other.
+    @property
+    def is_idle(self) -> bool:
+        """Whether no response is active in the conversation, nor requested."""
+        runs = self.active is not None or self._is_unannounced or self._requests.waits
+        return self._is_stalled or not runs
+
+    def stall(self) -> None:
+        """Let the next pending request no longer wait: nothing came of what runs for a long time."""
+        self._is_stalled = True
+
+    # --- Their beginning -----------------------------------------------------------------------------------
+
+    def created(self, event: ev.ResponseCreated) -> None:
+        """Note that a response begins; some servers give all responses the same id, or none."""
+        response_id = _id_of(event.response)
+        self._requests.names_conversations |= event.response.conversation_id is not None
+        known = self._by_id.get(response_id)
+        if known is None or known.done or not response_id or (known.announced and known.items):
+            known = self.begin(response_id, event.response, announced=True)
+        else:
+            self._count(event, "repeated")
+            self._place(known, event.response)
+        known.announced = True
+
+    def begin(self, response_id: str, wire: ev.Response, *, announced: bool = False) -> ResponseEntry:
+        """Make a response, and find the request that it answers.
 
         Args:
-            out_of_band: Only among out-of-band requests, or only among the others; ``None`` = among all.
+            response_id: Its id; ``""`` = not known.
+            wire: What the server says of it.
+            announced: Whether ``wire`` tells its conversation, and not only by chance.
         """
-        names = [
-            name for name, asked in self._asked.items() if out_of_band in (None, asked.request.out_of_band)
-        ]
-        return min(names, key=lambda name: self._asked[name].doubted, default=None)
+        before = self._by_id.get(response_id)
+        if before is not None and not before.done:  # its end was left out, since its id is used again
+            self._end_unsaid(before)
+        response = ResponseEntry(response_id)
+        asked = self._requests.take_answered(wire.conversation_id, announced=announced)
+        if asked is not None:
+            response.request, response.out_of_band = asked.request, asked.request.out_of_band
+            self._requests.note_answer(asked, response)
+        elif self._has_requests:
+            response.out_of_band = announced and self._requests.is_out_of_band(wire.conversation_id)
+        else:
+            response.out_of_band = not wire.conversation_id
+        if not response.out_of_band:
+            if self.active is not None:
+                self._end_unsaid(self.active)
+            self.active, self._is_unannounced, self._is_stalled = response, False, False
+            self._rounds = 0 if self._is_turn_over else self._rounds
+        self._by_id.pop(response_id, None)
+        if len(self._by_id) == _REMEMBERED:
+            # By their response, its items would stay as long as one of them is known.
+            oldest = next((name for name, each in self._by_id.items() if each.done), next(iter(self._by_id)))
+            self._by_id.pop(oldest).items.clear()
+        self._by_id[response_id] = self.latest = response
+        self._running.append(response)
+        del self._running[:-_REMEMBERED]
+        self._has_spoken = False
+        self._tell(facts.ResponseBegan(response, wire))
+        if asked is not None and asked.unwanted is not None:
+            response.unwanted = True
+            self._cancel(response, asked.unwanted)
+        return response
 
-    def _end(self, response: Response) -> None:
-        if not response.id and self._active is None:
-            self._unannounced = False
-            # It may end any response.  No request is abandoned for it, but pending ones wait no longer.
-            for asked in self._asked.values():
-                asked.doubted = not asked.request.out_of_band
+    def _place(self, response: ResponseEntry, wire: ev.Response) -> None:
+        if wire.conversation_id:
+            self.joined(response)
+
+    def joined(self, response: ResponseEntry) -> None:
+        """Note that a response is in the conversation after all, unless we have asked for the opposite."""
+        if response.request is not None or not response.out_of_band:
             return
-        begun = self._begun.get(response.id or self._active or "")
-        if begun is None:  # it came without ``response.created``
-            begun = self._begin(response)
-        begun.over = True
-        if self._begun.get(self._active or "") is begun:
-            self._active = None
-        if not (begun.asked and begun.asked.request.out_of_band):
-            self._unannounced = False
+        response.out_of_band = False
+        if not response.done and self.active is None:
+            self.active = response
 
-    def _judge(self, event: ErrorEvent) -> bool:
-        """Handle an error.  Return False if it must not reach the user, because it is dealt with here."""
-        error = event.error
-        if error.event_id is not None and error.event_id in self._cancels:
-            del self._cancels[error.event_id]
-            return error.code != _NOTHING_TO_CANCEL
-        asked = self._rejected(error.event_id, error.code)
-        if asked is None or asked.again is None or error.code != BUSY:
-            return True
-        self._pending.appendleft(asked.again)
-        self._unannounced = self._active is None
-        return False
+    def unmatched(self, response: ResponseEntry) -> None:
+        """Note that a response answers another request than it seemed, or none, being the server's own."""
+        if response.request is None:
+            self.joined(response)
+        else:
+            response.out_of_band = response.request.out_of_band
 
-    def _rejected(self, event_id: str | None, code: str | None) -> _Asked | None:
-        """Take the request that an error rejects."""
-        if event_id is None:
-            return None if self._names_events else self._perhaps_rejected(code)
-        self._names_events = True
-        if event_id in self._asked:
-            return self._asked.pop(event_id)
-        for begun in self._begun.values():
-            if begun.asked and begun.asked.request.event_id == event_id:
-                # That response was matched with this request.  It answers a doubted one, or none.
-                names = [name for name, asked in self._asked.items() if asked.doubted]
-                asked, begun.asked = begun.asked, self._asked.pop(names[0]) if names else None
-                return asked
-        return None
+    def _cancel(self, response: ResponseEntry, wish: str) -> None:
+        """Cancel a response whose cancellation was requested before it began, perhaps too early."""
+        self._cancelled += 1
+        event_id = f"{wish}_{self._cancelled}"
+        self._requests.note_cancel(event_id, response.id)
+        self.cancels.append(ev.ResponseCancel(response_id=response.id or None, event_id=event_id))
 
-    def _perhaps_rejected(self, code: str | None) -> _Asked | None:
-        """Handle an error without an ``event_id``, of a server that never sends one.
+    def named(self, response_id: str, event: ServerEvent) -> ResponseEntry | None:
+        """Return the response that an id in an event stands for, if it is known.
 
-        It may reject the oldest request in flight, so pending requests stop waiting for that one.  A response
-        that comes nevertheless is its answer, unless it can be another request's.
+        Without an id it is the one that began last, if it runs.  A response that began without an id gets it
+        from the first event that has one.
         """
-        oldest = self._oldest(out_of_band=False)
-        if oldest is None:
+        response = self._by_id.get(response_id) if is_id(response_id) else None
+        last = self._running[-1] if self._running else None
+        if response is not None or last is None:
+            return response
+        if not is_id(response_id):
+            return last
+        if last.id:
             return None
-        if code == BUSY:
-            return self._asked.pop(oldest)
-        self._asked[oldest].doubted = True
+        self._count(event, "late id")
+        last.id = response_id
+        self._by_id[response_id] = last
+        return last
+
+    def meant(self, response_id: str, event: ServerEvent, item_id: str | None = None) -> ResponseEntry:
+        """Return the same, begun now if it is unknown; or if it has ended, and this is a new item's event.
+
+        Where all responses have the same id, that is the next one, whose beginning was not announced.
+        """
+        response = self.named(response_id, event)
+        if response is not None and response.status and self._is_next(item_id, event):
+            response = None
+        if response is None:
+            self._count(event, "unknown response")
+            response_id = response_id if is_id(response_id) else ""
+            response = self.begin(response_id, ev.Response(id=response_id))
+        return response
+
+    def _is_next(self, item_id: str | None, event: ServerEvent) -> bool:
+        """Return whether an event that names an ended response is about the next one of that id.
+
+        It begins an item, or is about a new one while a response is expected: an ended one has told of all.
+        """
+        item = self._items.get(item_id) if item_id is not None else None
+        is_new = item is None or item.response is None
+        if isinstance(event, ev.ResponseOutputItemAdded):
+            return is_new or (item is not None and item.done)
+        return is_new and (self._requests.in_flight or self._has_spoken)
+
+    # --- Their end -----------------------------------------------------------------------------------------
+
+    def end(self, wire: ev.Response, event: ev.ResponseDone | ev.ResponseCancelled) -> None:
+        response = self._ended(wire, event)
+        if response is None:
+            return
+        if response.status and isinstance(event, ev.ResponseCancelled):
+            self._count(event, "repeated")
+            return
+        self._place(response, wire)
+        status = wire.status if wire.status and wire.status != "in_progress" else "completed"
+        self._list(response, wire.output or [], status, event)
+        self._conclude(response, wire, status)
+
+    def _ended(
+        self, wire: ev.Response, event: ev.ResponseDone | ev.ResponseCancelled
+    ) -> ResponseEntry | None:
+        """Return the response that has ended, begun now if its beginning was not announced."""
+        if not _id_of(wire):
+            self._count(event, "response without id")
+        response = self.named(_id_of(wire), event)
+        last = self._running[-1] if self._running else None
+        if response is None and last is not None and not last.announced and self._expects_nothing:
+            self._count(event, "another id")
+            response = last
+        if response is not None and not (wire.id or wire.status or not response.id):
+            return None  # this server names its responses: such an event says nothing
+        if response is not None and not (response.done and self._is_another(wire)):
+            return response
+        is_done = isinstance(event, ev.ResponseDone) and wire.status in _BADLY
+        is_ours = is_done or self._has_spoken or self._requests.has_sent("response.cancel")
+        if wire.id or wire.output or (is_ours and wire.status in _BADLY and self._requests.waits):
+            return self.begin(_id_of(wire), wire, announced=True)
+        # It may end any response.  No request is abandoned for it, but pending ones wait no longer.
+        self._is_unannounced = False
+        self._requests.doubt()
         return None
+
+    @property
+    def _may_go_on(self) -> bool:
+        return self.max_rounds is None or self._rounds < self.max_rounds
+
+    def goes_on_after_all(self, response: ResponseEntry) -> bool:
+        """Return whether the model goes on after a response that has ended and asks for approval only now."""
+        if response.status != "completed":
+            return False
+        self._rounds += self._is_turn_over  # else it counts already
+        self._is_turn_over = False
+        return self._may_go_on
+
+    @property
+    def _expects_nothing(self) -> bool:
+        """Whether an end that comes now can be that of nothing but the response that runs."""
+        return self._has_requests and not self._requests.waits
+
+    def _is_another(self, wire: ev.Response) -> bool:
+        """Return whether a response with the id of an ended one is another: it lists items that are new."""
+        names = [getattr(item, "id", None) for item in wire.output or ()]
+        return any(is_id(name) and self._items.get(name) is None for name in names)
+
+    def _end_unsaid(self, response: ResponseEntry) -> None:
+        """End a response that the server has not ended, although it began the next one."""
+        whole = bool(response.items) and all(item.done for item in response.items)
+        status = "completed" if whole else "failed" if response.error is not None else "incomplete"
+        self._conclude(response, ev.Response(id=response.id), status, unsaid=True)
+
+    def _list(
+        self,
+        response: ResponseEntry,
+        output: list[ev.Item],
+        status: str,
+        event: ev.ResponseDone | ev.ResponseCancelled,
+    ) -> None:
+        """Take over the items that a finished response lists, in their order."""
+        listed: dict[ItemEntry, None] = {}
+        names = {getattr(each, "id", None) for each in output}
+        for index, wire in enumerate(output[:MOST_INDEX]):
+            self._items.at_place(wire, index, response, event, names)
+            item = self._items.known(wire, event, response)
+            if item is not None and self._items.attach(item, response, event):
+                self._items.absorb(item, wire, event)
+                listed[item] = None
+                if status not in _BADLY:
+                    self._calls.take(wire, response, item)
+        response.items = [*listed, *(item for item in response.items if item not in listed)][:MOST_INDEX]
+
+    def _conclude(
+        self, response: ResponseEntry, wire: ev.Response, status: str, *, unsaid: bool = False
+    ) -> None:
+        """Mark a response as ended, and tell how."""
+        if status not in _BADLY:
+            for item in response.items:
+                self._calls.tell_made(item)
+        details = wire.status_details
+        error: ev.ResponseError | ev.ErrorDetails | None = details.error if details else None
+        if error is None and status == "failed":
+            error = response.error
+        reason = (details and details.reason) or (error and (error.message or error.code)) or None
+        repeated, again = bool(response.status), response.done
+        wanted = not repeated and not response.unwanted
+        goes_on = status == "completed" and wanted and needs_follow_up(response.items)
+        if not response.out_of_band and not again:
+            self._rounds += goes_on
+            self._is_turn_over = not goes_on
+        if goes_on and not response.out_of_band and not self._may_go_on:
+            goes_on = False
+            reason = f"max_rounds: {self._rounds} rounds of tool calls without a word of the user"
+        items = tuple(response.items)
+        self._tell(
+            facts.ResponseEnded(response, wire, status, reason, error, items, goes_on, repeated=repeated)
+        )
+        response.status = response.status or ("" if unsaid else status)
+        response.done = True
+        for item in response.items:
+            item.done = True
+            item.deltas.clear()
+        if status == "cancelled":
+            self._requests.note_done("response.cancel")
+        if response in self._running:
+            self._running.remove(response)
+        if response is self.active:
+            self.active = None
+        if not response.out_of_band:
+            self._is_unannounced = self._is_stalled = False
+
+
+def _id_of(wire: ev.Response) -> str:
+    return wire.id if is_id(wire.id) else ""

@@ -8,12 +8,15 @@ from typing import Any
 from msgspec import structs
 
 from ..events import ClientEvent, ResponseCancel, ResponseCreate
+from ..events.client import MOST_AUDIO
 from ..events.codec import encode
 from ..wire.transport import Transport
 from .log import SessionLog
 from .reader import AFTERMATH, Reader
 
 __all__ = ["Sender"]
+
+_APPENDING = {"input_audio_buffer.append", "session.input_audio_buffer.append"}
 
 
 class Sender:
@@ -22,7 +25,7 @@ class Sender:
     def __init__(self, transport: Transport, reader: Reader, log: SessionLog) -> None:
         self._transport = transport
         self._reader = reader
-        self._responses = reader.responses
+        self._gate = reader.gate
         self._log = log
         self._id_prefix = f"event_{secrets.token_hex(4)}_"
         self._ids = itertools.count(1)
@@ -31,12 +34,9 @@ class Sender:
         """Send an event, and return the id it was sent with; see `Session.send`."""
         event, event_id = self._named(event)
         payload = encode(event)  # first: an event that can't be encoded must not count as a request
-        if isinstance(event, ResponseCreate):
-            self._responses.ask(event_id, bool(event.response and event.response.conversation == "none"))
-        elif isinstance(event, dict) and event["type"] == "response.create":
-            params = event.get("response")
-            out_of_band = isinstance(params, Mapping) and params.get("conversation") == "none"
-            self._responses.ask(event_id, out_of_band)
+        if len(payload) > MOST_AUDIO:  # else its audio can't be too long
+            _check_audio(event)
+        self._gate.sent(event, event_id)
         return self._send(event, event_id, payload)
 
     def send_when_idle(self, event: ResponseCreate) -> str:
@@ -46,16 +46,20 @@ class Sender:
         if self._reader.ended.is_set():
             raise self._reader.closed_error()
         payload = encode(event)  # here, where an error reaches the caller
-        if self._responses.ask_when_idle(event, payload):
+        if self._gate.ask_when_idle(event, payload):
             return self._send(event, event_id, payload)
         return event_id
 
     def cancel_if_active(self, event: ResponseCancel) -> str:
         """Send a cancellation if a response may be active, and return its id."""
         event_id = event.event_id or self._new_id()
-        if not self._responses.may_cancel(event_id, event.response_id):
+        if not self._gate.may_cancel(event, event_id):
             return event_id
         return self.send(structs.replace(event, event_id=event_id))
+
+    def withdraw(self, event_id: str) -> bool:
+        """Take back a pending request; return False if it isn't pending."""
+        return self._gate.withdraw(event_id)
 
     def _send(self, event: ClientEvent | dict[str, Any], event_id: str, payload: bytes) -> str:
         if self._log.shows_events:
@@ -83,3 +87,23 @@ class Sender:
 
     def _new_id(self) -> str:
         return f"{self._id_prefix}{next(self._ids)}"
+
+
+def _check_audio(event: ClientEvent | dict[str, Any]) -> None:
+    """Check that an event doesn't append more audio than a server takes.
+
+    Raises:
+        ValueError: It does.
+    """
+    if isinstance(event, ClientEvent):
+        event = structs.asdict(event) | {"type": event.type}
+    if event["type"] not in _APPENDING:
+        return
+    audio = event.get("audio")
+    size = 0  # of what the server rejects for another reason
+    if isinstance(audio, str):
+        size = len("".join(audio.split()).rstrip("=")) * 3 // 4  # base64
+    elif isinstance(audio, bytes | bytearray | memoryview):
+        size = memoryview(audio).nbytes
+    if size > MOST_AUDIO:
+        raise ValueError(f"expected at most {MOST_AUDIO} bytes of audio (15 MiB) in one event, got {size}")

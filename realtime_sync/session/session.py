@@ -18,10 +18,11 @@ from ..redaction import Redact
 from ..visitor import Visitor
 from ..wire.transport import Transport
 from . import namespaces
+from .facts import Request
+from .ledger import Ledger
 from .log import SessionLog
 from .pump import Pump
 from .reader import Reader
-from .responses import Request
 from .sending import Sender
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ class Session:
 
         Returns:
             The event that ``until`` waited for, after it was dispatched; ``None`` if the session ended
-            normally before it, or the timeout passed.
+            normally before it, or the timeout passed.  Then `closed` is true if the session ended, and
+            `active_response` is not ``None`` if a response had not ended by then.
 
         An `ErrorEvent` that the visitor does not handle is logged as a warning, because it may reject the
         request that you wait for (see `Visitor.handles_errors`).
@@ -183,6 +185,10 @@ class Session:
         """
         self._pump.wait_until(condition, visitor, timeout)
 
+    def wake_up(self) -> None:
+        """Let threads in `wait_until` ask for their conditions again: one may be true without an event."""
+        self._pump.wake_up()
+
     # --- Sending -----------------------------------------------------------------------------------
 
     def send(self, event: ClientEvent | Mapping[str, Any]) -> str:
@@ -196,6 +202,7 @@ class Session:
 
         Raises:
             TypeError: It is not a client event.
+            ValueError: It appends more than 15 MiB of audio.
             ConnectionClosed: The session is over, or ended because the event could not be sent within the
                 send timeout.
         """
@@ -247,8 +254,8 @@ class Session:
 
     @property
     def response(self) -> namespaces.ResponseCalls:
-        """``response.create`` and ``response.cancel``"""
-        return namespaces.ResponseCalls(self.send, self._sender.send_when_idle, self._sender.cancel_if_active)
+        """``response.create``, ``response.cancel``, and `withdraw` for requests that are pending"""
+        return namespaces.ResponseCalls(self._sender, self.wake_up)
 
     @property
     def transcription_session(self) -> namespaces.TranscriptionSessionCalls:
@@ -279,8 +286,13 @@ class Session:
 
     @property
     def active_response(self) -> str | None:
-        """The id of the response that is active in the conversation; ``None`` if none was announced."""
-        return self._reader.responses.active
+        """The id of the response that is active in the conversation, ``""`` if the server sent no id.
+
+        ``None`` if none is active.  It may be ahead of the events that you have taken.  It stays set if the
+        session ends before the response does.
+        """
+        active = self.ledger.responses.active
+        return None if active is None else active.id
 
     def request_of(self, response_id: str) -> Request | None:
         """Return the request that a response answers: its ``event_id`` is what ``response.create`` returned.
@@ -288,12 +300,22 @@ class Session:
         ``None`` if the server began the response by itself, as after the user has spoken, or long ago.
         Servers don't say which request a response answers; it follows from the order of both.
         """
-        return self._reader.responses.request_of(response_id)
+        response = self.ledger.responses.get(response_id)
+        return None if response is None else response.request
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is known of responses, items and requests, for those who write a `Listener` of their own."""
+        return self._reader.gate.ledger
 
     @property
     def deviations(self) -> dict[str, int]:
-        """How often the server deviated from the specification, by kind."""
-        return dict(self._reader.deviations)
+        """How often the server deviated from the specification and from the protocol, by kind.
+
+        For example a field of the wrong type (``"response.done.response: missing"``), or an event about what
+        was never announced (``"response.output_audio.delta: unknown item"``).
+        """
+        return {**dict(self._reader.deviations), **dict(self.ledger.deviations)}
 
     @property
     def stats(self) -> Stats:
@@ -307,7 +329,7 @@ class Session:
             bytes_out=transport.bytes_out,
             buffered=self._inbox.held,
             buffered_most=self._inbox.most_held,
-            deviations=sum(reader.deviations.values()),
+            deviations=sum(self.deviations.values()),
             round_trip=transport.round_trip,
         )
 

@@ -1,27 +1,29 @@
 """A server whose responses go as a test tells it."""
 
+import itertools
 import json
 import threading
 from typing import Any
 
 from scripted import CREATED, DEADLINE, Caller
 
+_ids = (f"event_{number}" for number in itertools.count(2))
 BUSY = "conversation_already_has_active_response"
 
 
 def created(response_id: str | None, conversation: str | None = "conv_1") -> str:
     response: Any = {"id": response_id, "status": "in_progress", "conversation_id": conversation}
-    return json.dumps({"type": "response.created", "event_id": "e", "response": response})
+    return json.dumps({"type": "response.created", "event_id": next(_ids), "response": response})
 
 
 def done(response_id: str | None, conversation: str | None = "conv_1", status: str = "completed") -> str:
     response: Any = {"id": response_id, "status": status, "output": [], "conversation_id": conversation}
-    return json.dumps({"type": "response.done", "event_id": "e", "response": response})
+    return json.dumps({"type": "response.done", "event_id": next(_ids), "response": response})
 
 
 def refusal(event_id: str | None, code: str = BUSY) -> str:
     details = {"type": "invalid_request_error", "code": code, "message": "no", "event_id": event_id}
-    return json.dumps({"type": "error", "event_id": "e", "error": details})
+    return json.dumps({"type": "error", "event_id": next(_ids), "error": details})
 
 
 class ResponseScript:

@@ -70,6 +70,73 @@ def test_what_is_not_an_event(open_session: Open) -> None:
         session.close()
 
 
+def test_what_is_not_an_event_is_counted(open_session: Open) -> None:
+    """Each message that is no event counts as a deviation of one of six kinds, whatever is in it."""
+    rubbish = [b"", b"{", b'{"type":"x"} y', b"x" * 100, b"5", b"[]", b"{}", b'{"type":5}', b"\xff"]
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        for payload in (*rubbish, b"[" * 200_000):
+            caller.frame(1, payload)
+        caller.frame(2, b"\xff")
+        caller.text('{"type":"ping"}', CREATED)
+        caller.serve_until_closed()
+
+    with ScriptedServer(script) as server:
+        session = open_session(server)
+        session.run(rt.Visitor(), until=rt.events.SessionCreated, timeout=DEADLINE)
+        assert session.deviations == {
+            "not an event: not JSON": 4,
+            "not an event: not a JSON object": 2,
+            "not an event: no type": 2,
+            "not an event: invalid UTF-8": 1,
+            "not an event: JSON nested too deeply": 1,
+            "not an event: binary message": 1,
+        }
+        assert session.stats.deviations == 11
+        session.close()
+
+
+def test_no_name_of_the_server_is_counted(open_session: Open) -> None:
+    """However a server names its events, fields and parts, `session.deviations` doesn't grow with them."""
+    frames = [
+        json.dumps({"type": event, "item": {"type": name, name: name}, name: {name: name}})
+        for name in (f"new.{number}" for number in range(300))
+        for event in (name, "response.output_item.added")
+    ]
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        caller.text(*frames, CREATED)
+        caller.serve_until_closed()
+
+    with ScriptedServer(script) as server:
+        session = open_session(server)
+        session.run(rt.Visitor(), until=rt.events.SessionCreated, timeout=DEADLINE)
+        missing = {f"response.output_item.added.{field}: missing" for field in ("event_id", "response_id")}
+        assert missing <= session.deviations.keys()
+        assert len(session.deviations) < 10
+        session.close()
+
+
+def test_text_cut_inside_a_character(open_session: Open) -> None:
+    """What a server cuts inside a surrogate pair comes out whole, also of two parts that are mixed."""
+    halves = [("\ud83d", "item_1"), ("\ud83d", "item_2"), ("\ude00", "item_1"), ("\ude01", "item_2")]
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        for half, item_id in halves:
+            caller.text(delta(half).replace("item_1", item_id))
+        caller.serve_until_closed()
+
+    with ScriptedServer(script) as server:
+        session = open_session(server)
+        assert texts(session, 4) == ["", "", "\U0001f600", "\U0001f601"]
+        kind = "response.output_text.delta: text cut inside a surrogate pair"
+        assert session.deviations[kind] == 4
+        session.close()
+
+
 def test_a_slow_script_keeps_the_connection(server_tls: Tls, open_session: Open) -> None:
     """Pings are answered, each at once, while the user's code takes no event."""
     answered = threading.Event()

@@ -1,418 +1,470 @@
-"""`responses`: one response at a time, pending requests, and rejections that are dealt with."""
+"""`Responses`: which one an event belongs to, which request it answers, and whether the model goes on."""
 
-import json
-import threading
-from collections.abc import Callable
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from response_script import BUSY, ResponseScript, created, done, refusal
-from scripted import DEADLINE
+from conversation_events import (
+    BUSY,
+    NO_CANCEL,
+    added,
+    answer,
+    approval,
+    at,
+    call,
+    cancelled,
+    committed,
+    complete,
+    created,
+    done,
+    done_with,
+    error,
+    finished,
+    item_added,
+    item_done,
+    speaks,
+    wire,
+    written,
+)
+from readable_facts import Step, allows, asks, asks_when_idle, cancels, check, play, row, said
 
-import realtime_sync as rt
-from realtime_sync import events as ev
-from realtime_sync.local import LocalServer
-from realtime_sync.session.responses import Request, Responses
+from realtime_sync.session import facts
+from realtime_sync.session.facts import Request
+from realtime_sync.session.ledger import Ledger
+
+# --- Which response an event belongs to ---------------------------------------------------------------
+
+# fmt: off
+RESPONSES = [
+    row("plain",
+        created(), item_added(answer()), written("a"), done(),
+        then=["began r", "text i[0] + a", "ended r completed with i"],
+        counted="response.output_text.delta: unknown part",
+    ),
+    row("the second of two",
+        created("r"), done("r"), created("s"), done("s", "cancelled"),
+        then=["began r", "ended r completed", "began s", "ended s cancelled"],
+    ),
+    row("no id at all",
+        created(""), item_added(answer(), ""), written("a", response_id=""), done(""), created(""),
+        item_added(answer("j"), ""), written("b", "j", response_id=""), done(""),
+        then=["began ?", "text i[0] + a", "ended ? completed with i", "began ?'", "text j[0] + b",
+        "ended ?' completed with j"], counted=None,
+    ),
+    row("null ids",
+        wire("response.created", response={"id": None}), done_with({"id": None, "status": "completed"}),
+        then=["began ?", "ended ? completed"], counted="response.done: response without id",
+    ),
+    row("one id for all",
+        created(), item_added(answer("i")), done(), created(), item_added(answer("j")), done(),
+        then=["began r", "ended r completed with i", "began r'", "ended r' completed with j"],
+    ),
+    row("one id for all, without done",
+        created(), item_added(answer("i")), created(), item_added(answer("j")), done(),
+        then=["began r", "ended r incomplete with i", "began r'", "ended r' completed with j"],
+    ),
+    row("created twice",
+        created(), created(), done(),
+        then=["began r", "ended r completed"], counted="response.created: repeated",
+    ),
+    row("the id comes late",
+        created(""), item_added(answer(), "r"), written("a"), done("r"),
+        then=["began ?", "text i[0] + a", "ended ? completed with i"],
+        counted="response.output_item.added: late id, response.output_text.delta: unknown part",
+    ),
+    row("the id comes at the end",
+        created(""), done("r"),
+        then=["began ?", "ended ? completed"], counted="response.done: late id",
+    ),
+    row("an id of a megabyte is none",
+        created("x" * 2**20), done("x" * 2**20),
+        then=["began ?", "ended ? completed"], counted="response.done: response without id",
+    ),
+    row("an item's event without an id",
+        created(), item_added(answer(), ""), written("a", response_id=""), done(),
+        then=["began r", "text i[0] + a", "ended r completed with i"],
+        counted="response.output_text.delta: unknown part",
+    ),
+    row("a done without an id, of a server that has none",
+        created(""), done(None, "completed"),
+        then=["began ?", "ended ? completed"], counted="response.done: response without id",
+    ),
+    row("a done without an id or a status, of a server that has ids, says nothing",
+        created(), done_with({}), done(),
+        then=["began r", "ended r completed"], counted="response.done: response without id",
+    ),
+    row("done under another id than its items",
+        asks("e1"), item_added(answer(), "r"), done("s"),
+        then=["began r for e1", "ended r completed with i"],
+        counted="response.done: another id, response.output_item.added: unknown response",
+    ),
+    row("without created",
+        item_added(answer()), written("a"), done(),
+        then=["began r", "text i[0] + a", "ended r completed with i"], counted=None,
+    ),
+    row("without created and without items", done("r", "failed"), then=["began r", "ended r failed"]),
+    row("without created, one id for all",
+        asks("e1"), item_added(answer("i")), done(), asks("e2"), item_added(answer("j")), done(),
+        then=["began r for e1", "ended r completed with i", "began r' for e2", "ended r' completed with j"],
+        counted="response.output_item.added: unknown response",
+    ),
+    row("without created, one id for all, items only in done",
+        done(output=[complete("i", "a")]), done(output=[complete("j", "b")]),
+        then=["began r", "ended r completed with i", "began r'", "ended r' completed with j"],
+    ),
+    row("created after its items",
+        item_added(answer()), created(), done(),
+        then=["began r", "ended r completed with i"], counted=None,
+    ),
+    row("without done",
+        created("r"), created("s"), done("s"),
+        then=["began r", "ended r incomplete", "began s", "ended s completed"],
+    ),
+    row("without done, but whole",
+        created("r"), item_added(answer()), item_done(complete("i", "a")), created("s"),
+        then=["began r", "ended r completed with i", "began s"],
+    ),
+    row("without done, and an error had come",
+        created("r"), error(code="x"), created("s"),
+        then=["began r", "error x", "ended r failed: No.", "began s"],
+    ),
+    row("done after all",
+        created("r"), created("s"), done("r"), done("s"),
+        then=["began r", "ended r incomplete", "began s", "ended r completed", "ended s completed"],
+    ),
+    row("done twice",
+        created(), done(), done(),
+        then=["began r", "ended r completed", "ended r completed again"],
+    ),
+    row("done twice, differently",
+        created(), done("r", "cancelled"), done(),
+        then=["began r", "ended r cancelled", "ended r completed again"],
+    ),
+    row("one of two is out-of-band",
+        asks("e1"), asks("e2", out_of_band=True), created("r"), created("s", None),
+        item_added(answer("i"), "r"), item_added(answer("j"), "s"), written("b", "j", response_id="s"),
+        written("a", "i", response_id="r"), done("s"), done("r"),
+        then=["began r for e1", "began s for e2", "text j[0] + b", "text i[0] + a",
+        "ended s completed with j", "ended r completed with i"], counted=None,
+    ),
+    row("both are out-of-band",
+        asks("e1", out_of_band=True), asks("e2", out_of_band=True), created("r", None), created("s", None),
+        done("r"), done("s"),
+        then=["began r for e1", "began s for e2", "ended r completed", "ended s completed"],
+    ),
+    row("one of the server's own is out-of-band",
+        created("r"), created("s", None), done("r"), done("s"),
+        then=["began r", "began s", "ended r completed", "ended s completed"],
+    ),
+    row("Beta's names",
+        created(), wire("response.text.delta", **at(), delta="a"),
+        wire("response.text.done", **at(), text="ab"),
+        wire("response.audio_transcript.delta", **at("j"), delta="c"),
+        wire("response.audio_transcript.done", **at("j"), transcript="cd"),
+        wire("response.audio.delta", **at("j"), delta="AAAA"), wire("response.audio.done", **at("j")),
+        then=["began r", "text i[0] + a", "text i[0] = ab", "words j[0] + c", "words j[0] = cd",
+        "audio j[0] 3", "silence j[0]"], counted=None,
+    ),
+    row("cancelled with an id", created(), cancelled("r"), then=["began r", "ended r cancelled"]),
+    row("cancelled with a response",
+        created(), wire("response.cancelled", response={"id": "r", "status": "cancelled"}),
+        then=["began r", "ended r cancelled"],
+    ),
+    row("cancelled without a status",
+        created(), wire("response.cancelled", response={"id": "r"}),
+        then=["began r", "ended r cancelled"],
+    ),
+    row("cancelled without anything",
+        created(), cancelled(),
+        then=["began r", "ended r cancelled"], counted="response.cancelled: response without id",
+    ),
+    row("cancelled, then done",
+        created(), cancelled("r"), done("r", "cancelled"),
+        then=["began r", "ended r cancelled", "ended r cancelled again"],
+    ),
+    row("done, then cancelled",
+        created(), done("r", "cancelled"), cancelled("r"),
+        then=["began r", "ended r cancelled"], counted="response.cancelled: repeated",
+    ),
+    row("cancelled without anything, after it was over",
+        created(), done(), cancelled(),
+        then=["began r", "ended r completed"], counted="response.cancelled: response without id",
+    ),
+    row("cancelled without anything, in the beginning",
+        cancelled(),
+        then=[], counted="response.cancelled: response without id",
+    ),
+    row("cancelled twice",
+        created(), cancelled("r"), cancelled("r"),
+        then=["began r", "ended r cancelled"], counted="response.cancelled: repeated",
+    ),
+    row("a status that is none", created(), done("r", "in_progress"), then=["began r", "ended r completed"]),
+    row("no status", created(), done_with({"id": "r"}), then=["began r", "ended r completed"]),
+    row("a reason",
+        created(),
+        done("r", "incomplete", status_details={"type": "incomplete", "reason": "max_output_tokens"}),
+        then=["began r", "ended r incomplete: max_output_tokens"],
+    ),
+    row("an error",
+        created(),
+        done("r", "failed", status_details={"error": {"type": "server_error", "code": "x"}}),
+        then=["began r", "ended r failed: x"],
+    ),
+]
+# fmt: on
 
 
-def types(session: rt.Session, count: int) -> list[str]:
-    return [session.next_event(DEADLINE).type for _ in range(count)]
+@pytest.mark.parametrize(("steps", "then", "counted"), RESPONSES)
+def test_responses(steps: tuple[Step, ...], then: list[str], counted: str | None) -> None:
+    """An event belongs to the response that its server means, however that names it."""
+    ledger = check(steps, then, counted, "began ended text words audio silence error")
+    if then and then[-1].startswith("ended"):
+        assert ledger.responses.active is None
+        assert ledger.responses.is_idle
 
 
-# --- when_idle ---------------------------------------------------------------------------------------
+# --- Which request a response answers -----------------------------------------------------------------
+
+# fmt: off
+REQUESTS = [
+    row("one", asks("e1"), created(), done(), then=["began r for e1", "ended r completed"]),
+    row("in order",
+        asks("e1"), asks("e2"), created("r"), done("r"), created("s"), done("s"),
+        then=["began r for e1", "ended r completed", "began s for e2", "ended s completed"],
+    ),
+    row("none was made", created(), asks("e1"), done(), then=["began r", "ended r completed"]),
+    row("out-of-band is told by the server",
+        asks("e1"), asks("e2", out_of_band=True), created("x"), done("x"), asks("e3"),
+        asks("e4", out_of_band=True), created("y", None), created("z"),
+        then=["began x for e1", "ended x completed", "began y for e2", "began z for e3"],
+    ),
+    row("out-of-band is not told by the server",
+        asks("e1", out_of_band=True), asks("e2"), created("r", None), created("s", None),
+        then=["began r for e1", "began s for e2"],
+    ),
+    row("in the conversation, not out-of-band",
+        asks("e1", out_of_band=True), asks("e2"), created("r"), created("s", None),
+        then=["began r for e2", "began s for e1"],
+    ),
+    row("without created",
+        asks("e1"), done(output=[complete("i", "a")]),
+        then=["began r for e1", "ended r completed with i"],
+    ),
+    row("without anything but its end",
+        asks("e1"), done_with({"status": "failed"}),
+        then=["began ? for e1", "ended ? failed"], counted="response.done: response without id",
+    ),
+    row("rejected",
+        asks("e1"), error("e1", code="x"), created(),
+        then=["error x", "rejected response.create e1", "began r"],
+    ),
+    row("the second is rejected",
+        asks("e1"), asks("e2"), error("e2"), created(),
+        then=["error", "rejected response.create e2", "began r for e1"],
+    ),
+    row("rejected after a response of the server's own began",
+        asks("e1"), created("vad"), error("e1", code=BUSY), done("vad"),
+        then=["began vad for e1", f"error {BUSY}", "rejected response.create e1", "ended vad completed"],
+    ),
+    row("rejected by name, busy",
+        created("vad"), asks("e1"), error("e1", code=BUSY),
+        then=["began vad", f"error {BUSY}", "rejected response.create e1"],
+    ),
+    row("rejected without a name, busy",
+        created("vad"), asks("e1"), error(code=BUSY),
+        then=["began vad", f"error {BUSY}", "rejected response.create e1"],
+    ),
+    row("busy stands in the type",
+        created("vad"), asks("e1"), error(type=BUSY),
+        then=["began vad", f"error {BUSY}", "rejected response.create e1"],
+    ),
+    row("cancelled before it began",
+        asks("e1"), cancels(), created(), done("r", "cancelled"),
+        then=["began r for e1", "ended r cancelled"],
+    ),
+    row("cancelled before it began, too early",
+        asks("e1"), cancels(), error("c1", code=NO_CANCEL), created(),
+        then=["began r for e1"],
+    ),
+    row("cancelled too early, without a name",
+        asks("e1"), cancels(), error(code=NO_CANCEL), created(),
+        then=["began r for e1"],
+    ),
+    row("cancelled too late",
+        created(), cancels(), done(), error("c1", code=NO_CANCEL),
+        then=["began r", "ended r completed"],
+    ),
+    row("a cancellation that is rejected for another reason",
+        created(), cancels(), error("c1", code="x"),
+        then=["began r", "error x"],
+    ),
+]
+# fmt: on
 
 
-def test_idle_is_sent_at_once(script: ResponseScript, session: rt.Session) -> None:
-    """Without a response running, when_idle changes nothing."""
-    event_id = session.response.create(when_idle=True, instructions="Be brief.")
-    [event] = script.wait_for(1)
-    assert event == {
-        "type": "response.create",
-        "event_id": event_id,
-        "response": {"instructions": "Be brief."},
-    }
-
-
-def test_waits_for_its_turn(script: ResponseScript, session: rt.Session) -> None:
-    """What is asked for while a response runs is sent when it is done, in order, one at a time."""
-    first = session.response.create()
-    second = session.response.create(when_idle=True)
-    third = session.response.create(when_idle=True)
-    script.send(created("r1"))
-    types(session, 2)
-    assert session.active_response == "r1"
-    script.send(done("r1"))
-    assert [event["event_id"] for event in script.wait_for(2)] == [first, second]
-    script.send(created("r2"), done("r2"))
-    assert [event["event_id"] for event in script.wait_for(3)] == [first, second, third]
-    types(session, 3)
-    assert session.request_of("r1") == Request(first)
-    assert session.request_of("r2") == Request(second)
-    assert session.request_of("r3") is None
-
-
-def test_nobody_need_look(script: ResponseScript, session: rt.Session) -> None:
-    """The turn comes also if no thread of the user's takes events."""
-    session.response.create()
-    session.response.create(when_idle=True)
-    script.send(created("r1"), done("r1"))
-    assert len(script.wait_for(2)) == 2
-
-
-@pytest.mark.parametrize("told", [True, False])
-def test_refused_is_tried_again(script: ResponseScript, session: rt.Session, told: bool) -> None:
-    """A request that is rejected because a response is active is sent again after it, without an error."""
-    event_id = session.response.create(when_idle=True)
-    script.wait_for(1)
-    script.send(*([created("vad")] if told else []), refusal(event_id), done("vad"))
-    first, again = script.wait_for(2)
-    assert first == again
-    script.send(created("mine"), done("mine"))
-    expected = ["session.created", *(["response.created"] if told else []), "response.done"]
-    assert types(session, len(expected)) == expected
-    types(session, 2)
-    assert session.request_of("vad") is None
-    assert session.request_of("mine") == Request(event_id)
-
-
-def test_other_errors_surface(script: ResponseScript, session: rt.Session) -> None:
-    """An error for another reason is an event like any other, and what waits behind it has its turn."""
-    refused = session.response.create(when_idle=True)
-    waiting = session.response.create(when_idle=True)
-    script.wait_for(1)
-    script.send(refusal(refused, "invalid_value"))
-    assert script.wait_for(2)[1]["event_id"] == waiting
-    assert types(session, 2) == ["session.created", "error"]
-
-
-def test_raw_refusals_surface(script: ResponseScript, session: rt.Session) -> None:
-    """Without when_idle, a rejection is an error event, and nothing is sent again."""
-    event_id = session.response.create()
-    script.send(refusal(event_id), done("vad"))
-    assert types(session, 3) == ["session.created", "error", "response.done"]
-    assert len(script.wait_for(1)) == 1
-
-
-def test_refusal_without_event_id(script: ResponseScript, session: rt.Session) -> None:
-    """An error that names no event rejects the request in flight."""
-    session.response.create(when_idle=True)
-    script.wait_for(1)
-    script.send(refusal(None), done("vad"))
-    assert len(script.wait_for(2)) == 2
-
-
-def test_what_names_nothing_takes_nothing(script: ResponseScript, session: rt.Session) -> None:
-    """An end and an error that name nothing don't take a request from the response that answers it."""
-    event_id = session.response.create()
-    script.send(done(None), refusal(None, "wrong"), created("r1"))
-    types(session, 4)
-    assert session.request_of("r1") == Request(event_id)
-
-
-def test_doubted_without_reason(script: ResponseScript, session: rt.Session) -> None:
-    """After such an error pending requests are sent; their rejection shows that the first was accepted."""
-    first = session.response.create()
-    second = session.response.create(when_idle=True)
-    script.wait_for(1)
-    script.send(refusal(None, "wrong"))
-    script.wait_for(2)
-    script.send(created("r1"), refusal(second), done("r1"), created("r2"))
-    types(session, 5)
-    assert session.request_of("r1") == Request(first)
-    assert session.request_of("r2") == Request(second)
+@pytest.mark.parametrize(("steps", "then", "counted"), REQUESTS)
+def test_requests(steps: tuple[Step, ...], then: list[str], counted: str | None) -> None:
+    """A response answers the oldest request that it can be the answer to; a rejection is told of once."""
+    check(steps, then, counted, "began ended error rejected")
 
 
 @pytest.mark.parametrize(
-    "end",
+    ("steps", "sent"),
     [
-        [done("r1")],
-        [done("r1", status="failed")],
-        [created("r1"), done("r1", status="cancelled")],
-        [created("r1"), json.dumps({"type": "response.cancelled", "response_id": "r1"})],
-        [created("r1"), json.dumps({"type": "response.cancelled"})],
-        [created(None, None), done(None, None)],
-        [created("r1", None), done("r1", None)],
-        [created("r1"), created("r1"), done("r1"), done("r1")],
+        ([asks("e1"), cancels(), created()], [("r", "c1_1")]),
+        ([asks("e1"), cancels(), error("c1", code=NO_CANCEL), created()], [("r", "c1_1")]),
+        (
+            [asks("e1"), asks("e2"), cancels(), created("r"), done("r", "cancelled"), created("s")],
+            [("r", "c1_1"), ("s", "c1_2")],
+        ),
+        ([asks("e1"), cancels(), created("")], [(None, "c1_1")]),
+        ([asks("e1"), cancels(), asks("e2"), created("r"), done("r"), created("s")], [("r", "c1_1")]),
+        ([asks("e1", out_of_band=True), cancels(), created("r", None)], []),
+        ([created(), cancels()], []),
+        ([asks("e1"), cancels("c1", "old"), created()], []),
+        ([cancels(), created()], []),
     ],
 )
-def test_every_end_is_an_end(script: ResponseScript, session: rt.Session, end: list[str]) -> None:
-    """However a response ends, and whatever the server leaves out, the next one has its turn."""
-    session.response.create()
-    session.response.create(when_idle=True)
-    script.send(*end)
-    assert len(script.wait_for(2)) == 2
+def test_cancelled_before_it_began(steps: list[Step], sent: list[tuple[str | None, str]]) -> None:
+    """The wish is remembered: what was in flight is cancelled by its id when it begins."""
+    ledger = Ledger()
+    play(ledger, *steps)
+    assert [(cancel.response_id, cancel.event_id) for cancel in ledger.responses.cancels] == sent
+    unwanted = [
+        fact.response.unwanted for fact in play(Ledger(), *steps) if isinstance(fact, facts.ResponseBegan)
+    ]
+    assert sum(unwanted) == len(sent)
 
 
-def test_beside_the_conversation(script: ResponseScript, session: rt.Session) -> None:
-    """Out-of-band responses delay no request, and are told from those in the conversation."""
-    beside = session.response.create(conversation="none")
-    inside = session.response.create(when_idle=True)
-    raw = session.send({"type": "response.create", "response": {"conversation": "none"}})
-    assert len(script.wait_for(3)) == 3
-    script.send(created("in"), created("out", None), created("raw", None), done("out", None))
-    types(session, 5)
-    assert session.active_response == "in"
-    assert session.request_of("in") == Request(inside)
-    assert session.request_of("out") == Request(beside, out_of_band=True)
-    assert session.request_of("raw") == Request(raw, out_of_band=True)
-    with pytest.raises(ValueError, match="need not wait"):
-        session.response.create(when_idle=True, conversation="none")
+def test_what_is_pending() -> None:
+    """Requests wait while a response is active or requested; then they go out one at a time, in order."""
+    ledger = Ledger()
+    play(ledger, asks_when_idle("e1"), asks_when_idle("e2"), asks_when_idle("e3"))
+    assert [pending.event.event_id for pending in ledger.requests.pending] == ["e2", "e3"]
+    assert ledger.responses.next_request() is None
+    play(ledger, created())
+    assert ledger.responses.next_request() is None
+    play(ledger, done())
+    pending = ledger.responses.next_request()
+    assert pending is not None
+    assert (pending.event.event_id, pending.payload) == ("e2", b"e2")
+    assert ledger.responses.next_request() is None
+    assert said(created("s"), ledger=ledger) == ["began s for e2"]
 
 
-def test_closed_while_waiting(script: ResponseScript, session: rt.Session) -> None:
-    """Requests that are still pending at the end are among `unsent`; later ones raise at once."""
-    session.response.create()
-    event_id = session.response.create(when_idle=True)
-    session.close()
-    with pytest.raises(rt.ConnectionClosed) as caught:
-        session.response.create(when_idle=True)
-    assert [event.event_id for event in caught.value.unsent] == [event_id]
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("field", ["code", "type"])
+def test_pending_again(named: bool, field: str) -> None:
+    """What is rejected as a response is active is pending again, unseen by the user, until that has ended."""
+    ledger = Ledger()
+    play(ledger, asks_when_idle("e1"), asks_when_idle("e2"))
+    assert ledger.note(error("e1" if named else None, **{field: BUSY})) is None
+    assert [pending.event.event_id for pending in ledger.requests.pending] == ["e1", "e2"]
+    assert ledger.responses.next_request() is None  # what is active was not announced
+    assert said(done_with({}), ledger=ledger) == []
+    assert ledger.responses.next_request() is not None
 
 
-@pytest.mark.parametrize("running", [True, False])
-@pytest.mark.parametrize("when_idle", [True, False])
-def test_what_can_not_be_encoded(
-    script: ResponseScript, session: rt.Session, running: bool, when_idle: bool
-) -> None:
-    """A request that is no JSON is an error where it is made, and has no other effect."""
-    if running:
-        script.send(created("r1"))
-        types(session, 2)
-    with pytest.raises(TypeError, match="can't send"):
-        session.response.create(when_idle=when_idle, metadata={"a": object()})  # type: ignore[dict-item]
-    with pytest.raises(TypeError, match="can't send"):
-        session.send({"type": "response.create", "response": {"metadata": object()}})
-    event_id = session.response.create(when_idle=True)
-    if running:
-        script.send(done("r1"))
-    [event] = script.wait_for(1)
-    assert event["event_id"] == event_id
+def test_pending_while_something_stalls() -> None:
+    """After a stall what is pending goes out once, and the next again waits for its turn."""
+    ledger = Ledger()
+    play(ledger, created(), asks_when_idle("e1"), asks_when_idle("e2"))
+    ledger.responses.stall()
+    assert ledger.responses.is_idle
+    assert ledger.responses.next_request() is not None
+    assert ledger.responses.next_request() is None
 
 
-def test_what_waits_is_sent_as_it_was(script: ResponseScript, session: rt.Session) -> None:
-    """What the caller does to its objects meanwhile changes nothing."""
-    script.send(created("r1"))
-    types(session, 2)
-    metadata = {"topic": "rain"}
-    session.response.create(when_idle=True, metadata=metadata)
-    metadata["topic"] = "snow"
-    script.send(done("r1"))
-    [event] = script.wait_for(1)
-    assert event["response"] == {"metadata": {"topic": "rain"}}
-
-
-@pytest.mark.parametrize("code", [BUSY, "wrong"])
-def test_refused_without_a_word_of_which(script: ResponseScript, session: rt.Session, code: str) -> None:
-    """If a server rejects an unnamed request during a response, pending ones are sent afterwards."""
-    script.send(created("vad"))
-    types(session, 2)
-    session.response.create()
-    waiting = session.response.create(when_idle=True)
-    script.wait_for(1)
-    script.send(refusal(None, code), done("vad"))
-    assert script.wait_for(2)[1]["event_id"] == waiting
-    script.send(created("r1"))
-    types(session, 3)
-    assert session.request_of("r1") == Request(waiting)
-
-
-def test_refused_after_the_response_that_we_took_for_its_own(
-    script: ResponseScript, session: rt.Session
-) -> None:
-    """A request is asked again also if the server's own response, which we took for its answer, is over."""
-    event_id = session.response.create(when_idle=True)
-    script.wait_for(1)
-    script.send(created("a"), done("a", status="cancelled"), created("b"), refusal(event_id), done("b"))
-    assert [event["event_id"] for event in script.wait_for(2)] == [event_id, event_id]
-    script.send(created("c"))
-    assert "error" not in types(session, 6)
-    assert [session.request_of(name) for name in "abc"] == [None, None, Request(event_id)]
-
-
-def test_what_is_on_its_way_is_not_doubted(script: ResponseScript, session: rt.Session) -> None:
-    """On a server that names what it rejects, a request that it has not rejected is not sent again."""
-    script.send(created("a"), refusal(session.response.cancel(), "response_cancel_not_active"))
-    types(session, 3)
-    asked = session.response.create()
-    waiting = session.response.create(when_idle=True)
-    script.send(refusal(None, "wrong"), done("a", status="cancelled"), created("b"))
-    types(session, 3)
-    assert len(script.wait_for(2)) == 2
-    script.send(done("b"), created("c"))
-    assert script.wait_for(3)[2]["event_id"] == waiting
-    types(session, 2)
-    assert session.request_of("b") == Request(asked)
-    assert session.request_of("c") == Request(waiting)
-
-
-def test_a_server_that_names_no_conversation(script: ResponseScript, session: rt.Session) -> None:
-    """Its responses answer what was asked for, in order, in the conversation or beside it."""
-    inside = session.response.create()
-    beside = session.response.create(conversation="none")
-    script.send(created("r1", None), done("r1", None), created("r2", None), done("r2", None))
-    types(session, 5)
-    assert session.request_of("r1") == Request(inside)
-    assert session.request_of("r2") == Request(beside, out_of_band=True)
-
-
-@pytest.mark.parametrize("frames", [[created("r"), done("r")], [created(None), done(None)], [done(None)]])
-def test_a_server_without_ids_of_its_own(
-    script: ResponseScript, session: rt.Session, frames: list[str]
-) -> None:
-    """If its responses all have the same id, or none, each request still has its turn."""
-    asked = [session.response.create(when_idle=True) for _ in range(3)]
-    for count in range(1, 4):
-        assert [event["event_id"] for event in script.wait_for(count)] == asked[:count]
-        script.send(*frames)
-    types(session, 1 + 3 * len(frames))
-    assert session.active_response is None
-
-
-# --- cancel(if_active=True) --------------------------------------------------------------------------
-
-
-def test_cancel_if_active(script: ResponseScript, session: rt.Session) -> None:
-    """Nothing is sent when no response is active; if it ends in that moment, the rejection is no error."""
-    assert session.response.cancel(if_active=True)
-    session.response.create()
-    event_id = session.response.cancel(if_active=True)
-    _, cancel = script.wait_for(2)
-    assert cancel == {"type": "response.cancel", "event_id": event_id}
-    script.send(created("r1"), done("r1"), refusal(event_id, "response_cancel_not_active"))
-    script.send(refusal(session.response.cancel(), "response_cancel_not_active"))
-    assert types(session, 4) == ["session.created", "response.created", "response.done", "error"]
-    session.response.cancel("r1", if_active=True)  # it is over
-    session.response.cancel("r9", if_active=True)  # nobody knows
-    assert script.wait_for(4)[3]["response_id"] == "r9"
-
-
-def test_other_refusals_of_a_cancel(script: ResponseScript, session: rt.Session) -> None:
-    """An error for another reason is an event."""
-    session.response.create()
-    script.send(refusal(session.response.cancel(if_active=True), "server_error"))
-    assert types(session, 2) == ["session.created", "error"]
-
-
-def test_many_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Forty responses asked for at once, from four threads, are all made, without an error."""
-    with LocalServer() as server, rt.connect(base_url=server.url) as session:
-        asked: list[str] = []
-
-        def ask() -> None:
-            asked.extend(session.response.create(when_idle=True) for _ in range(10))
-
-        threads = [threading.Thread(target=ask) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        finished: list[str] = []
-        while len(finished) < 40:
-            event = session.next_event(DEADLINE)
-            assert not isinstance(event, ev.ErrorEvent)
-            if isinstance(event, ev.ResponseDone):
-                request = session.request_of(event.response.id or "")
-                assert request is not None
-                finished.append(request.event_id)
-        for thread in threads:
-            thread.join(DEADLINE)
-    assert sorted(finished) == sorted(asked)
-
-
-# --- The bookkeeping against a model -----------------------------------------------------------------
-
-
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("ask"), st.booleans()),
-        st.tuples(st.sampled_from(["answer", "vad", "end", "hear"]), st.just(False)),
-    ),
-    max_size=40,
+@pytest.mark.parametrize(
+    ("steps", "response", "possible"),
+    [
+        ([], None, False),
+        ([asks("e1")], None, True),
+        ([created()], None, True),
+        ([created(), done()], None, False),
+        ([created()], "r", True),
+        ([created(), done()], "r", False),
+        ([], "unknown", True),
+        ([asks("e1", out_of_band=True)], None, False),
+    ],
 )
+def test_may_cancel(steps: list[Step], response: str | None, possible: bool) -> None:
+    """Only what may be active can be cancelled; of what is unknown only the server knows."""
+    ledger = Ledger()
+    play(ledger, *steps)
+    assert ledger.responses.may_cancel("c1", response) is possible
 
 
-@settings(deadline=None, max_examples=100)
-@given(STEPS)
-def test_a_server_that_obeys(steps: list[tuple[str, bool]]) -> None:
-    """Whatever the order of asking and answering: nothing is lost, sent twice, or taken for another's."""
-    check_a_server_that_obeys(steps)
+def test_a_match_that_was_wrong() -> None:
+    """The request is taken back from the response that seemed to be its answer."""
+    ledger = Ledger()
+    play(ledger, asks("e1"), created("vad"))
+    vad = ledger.responses.get("vad")
+    assert vad is not None
+    assert vad.request == Request("e1")
+    play(ledger, error("e1", code=BUSY))
+    assert vad.request is None
 
 
-@pytest.mark.slow
-@settings(deadline=None, max_examples=10_000, derandomize=False)
-@given(STEPS)
-def test_a_server_that_obeys_at_length(steps: list[tuple[str, bool]]) -> None:
-    """As above, with many more orders, other ones each time."""
-    check_a_server_that_obeys(steps)
+# --- How many rounds -----------------------------------------------------------------------------------
 
 
-def check_a_server_that_obeys(steps: list[tuple[str, bool]]) -> None:
-    server = _Server()
-    rest = [(step, False) for step in ("hear", "answer", "end")] * 2 * (len(steps) + 1)
-    for step, beside in steps + rest:
-        server.take(step, beside)
-    assert not server.book.pending()
-    assert server.begun_for == server.known_for
-    assert sorted(server.begun_for.values()) == sorted(server.asked)
+def turn(number: int, *, calls: bool = True, **fields: Any) -> list[Step]:
+    item = call(f"c{number}", f"i{number}") if calls else answer(f"i{number}", "a", status="completed")
+    return [created(f"r{number}", **fields), done(f"r{number}", output=[item])]
 
 
-class _Server:
-    """A server that obeys in order, one response at a time; what it says is heard later."""
+LIMIT = "max_rounds: 2 rounds of tool calls without a word of the user"
 
-    def __init__(self) -> None:
-        self.book = Responses(lambda event, payload: self.inbox.append((payload.decode(), False)))
-        self.inbox: list[tuple[str, bool]] = []  # what it has not read yet
-        self.outbox: list[rt.ServerEvent] = []  # what the client has not heard yet
-        self.asked: list[str] = []
-        self.running: str | None = None
-        self.by_itself = False
-        self.begun_for: dict[str, str] = {}
-        self.known_for: dict[str, str] = {}
-        self.made = 0
 
-    def take(self, step: str, out_of_band: bool) -> None:
-        if step == "ask":
-            name = f"ask_{len(self.asked)}"
-            self.asked.append(name)
-            if out_of_band:
-                self.book.ask(name, out_of_band=True)
-                self.inbox.append((name, True))
-            elif self.book.ask_when_idle(ev.ResponseCreate(event_id=name), name.encode()):
-                self.inbox.append((name, False))
-        elif step == "answer" and self.inbox:
-            self._answer(*self.inbox.pop(0))
-        elif step == "vad" and self.running is None and not self.inbox:
-            self.running, self.by_itself = self._begin("conv"), True
-        elif step == "end" and self.running is not None:
-            if self.by_itself and (self.inbox or self.outbox):
-                # One that the server begins by itself and ends before the client could know is taken for
-                # the answer to what it has asked for meanwhile: nothing on the wire tells them apart.
-                return
-            self._say(ev.ResponseDone, self.running, "conv")
-            self.running = None
-        elif step == "hear" and self.outbox:
-            event = self.outbox.pop(0)
-            self.book.note(event)
-            if isinstance(event, ev.ResponseDone) and (
-                request := self.book.request_of(event.response.id or "")
-            ):
-                self.known_for[event.response.id or ""] = request.event_id
+@pytest.mark.parametrize(
+    ("between", "goes_on", "reasons"),
+    [
+        ([], [True, False], [LIMIT]),
+        ([speaks()], [True, True], []),
+        ([committed()], [True, True], []),
+        ([lambda ledger: ledger.responses.user_wrote()], [True, True], []),
+        (turn(9, calls=False), [True, False, True], []),
+        ([added(call("other", "x"))], [True, False], [LIMIT]),
+        ([asks("e", out_of_band=True), *turn(9, conversation=None)], [True, True, False], [LIMIT]),
+        ([created("x"), done("x", "cancelled")], [True, False, True], []),
+    ],
+)
+def test_max_rounds(between: list[Step], goes_on: list[bool], reasons: list[str]) -> None:
+    """After so many rounds of calls without a word of the user the model does not go on, for that reason."""
+    steps = [allows(2), *turn(1), *between, *turn(2)]
+    ends = [fact for fact in play(Ledger(), *steps) if isinstance(fact, facts.ResponseEnded)]
+    assert [end.goes_on for end in ends] == goes_on
+    assert [end.reason for end in ends if end.reason] == reasons
 
-    def _answer(self, name: str, out_of_band: bool) -> None:
-        if out_of_band:
-            made = self._begin(None)
-            self.begun_for[made] = name
-            self._say(ev.ResponseDone, made, None)
-        elif self.running is not None:
-            details = ev.ErrorDetails(type="e", code=BUSY, message="", event_id=name)
-            self.outbox.append(ev.ErrorEvent(event_id="e", error=details))
-        else:
-            self.running, self.by_itself = self._begin("conv"), False
-            self.begun_for[self.running] = name
 
-    def _begin(self, conversation: str | None) -> str:
-        self.made += 1
-        self._say(ev.ResponseCreated, f"r{self.made}", conversation)
-        return f"r{self.made}"
+def test_max_rounds_after_an_end_that_was_unsaid() -> None:
+    """The limit holds for a response that ends for the second time, since its first end was not said."""
+    steps = [allows(1), created(), item_done(call()), created("s"), done(output=[call()])]
+    ends = [fact for fact in play(Ledger(), *steps) if isinstance(fact, facts.ResponseEnded)]
+    assert [end.goes_on for end in ends] == [False, False]
 
-    def _say(self, kind: Callable[..., rt.ServerEvent], name: str, conversation: str | None) -> None:
-        self.outbox.append(kind(event_id="e", response=ev.Response(id=name, conversation_id=conversation)))
+
+def test_max_rounds_of_approvals_after_their_response() -> None:
+    """The limit holds for MCP approvals, also if they are asked for after their response has ended."""
+    ledger = Ledger()
+    play(ledger, allows(3))
+    asked: list[bool] = []
+    for number in range(5):
+        told = play(ledger, created(f"r{number}"), done(f"r{number}"), finished(approval(f"a{number}")))
+        asked += [fact.goes_on for fact in told if isinstance(fact, facts.ApprovalAsked)]
+    assert asked[:2] == [True, True]
+    assert not all(asked)
+
+
+def test_without_a_limit() -> None:
+    """Without a limit there is none."""
+    steps = [step for number in range(100) for step in turn(number)]
+    ends = [fact for fact in play(Ledger(), *steps) if isinstance(fact, facts.ResponseEnded)]
+    assert all(end.goes_on and end.reason is None for end in ends)
+
+
+def test_rounds_begin_anew_after_the_limit() -> None:
+    """A turn of the user's after the limit has as many rounds again."""
+    steps = [allows(2), *turn(1), *turn(2), *turn(3), speaks(), *turn(4), *turn(5)]
+    ends = [fact for fact in play(Ledger(), *steps) if isinstance(fact, facts.ResponseEnded)]
+    assert [end.goes_on for end in ends] == [True, False, False, True, False]

@@ -1,8 +1,10 @@
 """`sending`: events of several threads, sends that can't finish, and what was not sent."""
 
+import base64
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -75,6 +77,54 @@ def test_large_audio(server_tls: Tls, open_session: Open) -> None:
         session.input_audio_buffer.append(audio)
         session.close()
     assert len(received[0]["audio"]) == len(audio) * 4 // 3
+
+
+TOO_MUCH = bytes(15 * 2**20 + 1)
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda session: session.input_audio_buffer.append(TOO_MUCH),
+        lambda session: session.translation.append(TOO_MUCH),
+        lambda session: session.send(rt.events.InputAudioBufferAppend(audio=TOO_MUCH)),
+        lambda session: session.send({"type": "input_audio_buffer.append", "audio": memoryview(TOO_MUCH)}),
+        lambda session: session.send(
+            {"type": "session.input_audio_buffer.append", "audio": base64.encodebytes(TOO_MUCH).decode()}
+        ),
+    ],
+    ids=["append", "translation", "struct", "dict", "base64"],
+)
+def test_too_much_audio(open_session: Open, send: Callable[[rt.Session], object]) -> None:
+    """More than 15 MiB in one event is a `ValueError` that names the limit; nothing is sent."""
+    received: list[Any] = []
+    with ScriptedServer(collect(received)) as server:
+        session = open_session(server)
+        with pytest.raises(ValueError, match=r"at most 15728640 bytes .* got 15728641"):
+            send(session)
+        session.input_audio_buffer.clear()
+        session.close()
+    assert [event["type"] for event in received] == ["input_audio_buffer.clear"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "input_audio_buffer.append", "audio": base64.encodebytes(TOO_MUCH[1:]).decode()},
+        {"type": "input_audio_buffer.append", "audio": [" " * 2**24]},
+        {"type": "x", "audio": "A" * (21 * 2**20)},
+        {"type": "input_audio_buffer.append", "audio": ""},
+    ],
+    ids=["base64", "a list", "of another kind", "none"],
+)
+def test_audio_that_is_not_too_much(open_session: Open, event: dict[str, Any]) -> None:
+    """15 MiB with line breaks, what is no audio, and large events of other kinds are sent as they are."""
+    received: list[Any] = []
+    with ScriptedServer(collect(received)) as server:
+        session = open_session(server)
+        session.send(event)
+        session.close()
+    assert [sent | event for sent in received] == received
 
 
 def test_sending_after_the_end(server_tls: Tls, open_session: Open) -> None:

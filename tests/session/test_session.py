@@ -264,7 +264,8 @@ def test_stats(server_tls: Tls, open_session: Open) -> None:
         session.send({"type": "y"})
         wait_until(lambda: session.stats.events_in == 4 and session.stats.buffered > 3 * len(frame))
         stats = session.stats
-        assert (stats.events_in, stats.events_out, stats.deviations) == (4, 2, 2)
+        assert (stats.events_in, stats.events_out) == (4, 2)
+        assert stats.deviations == sum(session.deviations.values()) > 2
         assert stats.bytes_in > 3 * len(frame)
         assert stats.bytes_out > 2 * len('{"type":"x"}')
         assert stats.buffered == stats.buffered_most
