@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ..events import (
-    ErrorEvent,
     InputAudioBufferSpeechStarted,
     ResponseCreated,
     ServerEvent,
     SessionConfig,
 )
 from ..exceptions import RealtimeError
-from ..session import Session
+from ..session import Session, facts
+from ..session.listener import Listener
 from ..sound.formats import BETA_FORMATS, PCM, PCM_RATE, output_format
 from ..visitor import Visitor, Visitors
 from .conversation import Conversation
 from .playback import Interruption, Playback
 from .speakers import AudioOutput, format_of
 from .tool_runner import ApproveMcp, ToolResult, ToolRunner
-from .tools import Tools
+from .tools import AnyTool, Tools
 
 __all__ = ["Assistant", "AudioInput"]
 
@@ -57,8 +57,8 @@ class Assistant:
 
     Args:
         session: An open session.  You open and close it.
-        tools: The functions that the model may call, as `Tools` or a list.  They run on threads of their
-            own.
+        tools: The functions that the model may call, and an `events.McpTool` for each MCP server that it may
+            use, as `Tools` or a list.  The functions run on threads of their own, MCP tools on the server.
         microphone: Started and stopped by `run`.  ``None`` (the default): you send the audio, or text.
         speaker: Plays the responses.  ``None`` (the default): you play them, or they are text.
         instructions: The instructions for the model; ``None`` (the default) keeps the session's.
@@ -86,7 +86,7 @@ class Assistant:
     Raises:
         TypeError: The microphone, the speaker, a tool or a visitor is of the wrong kind, or an argument was
             passed along with the part that excludes it.
-        ValueError: The speaker's ``played_ms`` is not finite, or two tools have the same name.
+        ValueError: The speaker's ``played_ms`` is not finite, or two tools have the same name or label.
         ConnectionClosed: The session has ended.
     """
 
@@ -94,7 +94,7 @@ class Assistant:
         self,
         session: Session,
         *,
-        tools: Tools | Sequence[Callable[..., Any]] | None = None,
+        tools: Tools | Sequence[AnyTool] | None = None,
         microphone: AudioInput | None = None,
         speaker: AudioOutput | None = None,
         instructions: str | None = None,
@@ -147,8 +147,9 @@ class Assistant:
     ) -> _E | None:
         """Listen and answer, until the session ends or an event of a given type arrives.
 
-        It returns once the audio received by then was played; the user may interrupt meanwhile.  Ctrl-C or
-        an error ends it at once.  Call it again to continue.
+        It returns once the audio received by then was played; the user may interrupt meanwhile.  Call it
+        again to continue.  Ctrl-C or an error ends it at once, and drops the follow-ups of tool calls as
+        `interrupt` does.
 
         Args:
             until: The event type, or types, to stop at; see `Session.run`.  Pending audio is played to its
@@ -160,7 +161,7 @@ class Assistant:
 
         Raises:
             ConnectionClosed: The session did not end normally.
-            RealtimeError: The server rejected the settings.
+            RealtimeError: The server rejected the settings, in an error that names their event.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         self._tell()
@@ -171,6 +172,9 @@ class Assistant:
             if self.playback is not None:
                 self._play_out(self.playback, deadline)
             return end
+        except BaseException:
+            self.tool_runner.withdraw()
+            raise
         finally:
             if self.microphone is not None:
                 self.microphone.stop()
@@ -191,10 +195,13 @@ class Assistant:
     def interrupt(self) -> Interruption | None:
         """Stop the present response, as if the user had spoken.  It may be called from any thread.
 
+        It also drops follow-ups of tool calls that have not begun; the calls are answered all the same.
+
         Returns:
             The interruption; ``None`` if there was nothing to interrupt, or no speaker.  See
             `Playback.interrupt`.
         """
+        self.tool_runner.withdraw()
         if self.playback is not None:
             return self.playback.interrupt()
         self.session.response.cancel(if_active=True)
@@ -211,8 +218,8 @@ class Assistant:
         changes: dict[str, Any] = {}
         if self._instructions is not None:
             changes["instructions"] = self._instructions
-        if self.tools:
-            changes["tools"] = self.tools.definitions
+        if definitions := self.tools.definitions:
+            changes["tools"] = definitions
         in_dialect = _beta if self.session.dialect == "beta" else _ga
         changes |= in_dialect(self._transcription, self._format)
         return _merged(changes, self._settings)
@@ -259,18 +266,17 @@ def _beta(transcription: str | None, audio_format: str | None) -> dict[str, Any]
     return changes
 
 
-class _Errors(Visitor[None]):
+class _Errors(Listener):
     """End the run if the server rejects the settings.
 
     Attributes:
         settings: The id of the event that sent them.
     """
 
-    handles_errors = False
     settings: str | None = None
 
-    def visit_error(self, event: ErrorEvent) -> None:
-        error = event.error
-        if error.event_id is not None and error.event_id == self.settings:
+    def on_rejected(self, fact: facts.Rejected) -> None:
+        # An error that names no event may be about another one: not sure enough to end a talk.
+        if fact.sent.event_id == self.settings and fact.error.event_id is not None:
             self.settings = None  # the next run sends them again
-            raise RealtimeError(f"the server rejected the assistant's settings: {error.message}")
+            raise RealtimeError(f"the server rejected the assistant's settings: {fact.error.message}")

@@ -1,12 +1,27 @@
-"""The items, their content and the responses of a `Conversation`, which fills them in for you to read."""
+"""The items, their content and the responses of a `Conversation`, and what fills them in for you to read."""
 
-from msgspec import structs
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal, TypeVar
+
+from msgspec import Struct, structs
 
 from .. import events as ev
 from ..events import UnknownObject
-from ..sound.formats import PCM
+from ..session import Session, facts
+from ..session.facts import ItemEntry, PartEntry, ResponseEntry
+from ..session.latest import Latest
+from ..session.listener import Listener
+from ..session.requests import CREATE_RESPONSE
+from ..sound.formats import PCM, bytes_per_second, format_name, input_format, output_format
 
-__all__ = ["ConversationItem", "ConversationPart", "ConversationResponse", "without_sound"]
+__all__ = ["ConversationItem", "ConversationPart", "ConversationResponse", "Mirror"]
+
+_S = TypeVar("_S", bound=Struct)
+
+_MOST = 20_000  # items, parts and responses, of each, that are kept
+_REMEMBERED = 256  # rejections
 
 
 class ConversationPart:
@@ -19,7 +34,6 @@ class ConversationPart:
         kind: ``"text"``, ``"audio"`` or ``"image"``; for any other part its type on the wire.
         wire: The part as the server sent it last, without its audio; ``None`` if the server sent only
             deltas.
-        truncated_ms: Where the audio was truncated, in milliseconds from its start; ``None`` if it wasn't.
         transcribed: Whether the transcript of the user's speech is complete or has failed.
         error: Why the transcription of the user's speech failed; ``None`` if it has not.
         segments: The segments of a transcript with speaker labels, in order of arrival.
@@ -28,7 +42,9 @@ class ConversationPart:
     __slots__ = (
         "_bytes_per_second",
         "_chunks",
+        "_cut_ms",
         "_end",
+        "_entry",
         "_keep",
         "_received",
         "_text",
@@ -37,19 +53,19 @@ class ConversationPart:
         "kind",
         "segments",
         "transcribed",
-        "truncated_ms",
         "wire",
     )
 
-    def __init__(self, kind: str, bytes_per_second: int, keep: bool) -> None:
-        self.kind = kind
+    def __init__(self, entry: PartEntry, bytes_per_second: int, keep: bool) -> None:
+        self.kind = entry.kind
         self.wire: ev.ContentPart | None = None
-        self.truncated_ms: int | None = None
         self.transcribed = False
         self.error: ev.TranscriptionError | None = None
         self.segments: list[ev.ConversationItemInputAudioTranscriptionSegment] = []
+        self._entry = entry
         self._bytes_per_second = bytes_per_second
         self._keep = keep  # whether to store audio
+        self._cut_ms: int | None = None  # where the server has truncated it
         self._end: int | None = None  # bytes of audio before the place where it was truncated
         self._received = 0  # bytes of audio, stored or not
         self._chunks: list[bytes] = []
@@ -60,6 +76,14 @@ class ConversationPart:
     def text(self) -> str:
         """Return the written text so far; ``""`` if there is none."""
         return "".join(tuple(self._text))  # a copy: another thread may be adding to it
+
+    @property
+    def truncated_ms(self) -> int | None:
+        """Return where the audio was truncated, in milliseconds from its start; ``None`` if it wasn't.
+
+        Until the server confirms a truncation, as some never do, it is where it was asked to truncate.
+        """
+        return self._entry.heard_ms if self._cut_ms is None else self._cut_ms
 
     @property
     def generated(self) -> str | None:
@@ -75,9 +99,10 @@ class ConversationPart:
         the words as of the audio, to the end of a word.
         """
         whole = self.generated
-        if whole is None or self.truncated_ms is None:
+        end_ms = self.truncated_ms
+        if whole is None or end_ms is None:
             return whole
-        heard = self.truncated_ms * self._bytes_per_second / 1000
+        heard = end_ms * self._bytes_per_second / 1000
         return _beginning(whole, heard / self._received if self._received else 0.0)
 
     @property
@@ -87,7 +112,10 @@ class ConversationPart:
         User audio has the session's input format, other audio its output format (by default 24 kHz mono
         16-bit PCM).
         """
-        return b"".join(tuple(self._chunks))
+        audio, asked_ms = b"".join(tuple(self._chunks)), self._entry.heard_ms
+        if self._cut_ms is None and asked_ms is not None:
+            return audio[: asked_ms * self._bytes_per_second // 1000]
+        return audio
 
     @property
     def received_ms(self) -> int:
@@ -102,7 +130,7 @@ class ConversationPart:
     def __repr__(self) -> str:
         return f"<ConversationPart {self.kind}, {self.said!r:.60}, {self.received_ms} ms>"
 
-    # --- Filled in by `Conversation` -----------------------------------------------------------------
+    # --- Filled in by `Mirror` -----------------------------------------------------------------
 
     def _take(self, content: ev.ContentPart, *, whole: bool) -> bytes:
         """Update the part from its form on the wire.  Fields that are missing there stay as they are.
@@ -117,7 +145,7 @@ class ConversationPart:
         kind = content.type
         if not isinstance(content, UnknownObject):
             kind = kind.removeprefix("input_").removeprefix("output_")
-        self.kind, self.wire = kind or self.kind, without_sound(content)
+        self.kind, self.wire = kind or self.kind, _without_sound(content)
         if isinstance(content, ev.InputText | ev.OutputText):
             if whole or not self._text:
                 self._write(content.text, whole=True)
@@ -155,8 +183,8 @@ class ConversationPart:
 
     def _cut(self, end_ms: int) -> None:
         """Discard the audio from this place on."""
-        if self.truncated_ms is None or end_ms < self.truncated_ms:
-            self.truncated_ms, self._end = end_ms, end_ms * self._bytes_per_second // 1000
+        if self._cut_ms is None or end_ms < self._cut_ms:
+            self._cut_ms, self._end = end_ms, end_ms * self._bytes_per_second // 1000
             if self._chunks:
                 self._chunks = [self.audio[: self._end]]
 
@@ -165,14 +193,12 @@ class ConversationItem:
     """Hold an item: a message, a call of a tool, or a call's output.
 
     Attributes:
-        id: The item's id, assigned by the server or by the client that created it.
         type: ``"message"``, ``"function_call"``, ``"function_call_output"``, ...
         role: The role of a message: ``"user"``, ``"assistant"`` or ``"system"``; ``None`` for other items.
         status: ``"in_progress"``, ``"completed"`` or ``"incomplete"`` (MCP items also ``"failed"``);
             ``None`` while only its transcript is known.
         done: Whether the item is complete; the transcript of user speech may still follow.
         in_conversation: Whether it is in the conversation now: neither deleted nor out-of-band.
-        response_id: The id of the response that made it; ``None`` if none did.
         call_id: The id that a ``function_call`` and its ``function_call_output`` share; otherwise ``None``.
         name: The name of the tool that is called; ``None`` for items that are no calls.
         output: For a call, its output: the text of the ``function_call_output``, or the result of an MCP
@@ -182,23 +208,30 @@ class ConversationItem:
             deltas.
     """
 
-    def __init__(self, item_id: str) -> None:
-        self.id = item_id
-        self.type = ""
-        self.role: str | None = None
+    def __init__(self, entry: ItemEntry) -> None:
+        self.type = entry.type
+        self.role = entry.role or None
         self.status: str | None = None
         self.done = False
         self.in_conversation = False
-        self.response_id: str | None = None
         self.call_id: str | None = None
         self.name: str | None = None
         self.output: str | None = None
         self.wire: ev.Item | None = None
+        self._entry = entry
         self._arguments: list[str] = []
         self._parts: dict[int, ConversationPart] = {}  # by content_index, which may have gaps
-        self._appended = False  # whether the server appended it by itself
         self._deleted = False
-        self._returned = False  # by `wait_for_item`
+
+    @property
+    def id(self) -> str:
+        """Return the item's id, assigned by the server or by the client that created it; ``""`` if none."""
+        return self._entry.id
+
+    @property
+    def response_id(self) -> str | None:
+        """Return the id of the response that made it; ``None`` if none did."""
+        return None if self._entry.response is None else self._entry.response.id
 
     @property
     def content(self) -> list[ConversationPart]:
@@ -220,48 +253,96 @@ class ConversationItem:
         """Return the audio of all parts, as bytes; ``b""`` if audio is not kept."""
         return b"".join(part.audio for part in self.content)
 
-    def _write_arguments(self, text: str, *, whole: bool = False) -> None:
-        """Append to the arguments, or replace them by the complete arguments."""
-        _add(self._arguments, text, whole)
-
     def __repr__(self) -> str:
         what = self.role or self.name or ""
         return f"<ConversationItem {self.id} {self.type} {what} {self.status}, {self.text!r:.60}>"
+
+    # --- Filled in by `Mirror` -----------------------------------------------------------------------
+
+    @property
+    def _is_outside(self) -> bool:
+        return self._entry.response is not None and self._entry.response.is_outside
+
+    def _write_arguments(self, text: str, *, whole: bool) -> None:
+        """Append to the arguments, or replace them by the complete arguments."""
+        _add(self._arguments, text, whole)
+
+    def _take(self, wire: ev.Item) -> None:
+        """Update the item from its form on the wire."""
+        self.type = wire.type
+        status = getattr(wire, "status", None)
+        if status and not (self.done and status == "in_progress"):  # a late event
+            self.status = status
+        self.wire = wire
+        if isinstance(wire, ev.Message):
+            self.role = wire.role or self.role
+            self.wire = structs.replace(wire, content=[_without_sound(content) for content in wire.content])
+        elif isinstance(wire, ev.FunctionCall | ev.McpCall | ev.McpApprovalRequest):
+            self.name = wire.name or self.name
+            self._write_arguments(wire.arguments, whole=True)
+            if isinstance(wire, ev.McpCall):
+                self.output = _result(wire)
+        elif isinstance(wire, ev.FunctionCallOutput):
+            self.output = wire.output
 
 
 class ConversationResponse:
     """Hold a response of the model, or a rejected request for one.
 
     Attributes:
-        id: The server's id for it; ``None`` for a rejected request, ``""`` if the server sent no id.
         status: ``"in_progress"``, ``"completed"``, ``"cancelled"``, ``"failed"`` or ``"incomplete"``; a
             rejected request is ``"failed"``.
         done: Whether it has ended.
-        reason: Why it was not completed, such as ``"turn_detected"`` or the error's message; ``None`` if
-            unknown.
+        reason: Why it was not completed, such as ``"turn_detected"`` or the error's message; or why the model
+            doesn't go on after it (``"max_rounds: ..."``).  ``None`` if unknown.
         error: The error that ended or rejected it; ``None`` if there was none.
         usage: Its token usage, once it has ended; ``None`` until then.
         items: The items it made, in order, in the conversation or not.
-        event_id: The value that ``session.response.create`` returned for it; ``None`` if the server began
-            it by itself, or if the `Conversation` has no session.
         metadata: The metadata passed to ``response.create``; ``None`` if there is none.
-        out_of_band: Whether it is out-of-band (``conversation="none"``), so that its items are not in the
-            conversation.  Without a session it is true until an event shows the opposite.
     """
 
-    def __init__(self, response_id: str | None) -> None:
-        self.id = response_id
+    def __init__(self, entry: ResponseEntry | None, rejected: str | None = None) -> None:
         self.status = "in_progress"
         self.done = False
         self.reason: str | None = None
         self.error: ev.ResponseError | ev.ErrorDetails | None = None
         self.usage: ev.Usage | None = None
         self.items: list[ConversationItem] = []
-        self.event_id: str | None = None
         self.metadata: dict[str, str] | None = None
-        self.out_of_band = False
+        self._entry = entry
+        self._goes_on = False
+        self._rejected = rejected  # the event_id of a rejected request
         self._format = PCM
-        self._returned = False  # by `wait_for_response`
+
+    @property
+    def id(self) -> str | None:
+        """Return the server's id for it; ``None`` for a rejected request, ``""`` if the server sent no id."""
+        return None if self._entry is None else self._entry.id
+
+    @property
+    def goes_on(self) -> bool:
+        """Return whether the model goes on after it, in another response, once its calls are answered.
+
+        It doesn't if the follow-up was withdrawn, as by `Assistant.interrupt`.
+        """
+        return self._goes_on and not (self._entry is not None and self._entry.withdrawn)
+
+    @property
+    def event_id(self) -> str | None:
+        """Return the value that ``session.response.create`` returned for it.
+
+        ``None`` if the server began it by itself, or if its events come from no session.
+        """
+        request = self._entry.request if self._entry is not None else None
+        return self._rejected if request is None else request.event_id
+
+    @property
+    def out_of_band(self) -> bool:
+        """Return whether it is out-of-band (``conversation="none"``), with its items not in the conversation.
+
+        If its events come from no session, it is true until an event shows the opposite.
+        """
+        return self._entry is not None and self._entry.out_of_band
 
     @property
     def text(self) -> str:
@@ -282,8 +363,311 @@ class ConversationResponse:
         why = f" ({self.reason})" if self.reason else ""
         return f"<ConversationResponse {self.id} {self.status}{why}, {self.text!r:.60}>"
 
+    # --- Filled in by `Mirror` -----------------------------------------------------------------------
 
-def without_sound(content: ev.ContentPart) -> ev.ContentPart:
+    def _take(self, wire: ev.Response) -> None:
+        """Update the response from its form on the wire."""
+        self.metadata = wire.metadata if wire.metadata is not None else self.metadata
+        output = wire.audio.output if wire.audio else None
+        if named := (output.format if output else None) or wire.output_audio_format:
+            self._format = format_name(named)
+
+    def _conclude(self, fact: facts.ResponseEnded) -> None:
+        """Take over how it ended."""
+        self._take(fact.wire)
+        if not fact.repeated:
+            self.status, self._goes_on = fact.status, fact.goes_on
+        self.reason = fact.reason or self.reason
+        self.error = fact.error or self.error
+        self.usage = fact.wire.usage or self.usage
+
+
+class Mirror(Listener):
+    """Fills in items and responses by what their session understands of the events.
+
+    Args:
+        audio: As in `Conversation`.
+        session: The session whose events it sees, if there is one.
+    """
+
+    def __init__(
+        self,
+        audio: Literal["keep", "drop"] | Callable[[ConversationItem, bytes], object],
+        session: Session | None,
+    ) -> None:
+        super().__init__(has_session=session is not None)
+        self._keep = audio == "keep"
+        self._sink = audio if callable(audio) else None
+        self._config = session.config if session is not None else None
+        self._withdrawn = session.ledger.requests.withdrawn if session is not None else None
+        self._order: list[ConversationItem] = []  # the items in the conversation
+        # All items and parts, including deleted and out-of-band ones, and the items by their last id.
+        self._of_entry: Latest[ItemEntry, ConversationItem] = Latest(_MOST)
+        self._parts: Latest[PartEntry, ConversationPart] = Latest(_MOST)
+        self._items: Latest[str, ConversationItem] = Latest(_MOST)
+        # All responses, in the order in which they began; and the usage of those that are forgotten.
+        self._responses: Latest[ResponseEntry, ConversationResponse] = Latest(_MOST)
+        self._usage = ev.Usage()
+        self._calls: Latest[str, ConversationItem] = Latest(_MOST)  # function calls by call_id
+        self._outputs: Latest[str, ConversationItem] = Latest(_MOST)  # their outputs by call_id
+        # What waits have yet to return, in order.
+        self._finished: deque[ConversationItem] = deque(maxlen=_MOST)
+        self._transcribed: deque[ConversationItem] = deque(maxlen=_MOST)
+        self._over: deque[ConversationResponse] = deque(maxlen=_MOST)
+        self._answers: Latest[str, ConversationResponse] = Latest(_REMEMBERED)  # ended ones, by event_id
+        self._rejections: Latest[str, ev.ErrorDetails] = Latest(_REMEMBERED)  # of items, by their id
+
+    def on_settings(self, fact: facts.Settings) -> None:
+        """Remember the session's settings, which name the audio formats."""
+        self._config = fact.config
+
+    # --- Items ---------------------------------------------------------------------------------------
+
+    def _item(self, entry: ItemEntry) -> ConversationItem:
+        item = self._of_entry.get(entry)
+        if item is None:
+            item = self._of_entry[entry] = ConversationItem(entry)
+            self._name(item)
+        return item
+
+    def _name(self, item: ConversationItem) -> None:
+        """Let an item be found by its id, unless that is the id of one in the conversation and it is not."""
+        known = self._items.get(item.id)
+        if item.id and known is not item and not (known is not None and item._is_outside):
+            self._items.pop(item.id, None)
+            self._items[item.id] = item
+
+    def _named(self, item_id: str) -> ConversationItem | None:
+        """Return the item with this id, which it may have got late; ``None`` if there is none."""
+        item = self._items.get(item_id)
+        if item is None and item_id:
+            late = (each for each in reversed(tuple(self._of_entry.values())) if each.id == item_id)
+            item = next(late, None)
+        return item
+
+    def on_item_made(self, fact: facts.ItemMade) -> None:
+        """Add an item, to its response if one made it."""
+        item = self._item(fact.item)
+        if fact.response is not None:
+            item.status = item.status or "in_progress"
+            self._response(fact.response).items.append(item)
+
+    def on_item_told(self, fact: facts.ItemTold) -> None:
+        """Update an item from its form on the wire."""
+        item, wire = self._item(fact.item), fact.wire
+        item._take(wire)
+        self._name(item)
+        if isinstance(wire, ev.FunctionCall | ev.FunctionCallOutput) and wire.call_id:
+            self._link(item, wire.call_id)
+
+    def on_call_made(self, fact: facts.CallMade) -> None:
+        """Complete a call."""
+        item, call = self._item(fact.item), fact.call
+        item.name = call.name or item.name
+        item._write_arguments(call.arguments, whole=True)
+        if call.call_id:
+            self._link(item, call.call_id)
+
+    def _link(self, item: ConversationItem, call_id: str) -> None:
+        """Connect a call with its output, whichever arrives first."""
+        item.call_id = call_id
+        (self._outputs if item.type == "function_call_output" else self._calls)[call_id] = item
+        call, output = self._calls.get(call_id), self._outputs.get(call_id)
+        if call is not None and output is not None and not output._deleted:
+            call.output = output.output
+
+    def on_item_status(self, fact: facts.ItemStatus) -> None:
+        """Update the status of an MCP item."""
+        self._item(fact.item).status = fact.status
+
+    def on_item_done(self, fact: facts.ItemDone) -> None:
+        """Complete an item."""
+        self._finish(self._item(fact.item))
+
+    def _finish(self, item: ConversationItem) -> None:
+        """Mark an item as complete."""
+        if item.status in (None, "in_progress"):
+            item.status = "completed"
+        if not item.done:
+            item.done = True
+            self._finished.append(item)
+
+    def on_item_placed(self, fact: facts.ItemPlaced) -> None:
+        """Put an item into the conversation, or elsewhere in it."""
+        item = self._item(fact.item)
+        self._remove(item)
+        self._rejections.pop(item.id, None)  # it was sent again
+        item.in_conversation = True
+        self._order.insert(fact.index, item)
+
+    def on_item_deleted(self, fact: facts.ItemDeleted) -> None:
+        """Take an item out of the conversation."""
+        item = self._item(fact.item)
+        self._remove(item)
+        item._deleted = not fact.forgotten
+        call = self._calls.get(item.call_id or "")
+        if item.type == "function_call_output" and call is not None:
+            call.output = None
+
+    def _remove(self, item: ConversationItem) -> None:
+        if item.in_conversation:
+            last = self._order[-1] is item
+            del self._order[-1 if last else self._order.index(item)]  # items are equal to themselves only
+        item.in_conversation = False
+
+    # --- Content -------------------------------------------------------------------------------------
+
+    def _part(self, entry: PartEntry) -> ConversationPart:
+        part = self._parts.get(entry)
+        if part is None:
+            item = self._item(entry.item)
+            response = entry.item.response
+            if item.role in ("user", "system"):
+                audio_format = input_format(self._config)
+            else:
+                audio_format = self._response(response)._format if response else output_format(self._config)
+            part = ConversationPart(entry, bytes_per_second(audio_format), self._keep)
+            item._parts[entry.index] = self._parts[entry] = part
+            if len(item._parts) > len(entry.item.parts) > 0:  # the ledger has forgotten some
+                item._parts = {
+                    index: each for index, each in item._parts.items() if index in entry.item.parts
+                }
+        return part
+
+    def on_part(self, fact: facts.Part) -> None:
+        """Update a part from its form on the wire, and pass its new audio to the ``audio=`` function."""
+        heard = self._part(fact.part)._take(fact.content, whole=fact.whole)
+        if heard and self._sink is not None:
+            self._sink(self._item(fact.part.item), heard)
+
+    def on_text(self, fact: facts.Text) -> None:
+        """Add text."""
+        self._part(fact.part)._write(fact.text, whole=fact.whole)
+
+    def on_transcript(self, fact: facts.Transcript) -> None:
+        """Add words of audio."""
+        self._part(fact.part)._say(fact.text, whole=fact.whole)
+
+    def on_audio(self, fact: facts.Audio) -> None:
+        """Add audio, or pass it to the ``audio=`` function."""
+        try:  # most of what is said comes here
+            part = self._parts[fact.part]
+        except KeyError:
+            part = self._part(fact.part)
+        heard = part._hear(fact.audio)
+        if self._sink is not None and heard:
+            self._sink(self._item(fact.part.item), heard)
+
+    def on_audio_done(self, fact: facts.AudioDone) -> None:
+        """Make a part that was not announced: its audio is empty."""
+        self._part(fact.part)
+
+    def on_arguments(self, fact: facts.Arguments) -> None:
+        """Add arguments of a call."""
+        item = self._item(fact.item)
+        item._write_arguments(fact.text, whole=fact.whole)
+        item.name = fact.item.name or item.name
+        if fact.item.call_id and not item.call_id:
+            self._link(item, fact.item.call_id)
+
+    def on_segment(self, fact: facts.Segment) -> None:
+        """Add a segment of a transcript."""
+        self._part(fact.part).segments.append(fact.event)
+
+    def on_transcribed(self, fact: facts.Transcribed) -> None:
+        """Complete a transcript of the user's speech."""
+        part = self._part(fact.part)
+        part.error = fact.error
+        if not part.transcribed:
+            part.transcribed = True
+            self._transcribed.append(self._item(fact.part.item))
+
+    def on_item_truncated(self, fact: facts.ItemTruncated) -> None:
+        """Cut off the audio of a part."""
+        self._part(fact.part)._cut(fact.audio_end_ms)
+
+    # --- Responses -----------------------------------------------------------------------------------
+
+    def _response(self, entry: ResponseEntry) -> ConversationResponse:
+        response = self._responses.get(entry)
+        if response is None:
+            if len(self._responses) == _MOST:
+                forgotten = next(iter(self._responses.values()))
+                self._usage = _sum(self._usage, forgotten.usage or ev.Usage())
+            response = self._responses[entry] = ConversationResponse(entry)
+            response._format = output_format(self._config)
+        return response
+
+    def _total(self) -> ev.Usage:
+        """Return the usage of all responses, added up."""
+        total = self._usage
+        for response in tuple(self._responses.values()):
+            total = _sum(total, response.usage) if response.usage is not None else total
+        return total
+
+    def on_response_began(self, fact: facts.ResponseBegan) -> None:
+        """Add a response."""
+        self._response(fact.response)._take(fact.wire)
+
+    def on_response_ended(self, fact: facts.ResponseEnded) -> None:
+        """Complete a response and its items."""
+        response = self._response(fact.response)
+        response._conclude(fact)
+        response.items = [self._item(entry) for entry in fact.items]
+        for item in response.items:
+            if item.status in (None, "in_progress") and response.status != "completed":
+                item.status = "incomplete"
+            self._finish(item)
+        if not response.done:
+            response.done = True
+            self._over.append(response)
+        if response.event_id is not None:
+            self._answers[response.event_id] = response
+
+    def on_rejected(self, fact: facts.Rejected) -> None:
+        """Keep a rejection for those who wait for what was rejected."""
+        sent, error = fact.sent, fact.error
+        if sent.type == "conversation.item.create":
+            self._rejections[sent.item_id] = error
+        rejected = _failed(sent.event_id, error.message, error)
+        self._answers[sent.event_id] = rejected  # whatever it is: nobody waits for the response to another
+        if sent.type == CREATE_RESPONSE:
+            self._over.append(rejected)
+
+    # --- What waits look for -------------------------------------------------------------------------
+
+    def _complete(self, item_id: str) -> ConversationItem | None:
+        """Return an item that is complete, or deleted, and let no other wait return it."""
+        item = self._named(item_id)
+        if item is None or not (item.done or item._deleted):
+            return None
+        with suppress(ValueError):
+            self._finished.remove(item)
+        return item
+
+    def _answer(self, event_id: str) -> ConversationResponse | None:
+        """Return the response to a request once it has ended, and let no other wait return it."""
+        response = self._answers.get(event_id)
+        if response is None and self._withdrawn is not None and event_id in self._withdrawn:
+            return _failed(event_id, "the request was withdrawn")
+        if response is not None:
+            with suppress(ValueError):
+                self._over.remove(response)
+        return response
+
+
+# --- Helpers -----------------------------------------------------------------------------------------
+
+
+def _failed(event_id: str, reason: str, error: ev.ErrorDetails | None = None) -> ConversationResponse:
+    """Return what is there in place of a response that will never begin."""
+    response = ConversationResponse(None, event_id)
+    response.status, response.done = "failed", True
+    response.reason, response.error = reason, error
+    return response
+
+
+def _without_sound(content: ev.ContentPart) -> ev.ContentPart:
     """Return a content part without its audio."""
     if isinstance(content, ev.InputAudio | ev.OutputAudio) and content.audio is not None:
         return structs.replace(content, audio=None)
@@ -307,3 +691,24 @@ def _beginning(text: str, share: float) -> str:
     if len(words) == 2 or text.isascii():
         return words[0] if len(words) == 2 else ""
     return text[:end]
+
+
+def _result(call: ev.McpCall) -> str | None:
+    if call.error is None:
+        return call.output
+    message = getattr(call.error, "message", None) or getattr(call.error, "type", "")
+    return f"error: {message}"
+
+
+def _sum(one: _S, other: _S) -> _S:
+    """Add two usage structs, field by field."""
+    made = {}
+    for name in one.__struct_fields__:
+        a, b = getattr(one, name), getattr(other, name)
+        if isinstance(a, Struct) and isinstance(b, Struct):
+            made[name] = _sum(a, b)
+        elif a is None or b is None:
+            made[name] = b if a is None else a
+        else:
+            made[name] = a + b
+    return type(one)(**made)

@@ -10,27 +10,13 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from ..events import (
-    ConversationItemDeleted,
-    InputAudioBufferSpeechStarted,
-    OutputAudio,
-    ResponseCancelled,
-    ResponseContentPartAdded,
-    ResponseCreated,
-    ResponseDone,
-    ResponseOutputAudioDelta,
-    ResponseOutputAudioDone,
-    SemanticVad,
-    ServerVad,
-    SessionConfig,
-    SessionOutputAudioDelta,
-    UnknownObject,
-)
+from ..events import OutputAudio, SemanticVad, ServerVad, SessionConfig, UnknownObject
 from ..exceptions import ConnectionClosed
-from ..session import Session
+from ..session import Session, facts
+from ..session.facts import ItemEntry, PartEntry, ResponseEntry
 from ..session.latest import Latest
+from ..session.listener import Listener
 from ..sound.formats import bytes_per_second, input_settings, known_format, output_format
-from ..visitor import Visitor
 from .speakers import AudioOutput, format_of
 
 __all__ = ["Interruption", "Playback"]
@@ -76,16 +62,19 @@ class Interruption(Struct, frozen=True):
 
 
 class _Part(Struct, eq=False):
-    """Hold the audio of one content part.  Lengths are in ticks."""
+    """Hold the audio of one content part; ``entry`` is ``None`` for a translation.  Lengths are in ticks."""
 
-    response_id: str
-    item_id: str | None
-    content_index: int
+    entry: PartEntry | None
+    response: ResponseEntry | None
     ticks_per_byte: int
     received: int = 0
     heard: int = 0  # the length of the segments that were played to their end
     complete: bool = False
     held: bytearray = field(default_factory=bytearray)  # audio that is not to be written to the speaker yet
+
+    @property
+    def item(self) -> ItemEntry | None:
+        return None if self.entry is None else self.entry.item
 
 
 class _Segment(Struct):
@@ -101,10 +90,10 @@ class _Cut(Struct):
 
     part: _Part  # the part that was playing; if none was, a placeholder for audio that has yet to arrive
     cancel: str | None
-    unheard: list[str]  # ids of items of the conversation
+    unheard: list[ItemEntry]  # items of the conversation
 
 
-class Playback(Visitor[None]):
+class Playback(Listener):
     """Play the audio of responses, and keep track of how much of each was really played.
 
     ::
@@ -120,7 +109,7 @@ class Playback(Visitor[None]):
     (``conversation="none"``) and translations are played, and interrupted, as well; they are not truncated,
     and an out-of-band response is not cancelled.
 
-    All methods except ``visit_*`` may be called from any thread.
+    All methods except ``visit`` and ``on_*`` may be called from any thread.
 
     Args:
         session: The session whose responses are played.
@@ -160,6 +149,7 @@ class Playback(Visitor[None]):
             raise ValueError(f"unheard must be 'leave' or 'delete', got {unheard!r:.80}")
         self.interruptions: list[Interruption] = []
         self.failure: Exception | None = None
+        super().__init__(has_session=True)
         self._session = session
         self.speaker = speaker
         self._delete_unheard = unheard == "delete"
@@ -168,17 +158,18 @@ class Playback(Visitor[None]):
         # Guards all that follows, between the thread that runs the session and those that interrupt or read.
         # Held while the speaker is written to or cleared, so that no late audio slips in after a `clear`;
         # never while anything is sent.  It also wakes the threads in `wait_played` on an interruption.
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._heard = self._end = _position(speaker)  # ticks that it has played, and will have played
         self._segments: deque[_Segment] = deque()  # segments that were not played to their end
-        # Parts of responses that run or were not played to their end, by response, item and content index.
-        self._parts: dict[tuple[str, str, int], _Part] = {}
+        # Parts of responses that run or were not played to their end.
+        self._parts: dict[PartEntry, _Part] = {}
         self._last: _Part | None = None  # the part that was written last
         self._waiting: list[_Part] = []  # parts to be played once that is complete
-        self._running: dict[str, int] = {}  # running responses, with the ticks per byte of their audio
-        # Interrupted responses, and whether their response.created has yet to arrive.
-        self._cut_off: Latest[bool] = Latest(_REMEMBERED)
-        self._gone: Latest[None] = Latest(_REMEMBERED)  # items that were deleted, or are about to be
+        # Running responses, with the ticks per byte of their audio.
+        self._running: Latest[ResponseEntry, int] = Latest(_REMEMBERED)
+        self._cut_off: Latest[ResponseEntry, None] = Latest(_REMEMBERED)  # interrupted responses
+        self._gone: Latest[ItemEntry, None] = Latest(_REMEMBERED)  # items that are about to be deleted
         self._has_warned = False  # whether a mismatch of formats was logged
         self._cuts = 0
         self._telling = 0  # interruptions of which the server is being informed
@@ -194,7 +185,8 @@ class Playback(Visitor[None]):
         with self._changed:
             self._advance()
             part = self._current()
-        return None if part is None or part.item_id is None else (part.item_id, part.content_index)
+        entry = None if part is None else part.entry
+        return None if entry is None or not entry.item.id else (entry.item.id, entry.index)
 
     @property
     def pending_ms(self) -> float:
@@ -234,101 +226,74 @@ class Playback(Visitor[None]):
                 left = _STALLED if self._telling else self._pending / _TICKS / 1000
                 self._changed.wait(min(max(left, _SHORTEST_WAIT), deadline - now, _STALLED))
 
-    # --- Events ----------------------------------------------------------------------------------------
+    # --- What the server does --------------------------------------------------------------------------
 
-    def visit_response_created(self, event: ResponseCreated) -> None:
-        """Handle ``response.created``."""
-        response_id = event.response.id or ""
+    def on_response_began(self, fact: facts.ResponseBegan) -> None:
+        """Expect the audio of a response, in the session's present format."""
         with self._changed:
-            silent = all(part.response_id != response_id for part in self._parts.values())
-            if response_id and response_id in self._running and silent:
-                return  # announced twice
-            self._stopped(response_id)  # the previous one: some servers give all responses the same id
-            if self._cut_off.pop(response_id, False):  # this one was interrupted before it began
-                self._cut_off[response_id] = False
-            self._begin(response_id)
+            self._running[fact.response] = self._ticks_now()
+            if fact.response.unwanted:
+                self._cut_off[fact.response] = None
 
-    def visit_response_content_part_added(self, event: ResponseContentPartAdded) -> None:
-        """Handle ``response.content_part.added``."""
-        if isinstance(event.part, OutputAudio):
-            self._take(event, b"")
+    def on_part(self, fact: facts.Part) -> None:
+        """Expect the audio of a part."""
+        if isinstance(fact.content, OutputAudio) and fact.part.item.response in self._running:
+            self._take(fact.part, b"")
 
-    def visit_response_output_audio_delta(self, event: ResponseOutputAudioDelta) -> None:
-        """Handle ``response.output_audio.delta``."""
-        self._take(event, event.delta)
+    def on_audio(self, fact: facts.Audio) -> None:
+        """Play a chunk."""
+        self._take(fact.part, fact.audio)
 
-    def _take(self, event: ResponseContentPartAdded | ResponseOutputAudioDelta, audio: bytes) -> None:
-        """Play a delta, unless its response was interrupted."""
-        with self._changed:
-            late = event.response_id in self._cut_off
-            unheard = late and self._delete_unheard and self._is_unheard(event.response_id, event.item_id)
+    def _take(self, entry: PartEntry, audio: bytes) -> None:
+        """Play a chunk, unless its response was interrupted."""
+        item, response = entry.item, entry.item.response
+        if response is None:
+            return
+        with self._lock:  # not by way of the condition, which costs two calls for each chunk
+            late = response in self._cut_off
+            unheard = late and self._delete_unheard and self._is_unheard(item)
             if unheard:
-                self._gone[event.item_id] = None
+                self._gone[item] = None
             elif not late:
-                part = self._part(event)
+                part = self._parts.get(entry) or self._new_part(entry, response)
                 if audio:
                     self._play(part, audio)
         if unheard:
-            self._tell(self._session.conversation.item.delete, event.item_id)
+            self._tell(self._session.conversation.item.delete, item.id)
 
-    def visit_session_output_audio_delta(self, event: SessionOutputAudioDelta) -> None:
-        """Handle ``session.output_audio.delta``."""
+    def on_translation(self, fact: facts.Translation) -> None:
+        """Play a chunk of a translation."""
         with self._changed:
             last = self._segments[-1].part if self._segments else None
-            part = (
-                last
-                if last and last.item_id is None
-                else _Part("", None, 0, self._ticks_now(), complete=True)
-            )
-            self._play(part, event.delta)
+            if last is None or last.entry is not None:
+                last = _Part(None, None, self._ticks_now(), complete=True)
+            self._play(last, fact.audio)
 
-    def visit_response_output_audio_done(self, event: ResponseOutputAudioDone) -> None:
-        """Handle ``response.output_audio.done``."""
+    def on_audio_done(self, fact: facts.AudioDone) -> None:
+        """Play what waits for this part."""
         with self._changed:
-            part = self._parts.get((event.response_id, event.item_id, event.content_index))
+            part = self._parts.get(fact.part)
             if part is not None:
                 part.complete = True
                 self._play_waiting()
 
-    def visit_response_done(self, event: ResponseDone) -> None:
-        """Handle ``response.done``."""
-        self._over(event.response.id or "")
-
-    def visit_response_cancelled(self, event: ResponseCancelled) -> None:
-        """Handle ``response.cancelled``."""
-        self._over((event.response.id if event.response else event.response_id) or "")
-
-    def visit_conversation_item_deleted(self, event: ConversationItemDeleted) -> None:
-        """Handle ``conversation.item.deleted``."""
+    def on_response_ended(self, fact: facts.ResponseEnded) -> None:
+        """Play what waits for this response."""
         with self._changed:
-            self._gone[event.item_id] = None
+            self._running.pop(fact.response, None)
+            self._complete(fact.response)
+            self._play_waiting()
+            self._forget()
 
-    def visit_input_audio_buffer_speech_started(self, event: InputAudioBufferSpeechStarted) -> None:
-        """Handle ``input_audio_buffer.speech_started``."""
+    def on_speech_started(self, fact: facts.SpeechStarted) -> None:
+        """Fall silent."""
         self._interrupt(by_hand=False)
 
-    def _over(self, response_id: str) -> None:
-        """Mark a response as ended; without an id, the one that began last."""
-        with self._changed:
-            self._stopped(response_id or next(reversed(self._running), ""))
-
-    def _stopped(self, response_id: str) -> None:
-        """Mark a response as no longer running."""
-        self._running.pop(response_id, None)
-        self._complete(response_id)
-        self._play_waiting()
-        self._forget()
-
-    def _complete(self, response_id: str) -> None:
+    def _complete(self, response: ResponseEntry) -> None:
         """Mark all parts of a response as complete."""
         for part in self._parts.values():
-            if part.response_id == response_id:
+            if part.response is response:
                 part.complete = True
-
-    def _begin(self, response_id: str) -> None:
-        """Mark a response as running, with the session's present audio format."""
-        if response_id not in self._running:
-            self._running[response_id] = self._ticks_now()
 
     def _ticks_now(self) -> int:
         audio_format = self._format or output_format(self._session.config)
@@ -338,20 +303,19 @@ class Playback(Visitor[None]):
             _log.warning("the speaker expects %s audio, but the session sends %s", takes, audio_format)
         return _TICKS * 1000 // bytes_per_second(audio_format)
 
-    def _part(self, event: ResponseContentPartAdded | ResponseOutputAudioDelta) -> _Part:
-        """Return the part that a delta belongs to.  A new part completes the response's earlier ones."""
-        self._begin(event.response_id)
-        key = (event.response_id, event.item_id, event.content_index)
-        if key not in self._parts:
-            self._complete(event.response_id)
-            ticks = self._running[event.response_id]
-            self._parts[key] = _Part(event.response_id, event.item_id or None, event.content_index, ticks)
-        return self._parts[key]
+    def _new_part(self, entry: PartEntry, response: ResponseEntry) -> _Part:
+        """Return a new part, which completes the response's earlier ones."""
+        self._complete(response)
+        ticks = self._running.get(response) or self._ticks_now()
+        part = self._parts[entry] = _Part(entry, response, ticks, complete=response not in self._running)
+        return part
 
     def _play(self, part: _Part, audio: bytes) -> None:
         """Write a delta to the speaker, or hold it while another response has to finish first."""
         part.received += len(audio) * part.ticks_per_byte
-        if part in self._waiting or self._has_to_wait(part):
+        if part is self._last and not self._waiting:
+            self._write(part, audio)
+        elif part in self._waiting or self._has_to_wait(part):
             part.held += audio
             if part not in self._waiting:
                 self._waiting.append(part)
@@ -359,17 +323,15 @@ class Playback(Visitor[None]):
             self._write(part, audio)
 
     def _has_to_wait(self, part: _Part) -> bool:
-        """Return whether another running response is in the middle of a part, which goes first.
+        """Return whether another response that runs has begun to play, which goes first.
 
         Only one response at a time runs in the conversation, whether or not the server sends its end, so
         one of the two must be out-of-band.
         """
-        last = self._last
-        if last is None or last.complete or last.response_id == part.response_id:
+        last = self._last.response if self._last is not None else None
+        if last is None or part.response is None or last is part.response or last in self._cut_off:
             return False
-        if last.response_id in self._cut_off:
-            return False
-        return self._is_out_of_band(last.response_id) or self._is_out_of_band(part.response_id)
+        return last in self._running and (last.out_of_band or part.response.out_of_band)
 
     def _play_waiting(self) -> None:
         """Write the held parts that no longer have to wait."""
@@ -404,22 +366,25 @@ class Playback(Visitor[None]):
     def _advance(self) -> None:
         """Read the speaker's position, and forget the segments that were played."""
         try:
-            played = _ticks(self.speaker.played_ms)
+            played = round(self.speaker.played_ms * _TICKS)
         except Exception as error:
             self._fail(error)
             return
         self._heard = max(self._heard, min(played, self._end))
+        forgets = False
         while self._segments and self._segments[0].end <= self._heard:
             segment = self._segments.popleft()
             segment.part.heard += segment.end - segment.start
+            forgets = True
+        if forgets:
             self._forget()
         if not self._segments:  # the speaker may have played audio that is not ours
             self._heard = self._end = max(self._heard, played)
 
     def _forget(self) -> None:
         """Forget the parts of responses that have ended and were played to their end."""
-        kept = {*self._running, *(part.response_id for part in self._pending_parts())}
-        self._parts = {key: part for key, part in self._parts.items() if part.response_id in kept}
+        kept = {*self._running, *(part.response for part in self._pending_parts())}
+        self._parts = {entry: part for entry, part in self._parts.items() if part.response in kept}
 
     def _pending_parts(self) -> list[_Part]:
         """Return the parts with received audio that was not played yet."""
@@ -430,20 +395,17 @@ class Playback(Visitor[None]):
         if self._segments:
             return self._segments[0].part
         unfinished = (part for part in reversed(self._parts.values()) if not part.complete)
-        return next((part for part in unfinished if part.response_id not in self._cut_off), None)
+        return next((part for part in unfinished if part.response not in self._cut_off), None)
 
-    def _is_unheard(self, response_id: str, item_id: str) -> bool:
+    def _is_unheard(self, item: ItemEntry) -> bool:
         """Return whether an item is in the conversation and less than a millisecond of it was played."""
-        heard = any(part.heard >= _TICKS for part in self._parts.values() if part.item_id == item_id)
-        return not heard and self._is_in_conversation(response_id, item_id)
+        heard = any(part.heard >= _TICKS for part in self._parts.values() if part.item is item)
+        return not heard and self._is_in_conversation(item)
 
-    def _is_in_conversation(self, response_id: str, item_id: str | None) -> bool:
-        return bool(item_id) and item_id not in self._gone and not self._is_out_of_band(response_id)
-
-    def _is_out_of_band(self, response_id: str) -> bool:
-        """Return whether a response is known to be out-of-band."""
-        request = self._session.request_of(response_id)
-        return request is not None and request.out_of_band
+    def _is_in_conversation(self, item: ItemEntry | None) -> bool:
+        if item is None or not item.id or item.deleted or item in self._gone:
+            return False
+        return item.response is not None and not item.response.out_of_band
 
     # --- Interruption ----------------------------------------------------------------------------------
 
@@ -496,40 +458,38 @@ class Playback(Visitor[None]):
 
     def _cut(self, by_hand: bool) -> _Cut | None:
         """Interrupt whatever is playing or running; return ``None`` if there is nothing."""
-        running = [name for name in self._running if name not in self._cut_off]
-        active = self._session.active_response
-        if by_hand and active is not None and active not in self._running and not self._cut_off.get(active):
+        running = [response for response in self._running if response not in self._cut_off]
+        active = self._session.ledger.responses.active
+        if by_hand and active is not None and active not in self._running and active not in self._cut_off:
             running.append(active)  # the session knows of it before its events arrive here
         # Barge-in affects only a response that began before it: `active` may already be the next one.
-        cancel = (
-            active if active in running and (by_hand or not _server_cancels(self._session.config)) else None
-        )
-        stopped = [name for name in running if not self._is_out_of_band(name)]
+        cancels = by_hand or not _server_cancels(self._session.config)
+        cancel = active.id if active is not None and active in running and cancels else None
+        stopped = [response for response in running if not response.out_of_band]
         playing = self._current()
         unheard = self._drop()
-        for name in running:
-            self._cut_off[name] = name not in self._running
+        for response in running:
+            self._cut_off[response] = None
         if playing is None and not stopped:
             return None
         self._cuts += 1
         self._changed.notify_all()
-        return _Cut(playing or _Part(stopped[0], None, 0, 1), cancel, unheard)
+        return _Cut(playing or _Part(None, stopped[0], 1), cancel, unheard)
 
-    def _drop(self) -> list[str]:
-        """Discard all pending audio; return the ids of the items to delete, of which nothing was played."""
+    def _drop(self) -> list[ItemEntry]:
+        """Discard all pending audio; return the items to delete, of which nothing was played."""
         if self._segments:
             self._segments[0].part.heard += self._heard - self._segments[0].start
         pending = self._pending_parts()
         self._segments.clear()
         self._waiting.clear()
         self._end = self._heard
-        unheard: dict[str, None] = {}
+        unheard: dict[ItemEntry, None] = {}
         if self._delete_unheard:
             for part in (*pending, *self._parts.values()):
-                if part.item_id is not None and self._is_unheard(part.response_id, part.item_id):
-                    unheard[part.item_id] = None
-        for item_id in unheard:
-            self._gone[item_id] = None
+                if part.item is not None and self._is_unheard(part.item):
+                    unheard[part.item] = None
+        self._gone.update(unheard)
         self._forget()
         return list(unheard)
 
@@ -540,26 +500,28 @@ class Playback(Visitor[None]):
         end_ms, received_ms = min(part.heard, part.received) // _TICKS, part.received // _TICKS
         told: list[str | None] = []
         if cut.cancel is not None:
-            told.append(self._tell(session.response.cancel, cut.cancel, if_active=True))
+            told.append(self._tell(session.response.cancel, cut.cancel or None, if_active=True))
         truncated = None
         to_its_end = part.complete and end_ms == received_ms
-        if end_ms and not to_its_end and self._is_in_conversation(part.response_id, part.item_id):
+        entry, item_id = part.entry, part.item.id if part.item is not None else None
+        if entry is not None and end_ms and not to_its_end and self._is_in_conversation(entry.item):
             truncated = self._tell(
                 session.conversation.item.truncate,
-                part.item_id,
-                content_index=part.content_index,
+                item_id,
+                content_index=entry.index,
                 audio_end_ms=end_ms,
             )
-        told += [truncated, *(self._tell(session.conversation.item.delete, name) for name in cut.unheard)]
+        deleted = tuple(item.id for item in cut.unheard)
+        told += [truncated, *(self._tell(session.conversation.item.delete, name) for name in deleted)]
         return Interruption(
-            response_id=part.response_id or None,
-            item_id=part.item_id,
-            content_index=part.content_index,
+            response_id=(part.response.id if part.response is not None else None) or None,
+            item_id=item_id or None,
+            content_index=entry.index if entry is not None else 0,
             audio_end_ms=end_ms,
             played_ms=part.heard / _TICKS,
             received_ms=part.received / _TICKS,
             truncated=truncated is not None,
-            deleted=tuple(cut.unheard),
+            deleted=deleted,
             cancelled=cut.cancel,
             event_ids=tuple(event_id for event_id in told if event_id is not None),
         )
@@ -572,10 +534,6 @@ class Playback(Visitor[None]):
             return None
 
 
-def _ticks(ms: float) -> int:
-    return round(ms * _TICKS)
-
-
 def _position(speaker: AudioOutput) -> int:
     """Check a speaker, and return what it has played already, in ticks."""
     for name in ("write", "clear", "played_ms"):
@@ -583,7 +541,7 @@ def _position(speaker: AudioOutput) -> int:
             raise TypeError(f"speaker must have a {name!r} attribute; {speaker!r:.80} has none")
     played = speaker.played_ms
     try:
-        return _ticks(played)
+        return round(played * _TICKS)
     except (TypeError, ValueError, OverflowError) as error:
         text = f"played_ms of a speaker must be a finite number, got {played!r:.80} from {speaker!r:.80}"
         raise (TypeError if isinstance(error, TypeError) else ValueError)(text) from error

@@ -5,16 +5,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec import Struct, UnsetType
 
 from .. import events as ev
 from ..exceptions import ConnectionClosed
-from ..session import Session
+from ..session import Session, facts
+from ..session.facts import ResponseEntry
 from ..session.latest import Latest
-from ..visitor import Visitor
+from ..session.listener import Listener
 from .tools import Outcome, Tools, described, failed, rejection
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ApproveMcp", "ToolResult", "ToolRunner"]
 
 _log = logging.getLogger("realtime_sync")
-_ENDED_BADLY = {"cancelled", "failed", "incomplete"}
-_REMEMBERED = 1024  # responses, and calls
+_REMEMBERED = 1024  # responses
 
 ApproveMcp = Callable[[ev.McpApprovalRequest], bool | str]
 """A callback to decide on an MCP call: ``True`` allows it; ``False``, or the reason as text, rejects it."""
@@ -53,54 +52,47 @@ class ToolResult(Struct, frozen=True):
     server_label: str | None = None
 
 
-class _Turn(Struct):
+class _Turn(Struct, eq=False):
     """Hold the state of a response: its calls, and which of them are pending.
 
     Attributes:
         open: The number of calls and approval requests that are not answered yet.
-        asked: Whether there were any.
-        mcp: Whether there were MCP calls, and no message of the model after them yet.
         begun: The number of MCP calls that the server runs, or is waiting to run.
         rejected: The number of rejected approval requests; their MCP calls may never end.
         left: Whether there were approval requests that this runner leaves to the user.
-        status: How the response ended; ``""`` while it runs.
-        followed: Whether the follow-up was requested.
-        announced: Announced calls whose complete item has yet to arrive, by item id; their status is
-            ``"incomplete"`` until the arguments are known.
-        calls: The ``call_id`` and item id of each call that was begun.
+        goes_on: Whether the response has ended, and the model goes on after it.
+        followed: Whether the follow-up was requested, or is not wanted.
+        dropped: Whether it is not wanted.
     """
 
+    response: ResponseEntry
     open: int = 0
-    asked: bool = False
-    mcp: bool = False
     begun: int = 0
     rejected: int = 0
     left: bool = False
-    status: str = ""
+    goes_on: bool = False
     followed: bool = False
-    announced: Latest[ev.FunctionCall] = field(default_factory=lambda: Latest(_REMEMBERED))
-    calls: deque[tuple[str | None, str | None]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    dropped: bool = False
 
     @property
     def due(self) -> bool:
         """Return whether all calls are answered and the follow-up is to be requested."""
-        ended_well = self.status != "" and self.status not in _ENDED_BADLY
         settled = self.open == 0 and self.begun <= self.rejected
-        return ended_well and settled and (self.asked or self.mcp) and not self.left and not self.followed
+        return self.goes_on and settled and not self.left and not self.followed
 
 
 class _Job(Struct, eq=False):
     """Hold a call or an MCP approval request in flight.  ``answered`` is true for an abandoned one too."""
 
     item: ev.FunctionCall | ev.McpApprovalRequest
-    response_id: str
+    response: ResponseEntry
     turn: _Turn
     answered: bool = False
     began: float = 0.0
     timer: threading.Timer | None = None
 
 
-class ToolRunner(Visitor[None]):
+class ToolRunner(Listener):
     """Run the functions that the model calls in a session, and decide which MCP calls the server may run.
 
     It is a visitor: pass it the session's events, alone or among `Visitors`.  A slow function doesn't delay
@@ -115,6 +107,10 @@ class ToolRunner(Visitor[None]):
       requested: usually the user has interrupted it and will get a response anyway.
     * Calls of an out-of-band response (``conversation="none"``) are left to you: they are not in the
       conversation, so their outputs can't be added there.
+    * After ``max_rounds`` rounds of tool calls in a row, in which the user has neither spoken nor written,
+      no follow-up is requested any more, and it is logged: waits for the answer end, with that as the
+      ``reason``.  A ``tool_choice`` of the session that forces calls doesn't hold for follow-ups: they are
+      requested with ``"auto"``.
     * The server runs MCP tools itself, but doesn't continue after them by itself either: the follow-up is
       requested once they have ended, unless the same response goes on to a message.
     * If a server requests approval for an MCP call, ``approve_mcp`` is called in a thread and has
@@ -129,6 +125,8 @@ class ToolRunner(Visitor[None]):
         approve_mcp: Called with each `events.McpApprovalRequest`: ``True`` allows the call; ``False``, or a
             text with the reason, rejects it.
         respond: Whether to request follow-ups; true by default.
+        max_rounds: Rounds of tool calls, since the user last spoke or wrote, after which no follow-up is
+            requested; 16 by default, ``None`` sets no limit.
         on_call: Called with the `ToolResult` of each call that has ended, MCP calls included, in the thread
             that answered it.  An exception that it raises is logged.
 
@@ -137,6 +135,7 @@ class ToolRunner(Visitor[None]):
 
     Raises:
         TypeError: ``tools`` is not a `Tools`.
+        ValueError: ``max_rounds`` is not a whole number of at least 1.
     """
 
     def __init__(
@@ -146,10 +145,18 @@ class ToolRunner(Visitor[None]):
         *,
         approve_mcp: ApproveMcp | None = None,
         respond: bool = True,
+        max_rounds: int | None = 16,
         on_call: Callable[[ToolResult], object] | None = None,
     ) -> None:
         if not isinstance(tools, Tools):
             raise TypeError(f"tools must be Tools(function, ...), got {tools!r:.80}")
+        if max_rounds is not None and (not isinstance(max_rounds, int) or max_rounds < 1):
+            raise ValueError(
+                f"max_rounds must be a whole number of at least 1, or None, got {max_rounds!r:.80}"
+            )
+        if respond:
+            session.ledger.responses.max_rounds = max_rounds
+        super().__init__(has_session=True)
         self._session = session
         self.tools = tools
         self._approve_mcp = approve_mcp
@@ -158,160 +165,34 @@ class ToolRunner(Visitor[None]):
         # Guards all that follows, between the thread with the events, the workers and the timers; never held
         # while sending or calling the user's functions.  It also wakes the threads in `wait`.
         self._changed = threading.Condition()
-        self._turns: Latest[_Turn] = Latest(_REMEMBERED)  # by response id
-        self._latest = ""  # the id of the response that began last
-        self._mcp: Latest[_Turn] = Latest(_REMEMBERED)  # responses of MCP calls in flight, by item id
-        self._seen: Latest[None] = Latest(_REMEMBERED)  # keys of what was handled already
+        self._turns: Latest[ResponseEntry, _Turn] = Latest(_REMEMBERED)
+        self._has_warned = False  # whether calls of an out-of-band response were logged
+        # The responses that were followed up, by the ids of the requests for that.
+        self._follow_ups: Latest[str, ResponseEntry] = Latest(_REMEMBERED)
         self._jobs: set[_Job] = set()  # not answered yet
         self._queue: deque[_Job] = deque()  # of these, the ones that wait for a worker
         self._busy = 0  # workers, without those whose call has timed out
         self._closed = False
 
-    # --- Events --------------------------------------------------------------------------------------
+    # --- What the server does: in the thread with the events -------------------------------------------
 
-    def visit_response_created(self, event: ev.ResponseCreated) -> None:
-        """Handle ``response.created``: remember which response runs."""
-        self._turn(event.response.id or "", begins=True)
-
-    def visit_response_output_item_added(self, event: ev.ResponseOutputItemAdded) -> None:
-        """Handle ``response.output_item.added``: note that a call begins."""
-        item = event.item
-        if isinstance(item, ev.McpCall):
-            self._mcp_begins(item.id or "", event.response_id)
-        elif isinstance(item, ev.FunctionCall) and (turn := self._turn(event.response_id)):
-            turn.announced[item.id or ""] = replace(item, status="incomplete")
-
-    def visit_response_function_call_arguments_done(
-        self, event: ev.ResponseFunctionCallArgumentsDone
-    ) -> None:
-        """Handle ``response.function_call_arguments.done``, the only event some servers send for a call."""
-        if turn := self._turn(event.response_id):
-            call = turn.announced.get(event.item_id) or ev.FunctionCall(
-                id=event.item_id, name="", arguments=""
-            )
-            turn.announced[event.item_id] = replace(
-                call,
-                status="completed",
-                call_id=event.call_id or call.call_id,
-                name=event.name or call.name,  # Beta sends it with the item only
-                arguments=event.arguments,
-            )
-
-    def visit_response_mcp_call_arguments_done(self, event: ev.ResponseMcpCallArgumentsDone) -> None:
-        """Handle ``response.mcp_call_arguments.done``: note that the server begins an MCP call."""
-        self._mcp_begins(event.item_id, event.response_id)
-
-    def visit_response_mcp_call_completed(self, event: ev.ResponseMcpCallCompleted) -> None:
-        """Handle ``response.mcp_call.completed``: note the end of an MCP call."""
-        self._mcp_ends(event.item_id)
-
-    def visit_response_mcp_call_failed(self, event: ev.ResponseMcpCallFailed) -> None:
-        """Handle ``response.mcp_call.failed``: note the end of an MCP call."""
-        self._mcp_ends(event.item_id)
-
-    def visit_mcp_list_tools_failed(self, event: ev.McpListToolsFailed) -> None:
-        """Handle ``mcp_list_tools.failed``: log that the model lacks these tools."""
-        _log.warning("the server could not list the tools of an MCP server (item %r)", event.item_id)
-
-    def visit_response_output_item_done(self, event: ev.ResponseOutputItemDone) -> None:
-        """Handle ``response.output_item.done``: begin a call, or ask for its approval."""
-        self._take(event.item, event.response_id)
-
-    def visit_conversation_item_done(self, event: ev.ConversationItemDone) -> None:
-        """Handle ``conversation.item.done``: MCP approvals and results may arrive after their response."""
-        item = event.item
-        # Items that the user created, such as those of an earlier conversation, are history.
-        with self._changed:
-            begun = f"mcp {item.id}" in self._seen if isinstance(item, ev.McpCall) else False
-        if begun or (isinstance(item, ev.McpApprovalRequest) and self._latest):
-            self._take(item, self._latest)
-
-    def visit_response_done(self, event: ev.ResponseDone) -> None:
-        """Handle ``response.done``: begin calls not seen before; request the follow-up if it is due."""
-        response = event.response
-        output = response.output or []
-        if response.status not in _ENDED_BADLY:
-            for item in output:
-                self._take(item, response.id or "")
-            if turn := self._turn(response.id or ""):
-                for call in list(turn.announced.values()):
-                    self._take(call, response.id or "")
-        spoken = bool(output) and isinstance(output[-1], ev.Message)
-        self._end(response.id or "", response.status or "completed", spoken)
-
-    def visit_response_cancelled(self, event: ev.ResponseCancelled) -> None:
-        """Handle ``response.cancelled``, which some servers send instead of ``response.done``."""
-        response_id = event.response.id if event.response else event.response_id
-        self._end(response_id or "", "cancelled")
-
-    # --- Following the responses: in the thread with the events --------------------------------------
-
-    def _turn(self, response_id: str, begins: bool = False) -> _Turn | None:
-        """Return a response's state, making it if needed; ``None`` for an out-of-band response.
-
-        A new one becomes the latest.
-
-        Args:
-            response_id: Its id; ``""`` stands for the latest.
-            begins: Whether it begins just now, so that an ended one with the same id is another response.
-        """
-        if not begins:
-            response_id = response_id or self._latest
-        request = self._session.request_of(response_id)
-        if request is not None and request.out_of_band:
-            return None
-        with self._changed:
-            turn = self._turns.get(response_id)
-            if turn is None or (begins and turn.status):  # some servers give all the same id, or none
-                turn = self._turns.pop("", None)
-                if turn is None or begins or turn.status:  # else it runs, and gets its id only now
-                    turn = _Turn()
-                self._turns[response_id] = turn
-                self._latest = response_id
-            return turn
-
-    def _take(self, item: ev.Item, response_id: str) -> None:
-        """Handle a complete item of a response, if it is a call or an approval request."""
-        if not isinstance(item, ev.FunctionCall | ev.McpApprovalRequest | ev.McpCall):
+    def on_call_made(self, fact: facts.CallMade) -> None:
+        """Begin a call."""
+        response = fact.item.response
+        if response is None:
             return
-        response_id = response_id or self._latest
-        turn = self._turn(response_id)
-        if turn is None:
-            if self._is_new("out-of-band"):
-                _log.warning("not running %r: it was called by an out-of-band response", item.name)
-        elif isinstance(item, ev.McpCall):
-            self._mcp_begins(item.id or "", response_id)
-            self._mcp_result(item, response_id)
-        elif isinstance(item, ev.McpApprovalRequest):
-            if self._is_new(f"question {item.id}"):
-                self._ask(_Job(item, response_id, turn))
-        else:
-            turn.announced.pop(item.id or "", None)
-            if item.status != "incomplete" and self._is_new_call(item, turn):
-                self._submit(_Job(item, response_id, turn))
+        if not response.out_of_band:
+            self._submit(_Job(fact.call, response, self._turn(response)))
+        elif not self._has_warned:
+            self._has_warned = True
+            _log.warning("not running %r: it was called by an out-of-band response", fact.call.name)
 
-    def _is_new(self, key: str) -> bool:
-        with self._changed:
-            new = key not in self._seen
-            self._seen[key] = None
-        return new
-
-    def _is_new_call(self, item: ev.FunctionCall, turn: _Turn) -> bool:
-        """Return whether a call is new in its response: some servers restart ``call_id`` with each.
-
-        The item's id identifies it if one of the events lacks the ``call_id``.
-        """
-        with self._changed:
-            new = not any(
-                item.call_id == call_id if item.call_id and call_id else item.id == item_id
-                for call_id, item_id in turn.calls
-            )
-            if new:
-                turn.calls.append((item.call_id, item.id))
-        return new
-
-    def _ask(self, job: _Job) -> None:
+    def on_approval_asked(self, fact: facts.ApprovalAsked) -> None:
         """Handle a request for approval of an MCP call."""
+        if fact.response.out_of_band:
+            return
+        job = _Job(fact.request, fact.response, self._turn(fact.response))
+        job.turn.goes_on = job.turn.goes_on or fact.goes_on
         if self._approve_mcp is not None:
             self._submit(job)
             return
@@ -322,55 +203,50 @@ class ToolRunner(Visitor[None]):
             job.item.name,
         )
 
-    def _mcp_begins(self, item_id: str, response_id: str) -> None:
-        turn = self._turn(response_id)
-        if turn is not None and self._is_new(f"mcp {item_id}"):
-            with self._changed:
-                self._mcp[item_id] = turn
-                turn.begun += 1
-                turn.mcp = True
-
-    def _mcp_ends(self, item_id: str) -> None:
+    def on_mcp_call(self, fact: facts.McpCall) -> None:
+        """Note the beginning or the end of an MCP call."""
+        turn = self._turn(fact.response)
         with self._changed:
-            turn = self._mcp.pop(item_id, None)
-            if turn is not None:
-                turn.begun -= 1
-        if turn is not None:
-            self._follow(turn)
-
-    def _mcp_result(self, item: ev.McpCall, response_id: str) -> None:
-        """Report how an MCP call ended, if it has."""
-        if item.output is None and item.error is None:
-            return
-        if self._is_new(f"result {item.id}"):
-            error = None if item.error is None else str(getattr(item.error, "message", item.error))
-            if error is not None:
-                _log.warning("the MCP tool %r of server %r failed: %r", item.name, item.server_label, error)
-            self._tell(
-                ToolResult(
-                    item.name,
-                    item.arguments,
-                    item.output or "",
-                    error,
-                    response_id=response_id,
-                    server_label=item.server_label,
-                )
-            )
-        self._mcp_ends(item.id or "")
-
-    def _end(self, response_id: str, status: str, spoken: bool = False) -> None:
-        """Note the end of a response.
-
-        Args:
-            spoken: Whether it ended with a message, so that the model has used its MCP calls already.
-        """
-        turn = self._turn(response_id)
-        if turn is None:
-            return
-        with self._changed:
-            turn.status = turn.status or status
-            turn.mcp = turn.mcp and not spoken
+            turn.begun += -1 if fact.ended else 1
         self._follow(turn)
+
+    def on_mcp_result(self, fact: facts.McpResult) -> None:
+        """Report how an MCP call ended."""
+        call = fact.call
+        error = None if call.error is None else str(getattr(call.error, "message", call.error))
+        if error is not None:
+            _log.warning("the MCP tool %r of server %r failed: %r", call.name, call.server_label, error)
+        self._tell(
+            ToolResult(
+                call.name,
+                call.arguments,
+                call.output or "",
+                error,
+                response_id=fact.response.id,
+                server_label=call.server_label,
+            )
+        )
+
+    def on_mcp_tools_failed(self, fact: facts.McpToolsFailed) -> None:
+        """Log that the model lacks the tools of an MCP server."""
+        _log.warning("the server could not list the tools of an MCP server (item %r)", fact.item_id)
+
+    def on_response_ended(self, fact: facts.ResponseEnded) -> None:
+        """Request the follow-up, if the model goes on and all is answered."""
+        if fact.response.out_of_band or fact.repeated:
+            return
+        turn = self._turn(fact.response)
+        turn.goes_on = fact.goes_on
+        if fact.status == "completed" and fact.reason is not None:
+            _log.warning("the model is not asked to go on: %s", fact.reason)
+        self._follow(turn)
+
+    def _turn(self, response: ResponseEntry) -> _Turn:
+        with self._changed:
+            turn = self._turns.get(response)
+            if turn is None:
+                turn = self._turns[response] = _Turn(response)
+            return turn
 
     def _follow(self, turn: _Turn) -> None:
         """Request the follow-up, if it is due."""
@@ -379,7 +255,42 @@ class ToolRunner(Visitor[None]):
                 return
             turn.followed = True
         if self._respond:
-            self._send(lambda: self._session.response.create(when_idle=True))
+            self._send(lambda: self._request(turn))
+
+    def _request(self, turn: _Turn) -> None:
+        """Request a follow-up, with ``"auto"`` if the session forces calls: these would never end."""
+        choice = getattr(self._session.config, "tool_choice", None)
+        forced = choice == "required" or not isinstance(choice, str | UnsetType | None)
+        params: dict[str, Any] = {"tool_choice": "auto"} if forced else {}
+        event_id = self._session.response.create(when_idle=True, **params)
+        with self._changed:
+            dropped = turn.dropped
+            if not dropped:
+                self._follow_ups[event_id] = turn.response
+        if dropped:  # in the very moment
+            turn.response.withdrawn = self._session.response.withdraw(event_id)
+            if not turn.response.withdrawn:
+                self._session.response.cancel(if_active=True)
+            self._session.wake_up()
+
+    def withdraw(self) -> None:
+        """Request no follow-up to responses that have begun, and take back those that are pending.
+
+        Calls are run and answered all the same.
+        """
+        responses = self._session.ledger.responses
+        for response in (responses.active, responses.latest):  # its events may not have come here yet
+            if response is not None and not response.out_of_band:
+                self._turn(response)
+        with self._changed:
+            for response, turn in self._turns.items():
+                response.withdrawn = response.withdrawn or not turn.followed
+                turn.followed = turn.dropped = True
+            pending = dict(self._follow_ups)
+            self._follow_ups.clear()
+        for event_id, response in pending.items():
+            response.withdrawn = self._session.response.withdraw(event_id)
+        self._session.wake_up()
 
     def _send(self, send: Callable[[], object]) -> None:
         try:
@@ -403,7 +314,6 @@ class ToolRunner(Visitor[None]):
         with self._changed:
             if self._closed:
                 return
-            job.turn.asked = True
             job.turn.open += 1
             self._jobs.add(job)
             if self._busy >= self.tools.workers:
@@ -458,7 +368,7 @@ class ToolRunner(Visitor[None]):
         try:
             self._limit(job)
             if isinstance(job.item, ev.FunctionCall):
-                return self.tools.perform(job.item, job.response_id, lambda: not job.answered)
+                return self.tools.perform(job.item, job.response.id, lambda: not job.answered)
             assert self._approve_mcp is not None
             return Outcome("", rejection(self._approve_mcp, job.item, job.item.name))
         except BaseException as error:  # even KeyboardInterrupt: Ctrl-C reaches the main thread only
@@ -532,7 +442,7 @@ class ToolRunner(Visitor[None]):
                     outcome.error,
                     seconds,
                     item.call_id or "",
-                    job.response_id,
+                    job.response.id,
                 )
             )
 
@@ -569,6 +479,7 @@ class ToolRunner(Visitor[None]):
                     job.timer.cancel()
             self._jobs.clear()
             self._changed.notify_all()
+        self.withdraw()  # those who wait for the answer wait no longer
 
     def __enter__(self) -> "Self":
         return self

@@ -38,6 +38,10 @@ class Model:
         self.owner: dict[str, str] = {}
         self.statuses: dict[str, str] = {}
         self.over: set[str] = set()  # responses
+        self.active: str | None = None  # the one that runs in the conversation
+        self.names: dict[str, str] = {}  # of the responses, by their id: that and a number behind a ``~``
+        self.announced: set[str] = set()
+        self.filled: set[str] = set()  # those that have items
         self.last: ServerEvent | None = None
 
     def read(self, event: ServerEvent) -> None:
@@ -171,34 +175,59 @@ class Model:
 
     # --- Responses -----------------------------------------------------------------------------------
 
-    def begin(self, response_id: str) -> None:
-        self.statuses.setdefault(response_id, "in_progress")
+    def begin(self, response_id: str, conversation_id: str | None = None, again: bool = False) -> str:
+        """The name of a response; one that begins in the conversation ends the one that runs there."""
+        name = self.names.get(response_id, "")
+        if name and not again:
+            return name
+        if name and name not in self.over:
+            self.end(name, "unsaid")
+        self.names[response_id] = name = f"{response_id}~{len(self.statuses)}"
+        self.statuses[name] = "in_progress"
+        if conversation_id:
+            if self.active is not None:
+                self.end(self.active, "unsaid")
+            self.active = name
+        return name
+
+    def end(self, name: str, status: str) -> None:
+        if self.statuses[name] in ("in_progress", "unsaid"):
+            self.statuses[name] = status
+        self.over.add(name)
+        if self.active == name:
+            self.active = None
 
     def own(self, item_id: str, response_id: str, authority: bool = False) -> bool:
         """An item belongs to the response that names it first, until another one uses its id again."""
         self.known.add(item_id)
-        owner = self.owner.get(item_id, response_id)
-        if owner != response_id and owner in self.over and response_id not in self.over:
+        response = self.names.get(response_id)
+        owner = self.owner.get(item_id)
+        is_another = owner is not None and owner != response and owner in self.over
+        if is_another and response is not None and response not in self.over:  # else it is a late event
             self.rename(item_id, f"{item_id}#{len(self.owner)}")
         if authority or item_id not in self.owner:
-            self.begin(response_id)
+            response = self.begin(response_id)
         new = item_id not in self.owner
-        owner = self.owner.setdefault(item_id, response_id)
+        if new and response is not None:
+            self.owner[item_id] = response
+            self.filled.add(response)
+        owner = self.owner[item_id]
         outside = item_id not in self.order and item_id not in self.deleted
-        if outside and (new or authority) and owner == response_id and owner in self.inside:
+        if outside and (new or authority) and owner == response and owner in self.inside:
             self.order.append(item_id)
-        return owner == response_id
+        return owner == response
 
     def visit_response_created(self, event: Any) -> None:
-        if event.response.id in self.over:  # another one with the same id
-            self.over.remove(event.response.id)
-            self.inside.discard(event.response.id)
-            del self.statuses[event.response.id]
-        self.begin(event.response.id)
-        if event.response.conversation_id:
-            self.inside.add(event.response.id)
+        response_id, conversation_id = event.response.id, event.response.conversation_id
+        name = self.names.get(response_id, "")
+        again = name in self.over or (name in self.announced and name in self.filled)
+        name = self.begin(response_id, conversation_id, again)
+        self.announced.add(name)
+        if conversation_id:
+            self.inside.add(name)
 
     def visit_response_output_item_added(self, event: Any) -> None:
+        self.begin(event.response_id)
         self.own(event.item.id, event.response_id, True)
         self.hold(event.item)
 
@@ -206,17 +235,15 @@ class Model:
 
     def visit_response_done(self, event: Any) -> None:
         response = event.response
-        self.begin(response.id)
+        name = self.names.get(response.id, "")
+        another = name in self.over and any(item.id not in self.known for item in response.output)
+        name = self.begin(response.id, response.conversation_id, another)
         if response.conversation_id:
-            self.inside.add(response.id)
-        self.statuses[response.id] = response.status
+            self.inside.add(name)
         for item in response.output:
             if self.own(item.id, response.id, True):
                 self.hold(item)
-        self.over.add(response.id)
+        self.end(name, response.status)
 
     def visit_response_cancelled(self, event: Any) -> None:
-        self.begin(event.response_id)
-        if self.statuses[event.response_id] == "in_progress":
-            self.statuses[event.response_id] = "cancelled"
-        self.over.add(event.response_id)
+        self.end(self.begin(event.response_id), "cancelled")

@@ -10,7 +10,7 @@ from scripted import DEADLINE
 
 import realtime_sync as rt
 from realtime_sync import events as ev
-from realtime_sync.local import CallFunction, RequestMcpApproval, Say
+from realtime_sync.local import CallFunction, CallMcpTool, RequestMcpApproval, Say
 from realtime_sync.local.protocol.transcribers import Heard
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice import (
@@ -434,3 +434,30 @@ def test_no_microphone(realtime_session: rt.Session) -> None:
     """What can't be started and stopped is no microphone, and that is said at once."""
     with pytest.raises(TypeError, match="microphone must have a 'start' method"):
         Assistant(realtime_session, microphone="built-in")  # type: ignore[arg-type]  # the mistake
+
+
+@pytest.mark.parametrize("dialect", ["ga", "beta"])
+@pytest.mark.parametrize("functions", [[hello], []])
+def test_functions_and_mcp_tools(realtime_server: RealtimeServer, dialect: Any, functions: list[Any]) -> None:
+    """Functions and MCP tools are given together, or MCP tools alone, and the server gets them together."""
+    docs = ev.McpTool(server_label="docs", server_url="https://example.com/mcp", allowed_tools=["find"])
+    mail = {"type": "mcp", "server_label": "mail", "connector_id": "connector_gmail"}
+    calls = [CallFunction(function.__name__, {}) for function in functions]
+    realtime_server.expects("Hello").replies(*calls, CallMcpTool("docs", "find", {}, output="blue"))
+    realtime_server.expects().replies("Blue.")
+    called: list[ToolResult] = []
+    with rt.connect(base_url=realtime_server.url, dialect=dialect) as session:
+        assistant = Assistant(session, tools=[docs, *functions, mail], on_call=called.append)
+        assistant.run(until=ev.SessionUpdated, timeout=DEADLINE)
+        session.conversation.item.create("Hello")
+        session.response.create()
+        assistant.conversation.wait_for_answer(timeout=DEADLINE, visitor=assistant.tool_runner)
+    assert {(call.server_label, call.output) for call in called} == {
+        ("docs", "blue"),
+        *[(None, "hi")][: len(calls)],
+    }
+    [update] = realtime_server.received_of(ev.SessionUpdate)
+    assert isinstance(update.session.tools, list)
+    labels = [getattr(tool, "server_label", None) for tool in update.session.tools]
+    assert labels == [*[None] * len(functions), "docs", "mail"]
+    assert len(assistant.tools) == len(functions)

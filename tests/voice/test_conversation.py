@@ -232,6 +232,39 @@ def test_an_interruption(talk: Talkers, dialect: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
+def test_order(talk: Talkers, dialect: str) -> None:
+    """Items are where the client put them: first, in between, last; and gone when deleted."""
+    session = talk("An answer.", dialect=dialect)
+    conversation = Conversation(session)
+    create = session.conversation.item.create
+
+    def item(text: str) -> dict[str, Any]:
+        content = [{"type": "input_text", "text": text}]
+        return {"id": f"item_{text}", "type": "message", "role": "user", "content": content}
+
+    create(item("b"))
+    create(item("a"), previous_item_id="root")
+    create(item("d"))
+    create(item("c"), previous_item_id="item_b")
+    for name in "badc":
+        assert conversation.wait_for_item(timeout=DEADLINE).text == name
+    assert ids(conversation) == ["item_a", "item_b", "item_c", "item_d"]
+    session.response.create()
+    conversation.wait_for_response(timeout=DEADLINE)
+    session.conversation.item.delete("item_b")
+    create(item("0"), previous_item_id="root")
+    conversation.wait_for_item("item_0", timeout=DEADLINE)
+    assert [item.text for item in conversation.items] == ["0", "a", "c", "d", "An answer."]
+    deleted = conversation.item("item_b")
+    assert deleted is not None
+    assert not deleted.in_conversation
+    create(item("b"))
+    assert [conversation.wait_for_item(timeout=DEADLINE).text for _ in range(2)] == ["An answer.", "b"]
+    assert [item.text for item in conversation.items] == ["0", "a", "c", "d", "An answer.", "b"]
+    assert not conversation.deviations
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_out_of_band(talk: Talkers, dialect: str) -> None:
     """The items of an out-of-band response belong to it, and are not in the conversation."""
     session = talk("A greeting.", "Hello.", dialect=dialect)
@@ -552,8 +585,8 @@ def test_rejections_are_forgotten() -> None:
     conversation = Conversation()
     for number in range(2000):
         conversation.visit(rt.decode(error(event_id=f"e{number}")))
-    assert len(conversation._rejections) < 1000
-    assert conversation._rejections.keys() >= {"e1999"}
+    assert len(conversation._answers) < 1000
+    assert conversation._answers.keys() >= {"e1999"}
 
 
 # --- Servers of all sorts ----------------------------------------------------------------------------
@@ -609,7 +642,7 @@ def test_no_created_and_no_added() -> None:
     ]
     status = {"reason": "max_output_tokens"}
     conversation = told(
-        spoken("?", "k"),
+        spoken("?", "k", output_index=2),
         wire("response.output_text.done", **at("i"), text="t"),
         done(status="incomplete", conversation_id="conv", output=output, status_details=status),
     )
@@ -650,6 +683,15 @@ def test_failed_with_an_error() -> None:
     details = {"type": "failed", "error": {"type": "server_error", "code": "busy", "message": None}}
     [response] = told(done(status="failed", status_details=details)).responses
     assert (response.status, response.reason) == ("failed", "busy")
+
+
+def test_wrong_options() -> None:
+    """What is no session, or no dialect, is refused with what was expected."""
+    wrong: Any = "wss://localhost"
+    with pytest.raises(TypeError, match="session must be a Session or None, got 'wss://localhost'"):
+        Conversation(wrong)
+    with pytest.raises(ValueError, match="dialect must be 'ga', 'beta' or None, got 'alpha'"):
+        Conversation().to_items(dialect="alpha")
 
 
 def test_usage() -> None:
@@ -758,7 +800,8 @@ def test_absurd_indexes(index: int) -> None:
     assert counted["response.mcp_call_arguments.delta: index out of range"] == 1
     assert counted["conversation.item.input_audio_transcription.delta: index out of range"] == 1
     assert counted["conversation.item.truncated: unknown part"] == 1
-    assert counted["conversation.item.truncated: audio_end_ms out of range"] >= 1
+    out_of_range = "conversation.item.truncated: milliseconds out of range"
+    assert counted[out_of_range] == (2 if index in (-1, 2**63) else 1)
 
 
 def test_nothing_was_announced() -> None:
@@ -815,7 +858,7 @@ def test_nothing_was_announced() -> None:
 
 
 def test_without_ids() -> None:
-    """What names no item belongs to the response's last, or nowhere; what names no response to none."""
+    """What names no item belongs to the response's last, or nowhere; what names no response to the last."""
     item = message("i", role="assistant", status="in_progress")
     conversation = told(
         spoken("lost", ""),
@@ -835,18 +878,19 @@ def test_without_ids() -> None:
         transcribed("delta", "", delta="x"),
         wire("response.done"),
     )
-    assert [(item.id, item.text) for item in conversation.responses[0].items] == [("i", "Hello")]
-    assert ids(conversation) == ["i", "h"]
-    assert conversation.items[1].type == "hologram"
+    assert [(item.id, item.text) for item in conversation.responses[0].items] == [
+        ("i", "lostlostHello"),
+        ("a", "alone"),
+    ]
+    assert ids(conversation) == ["i", "a", "h", ""]
+    assert (conversation.items[3].role, conversation.items[3].text) == ("user", "x")
+    assert conversation.items[2].type == "hologram"
     assert conversation.responses[0].status == "in_progress"
-    alone = conversation.item("a")
-    assert alone is not None
-    assert (alone.text, alone.response_id) == ("alone", None)
     assert sum(count for kind, count in conversation.deviations.items() if "item without id" in kind) == 7
 
 
 def test_responses_without_ids() -> None:
-    """Responses that have no id are told apart by when they begin and end."""
+    """Responses that have no id are told apart by when they begin and end; an end of nothing is none."""
     conversation = told(
         created("", text="1"),
         spoken("one", "i", response_id=""),
@@ -859,7 +903,6 @@ def test_responses_without_ids() -> None:
     assert [(each.text, each.status) for each in conversation.responses] == [
         ("one", "completed"),
         ("two", "failed"),
-        ("", "completed"),
     ]
 
 
@@ -881,20 +924,24 @@ def test_one_id_for_all_responses() -> None:
 
 
 def test_an_item_of_another_response() -> None:
-    """An item belongs to the response that named it first."""
+    """Each response has items of its own, even if the ids are the same; an ended one takes no other's."""
     item = message("i", "x", role="assistant")
     conversation = told(
-        created("r"),
-        created("s"),
-        created("s"),
+        created("r", None),
+        created("s", None),
+        created("s", None),
         wire("response.output_item.added", **at(), item=item),
         wire("response.output_item.added", **at(response="s"), item=item),
         done("s", output=[item]),
     )
-    assert [len(response.items) for response in conversation.responses] == [1, 0]
+    assert [len(response.items) for response in conversation.responses] == [1, 1]
+    other = {**item, "id": "j"}
+    conversation.visit(wire("response.output_item.added", **at(output=1), item=other))
+    conversation.visit(done("s", output=[item, other]))
+    assert [len(response.items) for response in conversation.responses] == [2, 1]
     assert conversation.deviations == {
         "response.created: repeated": 1,
-        "response.output_item.added: item of another response": 1,
+        "response.output_item.added: item id used again": 1,
         "response.done: item of another response": 1,
     }
 
@@ -1008,6 +1055,7 @@ def test_an_error_of_the_callback_comes_out() -> None:
 
 ITEMS = st.sampled_from(["a", "b", "c", "d"])
 RESPONSES = st.sampled_from(["r", "s"])
+PLACES = {"a": ("r", 0), "b": ("r", 1), "c": ("s", 0), "d": ("s", 1)}  # what makes each item, and where
 INDEXES = st.sampled_from([0, 0, 0, 1, 2, -1, 999, 1000, 10**9])
 TEXT = st.sampled_from(["", "one", " two", " three"])
 PREVIOUS = st.sampled_from(["a", "b", "c", "d", "unknown"])
@@ -1026,7 +1074,6 @@ MESSAGES = st.builds(
     STATUSES,
     PARTS,
 )
-AT = {"response_id": RESPONSES, "item_id": ITEMS, "output_index": INDEXES, "content_index": INDEXES}
 OF_ITEM = {"item_id": ITEMS, "content_index": INDEXES}
 INPUT = "conversation.item.input_audio_transcription"
 CHUNKS = st.sampled_from(["", "AAAA" * 16, "////" * 64])  # 48 and 192 bytes
@@ -1034,6 +1081,25 @@ CHUNKS = st.sampled_from(["", "AAAA" * 16, "////" * 64])  # 48 and 192 bytes
 
 def kind_of(name: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"type": st.just(name), **fields})
+
+
+def in_place(fields: dict[str, Any]) -> dict[str, Any]:
+    """The event of a response with that response, and the item's place in it unless that is absurd."""
+    response, index = PLACES[fields.get("item_id") or fields["item"]["id"]]
+    return {**fields, "response_id": response, "output_index": fields["output_index"] or index}
+
+
+def of_response(name: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    absurd = st.sampled_from([0, 0, 0, -1, 1000, 10**9])
+    return kind_of(name, output_index=absurd, **fields).map(in_place)
+
+
+def all_of_one(response: dict[str, Any]) -> dict[str, Any]:
+    """The same, with all items of its own, each at its place; or with none."""
+    found = {item["id"]: item for item in response["output"]}
+    own = [item_id for item_id, (owner, _) in PLACES.items() if owner == response["id"]]
+    output = [found.get(item_id) or message(item_id, role="assistant") for item_id in own]
+    return {**response, "output": output if found.keys() & set(own) else []}
 
 
 HOSTILE = st.one_of(
@@ -1057,21 +1123,23 @@ HOSTILE = st.one_of(
                 "conversation_id": st.sampled_from([None, "conv"]),
                 "output": st.lists(MESSAGES, max_size=2),
             }
-        ),
+        ).map(all_of_one),
     ),
     kind_of("response.cancelled", response_id=RESPONSES),
-    kind_of("response.output_item.added", response_id=RESPONSES, output_index=INDEXES, item=MESSAGES),
-    kind_of("response.output_item.done", response_id=RESPONSES, output_index=INDEXES, item=MESSAGES),
-    kind_of(
-        "response.content_part.added", **AT, part=st.builds(lambda text: {"type": "text", "text": text}, TEXT)
+    of_response("response.output_item.added", item=MESSAGES),
+    of_response("response.output_item.done", item=MESSAGES),
+    of_response(
+        "response.content_part.added",
+        **OF_ITEM,
+        part=st.builds(lambda text: {"type": "text", "text": text}, TEXT),
     ),
-    kind_of("response.output_text.delta", **AT, delta=TEXT),
-    kind_of("response.text.delta", **AT, delta=TEXT),
-    kind_of("response.output_text.done", **AT, text=TEXT),
-    kind_of("response.output_audio.delta", **AT, delta=CHUNKS),
-    kind_of("response.audio.delta", **AT, delta=CHUNKS),
-    kind_of("response.output_audio_transcript.delta", **AT, delta=TEXT),
-    kind_of("response.output_audio_transcript.done", **AT, transcript=TEXT),
+    of_response("response.output_text.delta", **OF_ITEM, delta=TEXT),
+    of_response("response.text.delta", **OF_ITEM, delta=TEXT),
+    of_response("response.output_text.done", **OF_ITEM, text=TEXT),
+    of_response("response.output_audio.delta", **OF_ITEM, delta=CHUNKS),
+    of_response("response.audio.delta", **OF_ITEM, delta=CHUNKS),
+    of_response("response.output_audio_transcript.delta", **OF_ITEM, delta=TEXT),
+    of_response("response.output_audio_transcript.done", **OF_ITEM, transcript=TEXT),
 )
 LOGS = st.lists(st.tuples(HOSTILE, st.integers(1, 2)), max_size=40)
 
@@ -1086,12 +1154,14 @@ def agree_on(log: list[tuple[dict[str, Any], int]]) -> None:
             model.read(event)
         assert ids(conversation) == [name.partition("#")[0] for name in model.order]
     assert set(conversation._items) == model.known
-    assert {each.id: each.status for each in conversation.responses} == model.statuses
+    assert [each.id for each in conversation.responses] == [name.partition("~")[0] for name in model.statuses]
+    for each, status in zip(conversation.responses, model.statuses.values(), strict=True):
+        assert each.status == status or status == "unsaid"
     items = dict(zip(model.order, conversation.items, strict=True))
     for name in {*model.known, *model.order}:
         item = items.get(name) or conversation.item(name)
         assert item is not None
-        assert item.response_id == model.owner.get(name)
+        assert (item.response_id or "") == model.owner.get(name, "").partition("~")[0]
         assert item.in_conversation == (name in model.order)
         assert sorted(item._parts) == sorted(index for key, index in model.sound if key == name)
         for index, part in item._parts.items():

@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from conversation_events import added, at, created, message, sound, spoken, told, truncated, wire
+from conversation_events import added, at, created, done, message, sound, spoken, told, truncated, wire
 
 from realtime_sync.voice import ConversationPart
 
@@ -83,3 +83,11 @@ def test_linear() -> None:
     part: ConversationPart = conversation.items[0].content[0]
     assert all(one is other for one, other in zip(part._chunks, chunks, strict=True))
     assert part.audio == b"".join(chunks)
+
+
+def test_usage_of_forgotten_responses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What forgotten responses used still counts."""
+    monkeypatch.setattr("realtime_sync.voice.items._MOST", 3)
+    conversation = told(*(done(f"r{number}", usage={"total_tokens": 2}) for number in range(10)))
+    assert len(conversation.responses) == 3
+    assert conversation.usage.total_tokens == 20

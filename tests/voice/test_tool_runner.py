@@ -880,3 +880,40 @@ def test_long_sessions_are_bounded(tools: Tools, open_session: Open) -> None:
             runner.visit(event)
         session.close()
     assert len(runner._turns) == 1024
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        ({"count": 3}, "3"),
+        ({}, "1"),
+        (None, "1"),
+        ("", "1"),
+        ("null", "1"),
+        ([3], None),
+        ([], None),
+        (3, None),
+        (False, None),
+        ("[3]", None),
+    ],
+)
+def test_arguments_that_are_no_text(arguments: Any, output: str | None, open_session: Open) -> None:
+    """A function never runs with its defaults in place of arguments that came in another form."""
+    ran: list[int] = []
+
+    def order(count: int = 1) -> int:
+        ran.append(count)
+        return count
+
+    call = msgspec.structs.replace(CALL, name="order", arguments=arguments)
+    alone = msgspec.structs.replace(arguments_done("order"), arguments=arguments)
+    for events in ([item_done(call), done()], [done(call)], [created(), alone, done()]):
+        results: list[ToolResult] = []
+        ran.clear()
+        assert sent_for(open_session, Tools(order), *events, on_call=results.append) == [OUTPUT, NEXT]
+        [result] = results
+        assert ran == ([] if output is None else [int(output)])
+        if output is None:
+            assert (result.error or "").startswith("invalid arguments: ")
+        else:
+            assert result.output == output
