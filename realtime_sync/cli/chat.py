@@ -1,12 +1,14 @@
 """``chat``: a conversation in text."""
 
 import argparse
+import contextlib
 import sys
 
-from ..events import ErrorEvent, ResponseDone, ResponseOutputTextDelta, ServerEvent
+from ..events import ServerEvent
 from ..exceptions import RealtimeError
-from ..session import Session
-from ..visitor import Visitor
+from ..session import Session, facts
+from ..session.facts import ResponseEntry
+from ..session.listener import Listener
 from . import opening, status, streams
 from .screen import complain, hint, problem_of
 
@@ -14,6 +16,8 @@ __all__ = ["add_arguments", "run"]
 
 _LOCAL_PACE = 0.04  # seconds between the local server's words, so that a person sees them stream
 _CANCEL_TIMEOUT = 5.0  # seconds for the server to confirm a cancelled response
+_PATIENCE = 15.0  # seconds without an event, after an error, at which an answer is given up
+_PATIENCE_AT_FIRST = 5.0  # the same, before it has begun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,37 +86,81 @@ def _ask_a_person(session: Session) -> int:
 
 def _ask(session: Session, prompt: str) -> int:
     """Send a prompt and print the answer as it comes.  Ctrl-C cancels the response; a second one leaves."""
-    session.conversation.item.create(prompt)
-    session.response.create()
+    answer = _Answer()
     try:
-        end = session.run(_Answer(), until=(ResponseDone, ErrorEvent))
+        answer.sent = [session.conversation.item.create(prompt), session.response.create()]
+        _take(session, answer, None)
     except RealtimeError:
         print()  # behind what there is of the answer
         raise
     except KeyboardInterrupt:
-        session.response.cancel()
-        session.run(_Answer(), until=ResponseDone, timeout=_CANCEL_TIMEOUT)
+        with contextlib.suppress(RealtimeError):  # it may have cut a frame in two, which ends the session
+            session.response.cancel(if_active=True)
+            _take(session, answer, _CANCEL_TIMEOUT)
         print(" [cancelled]" if sys.stdout.isatty() else "")
         return status.INTERRUPTED
     print()
-    return _verdict(end)
+    if answer.problem is not None:
+        complain(answer.problem)
+    return answer.status
 
 
-class _Answer(Visitor[None]):
-    """Prints an answer as it comes."""
+def _take(session: Session, answer: "_Answer", timeout: float | None) -> None:
+    """Take events until the answer is over, the session has ended, or none has come for too long."""
+    while not answer.is_over:
+        patience = timeout
+        if timeout is None and answer.has_error:
+            patience = _PATIENCE if answer.has_begun else _PATIENCE_AT_FIRST
+        if session.run(answer, until=ServerEvent, timeout=patience) is None:
+            if not session.closed:
+                answer.problem = f"no answer: the server has been silent for {patience:g} s"
+            return
 
-    def visit_response_output_text_delta(self, event: ResponseOutputTextDelta) -> None:
-        print(event.delta, end="", flush=True)
 
+class _Answer(Listener):
+    """Prints the answer to a prompt as it comes.
 
-def _verdict(end: ServerEvent | None) -> int:
-    """Return the status of an answer that ended so; say what happened unless it is completed."""
-    problem: str | None = "the server ended the session"
-    if isinstance(end, ErrorEvent):
-        problem = problem_of(end.error)
-    elif isinstance(end, ResponseDone):
-        problem = problem_of(end.response)
-    if problem is None:
-        return status.DONE
-    complain(problem)
-    return status.INCOMPLETE
+    Attributes:
+        sent: The ids of the events that sent the prompt; the last one asks for the answer.
+        has_begun, is_over: Whether the model has begun it, and whether nothing more comes of it.
+        status: The exit status.
+        problem: Why the answer isn't whole; ``None`` = it is whole, or that was said already.
+        has_error: Whether the server reported an error meanwhile.
+    """
+
+    handles_errors = True
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.has_begun = self.is_over = False
+        self.status = status.INCOMPLETE
+        self.problem: str | None = "the server ended the session"
+        self.has_error = False
+
+    def _is_meant(self, response: ResponseEntry | None) -> bool:
+        request = response.request if response is not None else None
+        return request is not None and request.event_id in self.sent
+
+    def on_response_began(self, fact: facts.ResponseBegan) -> None:
+        self.has_begun = self.has_begun or self._is_meant(fact.response)
+
+    def on_text(self, fact: facts.Text) -> None:
+        if not fact.whole and self._is_meant(fact.part.item.response):
+            print(fact.text, end="", flush=True)
+
+    def on_response_ended(self, fact: facts.ResponseEnded) -> None:
+        if not self._is_meant(fact.response):
+            return
+        self.is_over, self.problem = True, None
+        if fact.status == "completed":
+            self.status = status.DONE
+        else:
+            self.problem = f"the response is {fact.status}" + (f": {fact.reason}" if fact.reason else "")
+
+    def on_error(self, fact: facts.Error) -> None:
+        self.has_error = self.has_error or fact.is_ours
+        complain(problem_of(fact.error))
+
+    def on_rejected(self, fact: facts.Rejected) -> None:
+        if fact.sent.event_id in self.sent:
+            self.is_over, self.problem = True, None

@@ -2,20 +2,10 @@
 
 import time
 
-from ..events import (
-    ConversationItemInputAudioTranscriptionCompleted,
-    ConversationItemInputAudioTranscriptionFailed,
-    ErrorEvent,
-    InputAudioBufferCommitted,
-    InputAudioBufferSpeechStarted,
-    ResponseCreated,
-    ResponseDone,
-    ResponseOutputAudioTranscriptDelta,
-    ResponseOutputTextDelta,
-    ServerEvent,
-    SessionUpdated,
-)
-from ..visitor import Visitor
+from ..events import ServerEvent, SessionUpdated
+from ..session import facts
+from ..session.facts import PartEntry
+from ..session.listener import Listener
 from ..voice.playback import Interruption, Playback
 from .screen import complain, one_line, plain, problem_of
 
@@ -24,7 +14,7 @@ __all__ = ["Dialogue"]
 _HOLD = 1.5  # seconds that the model's words wait for the user's to be transcribed
 
 
-class Dialogue(Visitor[None]):
+class Dialogue(Listener):
     """Shows what is said, in the order in which it was.
 
     Args:
@@ -40,6 +30,8 @@ class Dialogue(Visitor[None]):
         failed: Whether the server said that it could not do something.
     """
 
+    handles_errors = True
+
     def __init__(self, *, transcribes: bool) -> None:
         self._transcribes = transcribes
         self.playback: Playback | None = None
@@ -54,39 +46,38 @@ class Dialogue(Visitor[None]):
         self._marked = 0  # interruptions that were shown
         self._cut_off: set[str] = set()  # responses of which nothing more is shown
         self._early: list[str] | None = []  # errors before the settings were accepted
-        self._last: ServerEvent | None = None
 
     def visit(self, event: ServerEvent) -> None:
-        """Note when an event came, and show it unless it is the same as the last one."""
+        """Note when an event came, and show it."""
         self.moved = time.monotonic()
-        repeated, self._last = event.event_id and event == self._last, event
-        if not repeated:  # a proxy may deliver one twice
-            super().visit(event)
+        super().visit(event)
 
     # --- The user ------------------------------------------------------------------------------------
 
-    def visit_input_audio_buffer_speech_started(self, event: InputAudioBufferSpeechStarted) -> None:
+    def on_speech_started(self, fact: facts.SpeechStarted) -> None:
         self.heard = self.unanswered = True
         assert self.playback is not None
         for interruption in self.playback.interruptions[self._marked :]:
             self._marked += 1
             self._mark(interruption)
 
-    def visit_input_audio_buffer_committed(self, event: InputAudioBufferCommitted) -> None:
+    def on_committed(self, fact: facts.Committed) -> None:
         self.heard = self.unanswered = True
-        if self._transcribes and event.item_id not in self._transcribed:
-            self.untranscribed[event.item_id] = self.moved
+        if self._transcribes and fact.item.id not in self._transcribed:
+            self.untranscribed[fact.item.id] = self.moved
 
-    def visit_conversation_item_input_audio_transcription_completed(
-        self, event: ConversationItemInputAudioTranscriptionCompleted
-    ) -> None:
-        self._user(event.item_id, one_line(event.transcript))
+    def on_transcript(self, fact: facts.Transcript) -> None:
+        item = fact.part.item
+        if item.role == "user" and fact.whole:
+            self._user(item.id, one_line(fact.text))
+        elif item.role != "user" and not fact.whole:
+            self._words(fact.part, plain(fact.text))
 
-    def visit_conversation_item_input_audio_transcription_failed(
-        self, event: ConversationItemInputAudioTranscriptionFailed
-    ) -> None:
-        error = event.error
-        self._user(event.item_id, one_line(f"[not transcribed: {error.message or error.code or error.type}]"))
+    def on_transcribed(self, fact: facts.Transcribed) -> None:
+        error = fact.error
+        if error is not None:
+            reason = error.message or error.code or error.type
+            self._user(fact.part.item.id, one_line(f"[not transcribed: {reason}]"))
 
     def _user(self, item_id: str, text: str) -> None:
         self.untranscribed.pop(item_id, None)
@@ -98,25 +89,24 @@ class Dialogue(Visitor[None]):
 
     # --- The model -----------------------------------------------------------------------------------
 
-    def visit_response_created(self, event: ResponseCreated) -> None:
+    def on_response_began(self, fact: facts.ResponseBegan) -> None:
         self.unanswered = False
+        self._cut_off.discard(fact.response.id)  # some servers give all responses the same id
 
-    def visit_response_output_audio_transcript_delta(self, event: ResponseOutputAudioTranscriptDelta) -> None:
-        self._words(event.response_id, event.item_id, plain(event.delta))
+    def on_text(self, fact: facts.Text) -> None:
+        if not fact.whole:
+            self._words(fact.part, plain(fact.text))
 
-    def visit_response_output_text_delta(self, event: ResponseOutputTextDelta) -> None:
-        self._words(event.response_id, event.item_id, plain(event.delta))
-
-    def visit_response_done(self, event: ResponseDone) -> None:
+    def on_response_ended(self, fact: facts.ResponseEnded) -> None:
         self._release()
-        problem = problem_of(event.response)
-        if problem is not None and event.response.status != "cancelled":
-            self._complain(problem)
+        if fact.wire.status and fact.status not in ("completed", "cancelled"):
+            self._complain(f"the response is {fact.status}" + (f": {fact.reason}" if fact.reason else ""))
 
-    def _words(self, response_id: str, item_id: str, text: str) -> None:
+    def _words(self, part: PartEntry, text: str) -> None:
+        response_id = part.item.response.id if part.item.response is not None else ""
         if response_id in self._cut_off:
             return
-        self._held.append((response_id, item_id, text))
+        self._held.append((response_id, part.item.id, text))
         if all(self.moved - since >= _HOLD for since in self.untranscribed.values()):
             self._release()
 
@@ -156,8 +146,10 @@ class Dialogue(Visitor[None]):
         for problem in early:
             self._complain(problem)
 
-    def visit_error(self, event: ErrorEvent) -> None:
-        problem = str(problem_of(event.error))
+    def on_error(self, fact: facts.Error) -> None:
+        if not fact.is_ours:
+            return  # such as that of a proxy: what is said goes on
+        problem = str(problem_of(fact.error))
         if self._early is not None:
             self._early.append(problem)  # if it rejects the settings, the assistant says so
         else:

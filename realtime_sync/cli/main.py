@@ -3,8 +3,9 @@
 import argparse
 import contextlib
 import importlib
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .. import __version__
 from ..exceptions import RealtimeError
@@ -25,6 +26,8 @@ _STATUSES = (
     "Exit status: 0 = done; 1 = not all of it could be done; 2 = the command could not begin, or was broken "
     "off; 130 = Ctrl-C; 141 = the reader of stdout is gone.  Results go to stdout, everything else to stderr."
 )
+
+_VERBOSE = "show the log on stderr: sessions, warnings, how the server deviates; -vv: each event too"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,8 +57,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = _parser(arguments).parse_args(arguments)
-    ended: int = options.run(options)
+    with _logging(options.verbose):
+        ended: int = options.run(options)
     return ended
+
+
+@contextlib.contextmanager
+def _logging(verbosity: int) -> Iterator[None]:
+    """While this lasts, write the log to stderr if that is asked for, else nowhere."""
+    log = logging.getLogger("realtime_sync")
+    level = log.level
+    handler = logging.StreamHandler() if verbosity else logging.NullHandler()
+    if verbosity:
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        log.setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _described(error: Exception) -> str:
@@ -77,5 +98,6 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         if name == named:
             module = importlib.import_module(f".{name}", __package__)
             module.add_arguments(command)
+            command.add_argument("-v", "--verbose", action="count", default=0, help=_VERBOSE)
             command.set_defaults(run=module.run)
     return parser

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import signal
 import ssl
 import threading
@@ -10,7 +11,7 @@ from typing import NoReturn
 
 from ..providers import LOCAL_PORT
 from . import status
-from .screen import hint
+from .screen import complain, hint
 
 __all__ = ["add_arguments", "run"]
 
@@ -81,7 +82,9 @@ def run(options: argparse.Namespace) -> int:
         sunset_beta=options.sunset_beta,
         faults=[faults.parse(text) for text in options.fault],
     )
-    with contextlib.suppress(KeyboardInterrupt), _terminable(), server:  # Ctrl-C is how it is meant to end
+    told = contextlib.nullcontext() if options.verbose else _complaining()
+    # Ctrl-C is how it is meant to end.
+    with contextlib.suppress(KeyboardInterrupt), told, _terminable(), server:
         print(server.http_url if context else server.url, flush=True)
         hint(f"{_key(options.api_key)}  Use it as base_url; Ctrl-C stops it.")
         server.serve_forever()
@@ -119,6 +122,25 @@ def _no_password() -> NoReturn:
 
 def _key(api_key: str | None) -> str:
     return "The key is needed." if api_key else "No key is needed."
+
+
+class _Complaints(logging.Handler):
+    """Tells in a line each what goes wrong inside the server, which no client's command could."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        with contextlib.suppress(OSError):  # stderr may be closed
+            complain(f"{record.getMessage()}{f': {error!r}' if error else ''}")
+
+
+@contextlib.contextmanager
+def _complaining() -> Iterator[None]:
+    log, handler = logging.getLogger("realtime_sync.local"), _Complaints(logging.ERROR)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -3,20 +3,9 @@
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from ..events import (
-    ConversationItemInputAudioTranscriptionCompleted,
-    ConversationItemInputAudioTranscriptionDelta,
-    ConversationItemInputAudioTranscriptionFailed,
-    ConversationItemInputAudioTranscriptionSegment,
-    ErrorDetails,
-    ErrorEvent,
-    InputAudioBufferCommitted,
-    InputAudioBufferSpeechStarted,
-    InputAudioBufferSpeechStopped,
-    SessionUpdated,
-    TranscriptionSessionUpdated,
-)
-from ..visitor import Visitor
+from ..events import ErrorDetails, SessionUpdated, TranscriptionSessionUpdated
+from ..session import facts
+from ..session.listener import Listener
 from .cues import Cue
 
 __all__ = ["Turn", "Turns"]
@@ -55,7 +44,7 @@ class Turn(Struct):
         return self.pending and self.end is None and not self.committed
 
 
-class Turns(Visitor[None]):
+class Turns(Listener):
     """Collects the turns of a session.
 
     Attributes:
@@ -63,6 +52,8 @@ class Turns(Visitor[None]):
         commits: How often it has made audio a message.
         errors: The details of the errors that it has sent.
     """
+
+    handles_errors = True
 
     def __init__(self) -> None:
         self.updates = 0
@@ -75,48 +66,44 @@ class Turns(Visitor[None]):
 
     # --- What the server says --------------------------------------------------------------------------
 
-    def visit_input_audio_buffer_speech_started(self, event: InputAudioBufferSpeechStarted) -> None:
-        self._turn(event.item_id).start = event.audio_start_ms / 1000
+    def on_speech_started(self, fact: facts.SpeechStarted) -> None:
+        self._turn(fact.item_id).start = fact.audio_ms / 1000
 
-    def visit_input_audio_buffer_speech_stopped(self, event: InputAudioBufferSpeechStopped) -> None:
-        self._turn(event.item_id).end = event.audio_end_ms / 1000
+    def on_speech_stopped(self, fact: facts.SpeechStopped) -> None:
+        self._turn(fact.item_id).end = fact.audio_ms / 1000
 
-    def visit_input_audio_buffer_committed(self, event: InputAudioBufferCommitted) -> None:
+    def on_committed(self, fact: facts.Committed) -> None:
         self.commits += 1
-        turn = self._turn(event.item_id)
+        turn = self._turn(fact.item.id)
         turn.committed = True
         if turn.start is None:  # by ourselves: it is all that came after the turn before
             turn.start = max((other.end for other in self._turns.values() if other.end), default=0.0)
 
-    def visit_conversation_item_input_audio_transcription_delta(
-        self, event: ConversationItemInputAudioTranscriptionDelta
-    ) -> None:
-        self._turn(event.item_id).deltas.append(event.delta)
+    def on_transcript(self, fact: facts.Transcript) -> None:
+        turn = self._turn(fact.part.item.id)
+        if fact.whole:
+            turn.transcript = fact.text
+        else:
+            turn.deltas.append(fact.text)
 
-    def visit_conversation_item_input_audio_transcription_segment(
-        self, event: ConversationItemInputAudioTranscriptionSegment
-    ) -> None:
+    def on_segment(self, fact: facts.Segment) -> None:
+        event = fact.event
         cue = Cue(event.start, event.end, event.text, event.speaker)
-        self._turn(event.item_id).segments.append(cue)
+        self._turn(fact.part.item.id).segments.append(cue)
 
-    def visit_conversation_item_input_audio_transcription_completed(
-        self, event: ConversationItemInputAudioTranscriptionCompleted
-    ) -> None:
-        self._turn(event.item_id).transcript = event.transcript
+    def on_transcribed(self, fact: facts.Transcribed) -> None:
+        error = fact.error
+        if error is not None:
+            reason = error.message or error.code or error.type or "no reason given"
+            self._turn(fact.part.item.id).failure = reason
 
-    def visit_conversation_item_input_audio_transcription_failed(
-        self, event: ConversationItemInputAudioTranscriptionFailed
-    ) -> None:
-        error = event.error
-        self._turn(event.item_id).failure = error.message or error.code or error.type or "no reason given"
+    def on_error(self, fact: facts.Error) -> None:
+        self.errors.append(fact.error)
 
     def visit_session_updated(self, event: SessionUpdated | TranscriptionSessionUpdated) -> None:
         self.updates += 1
 
     visit_transcription_session_updated = visit_session_updated
-
-    def visit_error(self, event: ErrorEvent) -> None:
-        self.errors.append(event.error)
 
     # --- What has come of it ---------------------------------------------------------------------------
 

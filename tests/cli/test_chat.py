@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from command import TIMEOUT, AtTerminal, Terminal, call, run, start, status_of, streams
 from scripted import CREATED, Caller, ScriptedServer, delta, error
-from transcripts import response
+from transcripts import response, updated
 
 from realtime_sync import events as ev
 from realtime_sync.testing import RealtimeServer
@@ -24,12 +24,18 @@ def after_the_prompt(*frames: str, then: Callable[[Caller], object] = Caller.ser
     def script(caller: Caller) -> None:
         caller.accept()
         caller.text(CREATED)
-        while caller.read_event()["type"] != "response.create":
-            pass
+        read_prompt(caller)
         caller.text(*frames)
         then(caller)
 
     return ScriptedServer(script)
+
+
+def read_prompt(caller: Caller) -> None:
+    """Take what comes until a response is asked for, and accept the settings."""
+    while (event := caller.read_event())["type"] != "response.create":
+        if event["type"] == "session.update":
+            caller.text(updated())
 
 
 # --- Prompts -----------------------------------------------------------------------------------------
@@ -106,6 +112,14 @@ def test_in_a_pipe() -> None:
     assert shown == (0, SAID.format("review\n\n+你好", "2 words"), "")
 
 
+def test_text_cut_inside_a_character() -> None:
+    """An emoji that the server cuts in two is printed whole, and the server's ways are not complained of."""
+    frames = [delta("so "), delta("\ud83d"), '{"type":"brand.new"}', "rubbish", delta("\ude00!")]
+    with after_the_prompt(*frames, response("done")) as server:
+        shown = run("chat", "--base-url", server.url, "hello")
+    assert shown == (0, "so \U0001f600!\n", "")
+
+
 # --- The worst status --------------------------------------------------------------------------------
 
 
@@ -117,9 +131,8 @@ def test_the_worst_status() -> None:
         caller.accept()
         caller.text(CREATED)
         for end in ends:
-            while caller.read_event()["type"] != "response.create":
-                pass
-            caller.text(delta("So."), end)
+            read_prompt(caller)
+            caller.text(response("created"), delta("So.").replace("resp_1", "r"), end)
         caller.serve_until_closed()
 
     with ScriptedServer(script) as server:
@@ -131,8 +144,6 @@ def test_the_worst_status() -> None:
 @pytest.mark.parametrize(
     ("frame", "says"),
     [
-        (error("no such model"), "no such model"),
-        (error("", "bad_code"), "bad_code"),
         (
             response("done", status="failed", status_details={"type": "failed", "reason": "x"}),
             "the response is failed: x",
@@ -149,6 +160,22 @@ def test_no_answer(frame: str, says: str) -> None:
     with after_the_prompt(delta("So"), frame) as server:
         shown = call("chat", "--base-url", server.url, "hi")
     assert shown == (1, "So\n", f"realtime-sync: {says}\n")
+
+
+@pytest.mark.parametrize(("message", "code"), [("no such model", None), ("", "bad_code")])
+def test_the_prompt_is_rejected(message: str, code: str | None) -> None:
+    """An error before the answer has begun is the reason why there is none."""
+    with after_the_prompt(error(message, code)) as server:
+        shown = call("chat", "--base-url", server.url, "hi")
+    assert shown == (1, "\n", f"realtime-sync: {message or code}\n")
+
+
+def test_an_error_in_the_middle() -> None:
+    """An error in the middle of an answer that goes on is shown, and the answer is whole."""
+    frames = [delta("So "), error("a tool is gone"), delta("it is."), response("done")]
+    with after_the_prompt(*frames) as server:
+        shown = call("chat", "--base-url", server.url, "hi")
+    assert shown == (0, "So it is.\n", "realtime-sync: a tool is gone\n")
 
 
 def test_the_server_leaves() -> None:

@@ -1,10 +1,13 @@
 """`main`: the commands, and their arguments."""
 
+import logging
 import subprocess
 import sys
 
 import pytest
-from command import ROOT, TIMEOUT, call
+from command import ROOT, TIMEOUT, call, run
+from scripted import CREATED, Caller, ScriptedServer
+from transcripts import response
 
 import realtime_sync as rt
 from realtime_sync.cli.main import COMMANDS
@@ -45,6 +48,44 @@ def test_arguments_that_can_not_be_used(arguments: list[str], says: str) -> None
     assert (status, out) == (2, "")
     assert err.startswith("usage: realtime-sync")
     assert says in err
+
+
+HALF = '{"type":"response.output_text.delta","delta":"Hi"}'
+LINES = {
+    "": set(),
+    "-v": {"INFO session", "WARNING the"},
+    "-vv": {"INFO session", "WARNING the", "DEBUG sent", "DEBUG received"},
+}
+
+
+@pytest.mark.parametrize("asked", LINES)
+def test_the_log(asked: str) -> None:
+    """A command shows nothing of the log; with -v on stderr what it has at INFO, with -vv all of it."""
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        caller.text(CREATED, "rubbish")
+        while caller.read_event()["type"] != "response.create":
+            pass
+        caller.text(HALF, response("done"))
+        caller.serve_until_closed()
+
+    with ScriptedServer(script) as server:
+        status, out, err = run("chat", "--base-url", server.url, *asked.split(), "hello")
+    assert (status, out) == (0, "Hi\n")
+    assert all(" realtime_sync: " in line for line in err.splitlines())
+    words = {" ".join(line.replace("realtime_sync: ", "").split()[:2]) for line in err.splitlines()}
+    assert words == LINES[asked]
+    assert err.count("not an event: not JSON, in rubbish") == (1 if asked else 0)
+
+
+@pytest.mark.parametrize("asked", LINES)
+def test_the_log_is_as_before(asked: str) -> None:
+    """A program that calls a command has its own log as it was, afterwards."""
+    log = logging.getLogger("realtime_sync")
+    before = (log.level, list(log.handlers))
+    assert call("chat", "--local", *asked.split(), "hello")[0] == 0
+    assert (log.level, log.handlers) == before
 
 
 def test_each_command_loads_what_it_needs() -> None:

@@ -1,5 +1,6 @@
 """``serve``: the local server, until Ctrl-C."""
 
+import logging
 import signal
 import ssl
 from pathlib import Path
@@ -52,6 +53,28 @@ def test_ctrl_c() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     with pytest.raises(rt.ConnectionFailed):
         rt.connect(base_url=urls[0])
+
+
+@pytest.mark.parametrize("asked", ["", "-v"])
+def test_what_goes_wrong_inside(capsys: pytest.CaptureFixture[str], asked: str) -> None:
+    """What fails inside the server is told in a line each; the log, if it is asked for, has it once."""
+
+    def fail(url: str) -> None:
+        log = logging.getLogger("realtime_sync.local")
+        try:
+            raise ZeroDivisionError("a bug")
+        except ZeroDivisionError:
+            log.exception("a session\nfailed")
+        log.warning("not so bad")
+        logging.getLogger("realtime_sync").error("told by the command")
+
+    before = list(logging.getLogger("realtime_sync.local").handlers)
+    assert served(fail, *asked.split())[0] == 0
+    assert logging.getLogger("realtime_sync.local").handlers == before
+    err = capsys.readouterr().err
+    assert err.count("ZeroDivisionError('a bug')") == (not asked)
+    assert err.count("\nZeroDivisionError: a bug\n") == bool(asked)
+    assert asked or err == "realtime-sync: a session failed: ZeroDivisionError('a bug')\n"
 
 
 def test_a_key() -> None:

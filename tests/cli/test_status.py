@@ -44,7 +44,7 @@ ENDS: list[tuple[str, str, list[str], Then, int]] = [
     ("chat", "failed", [response("done", status="failed", **REASON)], stays, status.INCOMPLETE),
     ("chat", "incomplete", [response("done", status="incomplete", **REASON)], stays, status.INCOMPLETE),
     ("chat", "cancelled", [response("done", status="cancelled", **REASON)], stays, status.INCOMPLETE),
-    ("chat", "error", [delta("So"), error("no")], stays, status.INCOMPLETE),
+    ("chat", "error", [error("no")], stays, status.INCOMPLETE),
     ("chat", "1000", [delta("So")], closes(1000), status.INCOMPLETE),
     ("chat", "1011", [delta("So")], closes(1011), status.FAILED),
     ("chat", "lost", [delta("So")], gone, status.FAILED),
@@ -77,7 +77,7 @@ def after(command: str, *frames: str, then: Then) -> ScriptedServer:
             event = caller.read_event()
             if event["type"] == kind:
                 left -= 1
-            if event["type"] == "session.update" and left:
+            if event["type"] == "session.update" and (left or command == "chat"):
                 caller.text(updated())
         caller.text(*frames)
         then(caller)

@@ -1,5 +1,6 @@
 """Servers that hear, transcribe and answer as a test tells them."""
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterable
@@ -37,8 +38,11 @@ class Says:
         return transcript if isinstance(transcript, list) else [transcript]
 
 
+_ids = (f"event_{number}" for number in itertools.count())
+
+
 def event_frame(kind: str, **fields: Any) -> str:
-    return json.dumps({"type": kind, "event_id": "e", "content_index": 0, **fields})
+    return json.dumps({"type": kind, "event_id": next(_ids), "content_index": 0, **fields})
 
 
 def turn(item_id: str, start_ms: int, end_ms: int) -> list[str]:
