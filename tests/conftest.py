@@ -13,8 +13,10 @@ import coverage
 import hypothesis
 import pytest
 import trustme
+from response_script import ResponseScript
 from scripted import Open, ScriptedServer
 from secrets_watch import complain_of_leaks, watch
+from situations import Met
 
 import realtime_sync as rt
 
@@ -127,4 +129,14 @@ def open_session(client_tls: ssl.SSLContext) -> Iterator[Open]:
 
     yield open_session
     for session in sessions:
+        session.close()
+
+
+@pytest.fixture
+def met(open_session: Open) -> Iterator[Met]:
+    """A session with a peer that says what the test tells it to."""
+    script = ResponseScript()
+    with ScriptedServer(script) as server:
+        session = open_session(server)
+        yield Met(script, session)
         session.close()

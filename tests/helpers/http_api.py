@@ -1,13 +1,13 @@
 """The HTTP half as tests see it: OpenAI's answers, pauses that take no time, errors that hold no secret."""
 
 import json
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from scripted import Caller, Script
 from secrets_watch import API_KEY, CLIENT_SECRET, PROXY_LOGIN, PROXY_PASSWORD, PROXY_TOKEN, secrets_in
+from silence import held_by
 
 import realtime_sync as rt
 from realtime_sync.rest.requester import Requester
@@ -60,13 +60,7 @@ def failure(kind: type[rt.APIError], call: Callable[[], object]) -> Any:
 
 
 def check_silent(error: BaseException) -> None:
-    texts = ["".join(traceback.format_exception(error))]
-    pending: list[BaseException | None] = [error]
-    while pending:
-        if (one := pending.pop()) is not None:
-            texts += [str(one), repr(one), repr(vars(one)), repr(one.args)]
-            pending += [one.__cause__, one.__context__]
-    whole = "\n".join(texts)
+    whole = held_by(error)
     assert not secrets_in(whole)
     assert not any(secret in whole for secret in SHOWN_IN_LOGS)
 

@@ -10,13 +10,18 @@ IN_URL = LOGIN.removeprefix("ann:")
 SECRETS = (PASSWORD, IN_URL, TOKEN, "s3cret")
 
 
-def check_silent_about_secrets(error: BaseException) -> None:
-    """Neither the error, nor one behind it, nor a traceback shows a secret."""
+def held_by(error: BaseException) -> str:
+    """All text of an error, its traceback and the errors behind it, also those that no traceback shows."""
     texts = ["".join(traceback.format_exception(error))]
     pending: list[BaseException | None] = [error]
     while pending:
         if (one := pending.pop()) is not None:
             texts += [str(one), repr(one), repr(vars(one)), repr(one.args)]
             pending += [one.__cause__, one.__context__]
-    for secret in SECRETS:
-        assert not any(secret in text for text in texts)
+    return "\n".join(texts)
+
+
+def check_silent_about_secrets(error: BaseException) -> None:
+    """Neither the error, nor one behind it, nor a traceback shows a secret."""
+    text = held_by(error)
+    assert not any(secret in text for secret in SECRETS)
