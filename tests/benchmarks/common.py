@@ -44,6 +44,7 @@ AUDIO = json.dumps(
     separators=(",", ":"),
 ).encode()
 KINDS = {"text": TEXT, "audio": AUDIO}
+EVENT_ID = b"event_CMfOVsFLVdqVI8vO4Zz0L"  # in both
 
 
 def frame(payload: bytes) -> bytes:
