@@ -45,8 +45,6 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
-# Only the conversation fills its items in, and they are in a file of their own.
-ONE_IN_TWO_FILES = {"voice.conversation"}
 
 
 def name_of(file: Path) -> str:
@@ -130,9 +128,7 @@ def test_each_module_has_its_test_file(file: Path) -> None:
         assert (TESTS / inside.parent / f"test_{inside.name}").exists()
 
 
-@pytest.mark.parametrize(
-    "file", [file for file in FILES if name_of(file) not in ONE_IN_TWO_FILES], ids=name_of
-)
+@pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_private_is_private(file: Path) -> None:
     """What begins with an underscore is used in the file that defines it, and in no other."""
     tree = parsed(file)
