@@ -250,7 +250,7 @@ class Requests:
         if asked is None:
             asked, response = self._unmatch(error.event_id)
         if asked is not None:
-            return self._reject(asked, error)._replace(unmatched=response)
+            return self._reject(asked, error, response)
         _, sent = self._sent.pop(error.event_id, (0, None))
         is_ours = sent is not None or kind != CREATE_RESPONSE
         return Verdict(sent or Sent("", error.event_id), is_ours=is_ours)
@@ -266,11 +266,11 @@ class Requests:
                 self.note_answer(other, response)
         return asked, response
 
-    def _reject(self, asked: Asked, error: ErrorDetails) -> Verdict:
+    def _reject(self, asked: Asked, error: ErrorDetails, unmatched: ResponseEntry | None = None) -> Verdict:
         if asked.again is not None and _says(error, BUSY) and asked.unwanted is None:
             self.pending.appendleft(asked.again)
-            return Verdict(handled=True, requeued=True)
-        return Verdict(Sent(CREATE_RESPONSE, asked.request.event_id))
+            return Verdict(handled=True, requeued=True, unmatched=unmatched)
+        return Verdict(Sent(CREATE_RESPONSE, asked.request.event_id), unmatched=unmatched)
 
     def _judge_nameless(self, error: ErrorDetails, kind: str | tuple[str, ...] | None, runs: bool) -> Verdict:
         """Judge an error without an ``event_id``: it is about the oldest event that it can be about.
