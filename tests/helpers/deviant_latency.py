@@ -147,6 +147,7 @@ class CrossingTalk:
         self.ran: list[str] = []  # calls, by their call_id
         self._open: dict[int, int] = {}  # calls without an output, of each response
         self._followed: set[int] = set()
+        self._stopped = 0  # responses with calls that are not followed up
         self._ended: dict[int, facts.ResponseEnded] = {}
         self._asked: set[str] = set()
         self._now = 0.0
@@ -251,6 +252,9 @@ class CrossingTalk:
                     self._call(fact)
                 elif isinstance(fact, facts.ResponseEnded) and not fact.repeated:
                     self._ended[id(fact.response)] = fact
+                    # The client had cancelled it before it began, so it is not to go on.
+                    is_called = fact.status == "completed" and id(fact.response) in self._open
+                    self._stopped += fact.response.unwanted and is_called
                     self._follow(fact.response)
 
     # --- The client --------------------------------------------------------------------------------------
@@ -394,7 +398,8 @@ class CrossingTalk:
         assert not missing, f"neither answered nor rejected: {missing}"
         follow_ups = {*answered, *rejected} - self._asked
         due = [a for a in self.server.answers if a.status == "completed" and a.calls and not a.out_of_band]
-        assert len(follow_ups) == len(due), f"follow-ups {follow_ups}, not {len(due)}"
+        wanted = len(due) - self._stopped
+        assert len(follow_ups) == wanted, f"follow-ups {follow_ups}, not {wanted}"
 
     def _of_view(self, item: ItemEntry) -> tuple[str | None, ...]:
         if item.type == "message":
