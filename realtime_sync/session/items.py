@@ -297,7 +297,8 @@ class Items:
         made_by = item.response
         if made_by is None or getattr(event.item, "status", None) != "in_progress":
             return False
-        another = made_by.is_outside or (item.done and made_by.done)
+        is_another_type = item.type != event.item.type
+        another = made_by.is_outside or (item.done and (made_by.done or is_another_type))
         if another:
             self._count(event, "item id used again")
         return another
