@@ -151,11 +151,9 @@ class _Answer(Listener):
     def on_response_ended(self, fact: facts.ResponseEnded) -> None:
         if not self._is_meant(fact.response):
             return
-        self.is_over, self.problem = True, None
-        if fact.status == "completed":
+        self.is_over, self.problem = True, problem_of(fact)
+        if self.problem is None:
             self.status = status.DONE
-        else:
-            self.problem = f"the response is {fact.status}" + (f": {fact.reason}" if fact.reason else "")
 
     def on_error(self, fact: facts.Error) -> None:
         self.has_error = self.has_error or fact.is_ours

@@ -99,8 +99,9 @@ class Dialogue(Listener):
 
     def on_response_ended(self, fact: facts.ResponseEnded) -> None:
         self._release()
-        if fact.wire.status and fact.status not in ("completed", "cancelled"):
-            self._complain(f"the response is {fact.status}" + (f": {fact.reason}" if fact.reason else ""))
+        problem = problem_of(fact)
+        if problem is not None and fact.wire.status and fact.status != "cancelled":
+            self._complain(problem)
 
     def _words(self, part: PartEntry, text: str) -> None:
         response_id = part.item.response.id if part.item.response is not None else ""

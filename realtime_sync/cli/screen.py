@@ -4,6 +4,7 @@ import sys
 import unicodedata
 
 from ..events import ErrorDetails, Response
+from ..session.facts import ResponseEnded
 
 __all__ = ["complain", "hint", "one_line", "plain", "problem_of"]
 
@@ -30,12 +31,15 @@ def one_line(text: str) -> str:
     return " ".join(plain(text).split())
 
 
-def problem_of(ended: Response | ErrorDetails) -> str | None:
+def problem_of(ended: Response | ResponseEnded | ErrorDetails) -> str | None:
     """Return what the server says went wrong; ``None`` for a response that is completed or has no status."""
     if isinstance(ended, ErrorDetails):
         return ended.message or ended.code or ended.type or "an error that the server does not describe"
     if ended.status in ("completed", "", None):
         return None
-    details = ended.status_details
-    reason = details and ((details.error and details.error.message) or details.reason)
+    if isinstance(ended, ResponseEnded):
+        reason = ended.reason
+    else:
+        details = ended.status_details
+        reason = None if details is None else (details.error and details.error.message) or details.reason
     return f"the response is {ended.status}" + (f": {reason}" if reason else "")
