@@ -11,6 +11,8 @@ from .objects import Item, ResponseCreateParams, SessionConfig
 
 MOST_AUDIO = 15 * 1024 * 1024
 """Bytes of audio that one event may append."""
+APPENDING = frozenset({"input_audio_buffer.append", "session.input_audio_buffer.append"})
+"""The types of the events that append audio, which a server doesn't answer."""
 
 
 class ClientEvent(Struct, kw_only=True, omit_defaults=True):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..events import ClientEvent, InputAudioBufferAppend, ResponseCancel, ResponseCreate, ServerEvent
+from ..events.client import APPENDING
 from ..events.codec import encode
 from .facts import Request, Sent
 from .ledger import Ledger
@@ -98,7 +99,7 @@ class Gate:
         if isinstance(event, InputAudioBufferAppend):
             return  # the most frequent by far, and the server does not answer
         kind = str(_get(event, "type"))
-        if kind.endswith("input_audio_buffer.append"):
+        if kind in APPENDING:
             return
         with self._lock:
             if kind == CREATE_RESPONSE:

@@ -8,15 +8,13 @@ from typing import Any
 from msgspec import structs
 
 from ..events import ClientEvent, ResponseCancel, ResponseCreate
-from ..events.client import MOST_AUDIO
+from ..events.client import APPENDING, MOST_AUDIO
 from ..events.codec import encode
 from ..wire.transport import Transport
 from .log import SessionLog
 from .reader import AFTERMATH, Reader
 
 __all__ = ["Sender"]
-
-_APPENDING = {"input_audio_buffer.append", "session.input_audio_buffer.append"}
 
 
 class Sender:
@@ -97,7 +95,7 @@ def _check_audio(event: ClientEvent | dict[str, Any]) -> None:
     """
     if isinstance(event, ClientEvent):
         event = structs.asdict(event) | {"type": event.type}
-    if event["type"] not in _APPENDING:
+    if event["type"] not in APPENDING:
         return
     audio = event.get("audio")
     size = 0  # of what the server rejects for another reason
