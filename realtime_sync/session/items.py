@@ -10,7 +10,18 @@ from .facts import Fact, ItemEntry, PartEntry, ResponseEntry, Sent
 from .latest import Latest
 from .order import MOST_ITEMS, Order
 
-__all__ = ["MOST_INDEX", "Entering", "Items", "OfCall", "OfInput", "OfItem", "is_id", "is_index"]
+__all__ = [
+    "MOST_INDEX",
+    "Entering",
+    "Items",
+    "OfCall",
+    "OfItem",
+    "OfTranscript",
+    "as_id",
+    "call_id_of",
+    "is_id",
+    "is_index",
+]
 
 MOST_INDEX = 1000
 """Indexes of parts and of items from here on are invalid."""
@@ -35,9 +46,8 @@ OfCall = (
     | ev.ResponseMcpCallArgumentsDelta
     | ev.ResponseMcpCallArgumentsDone
 )
-OfInput = (
-    ev.InputAudioBufferCommitted
-    | ev.ConversationItemInputAudioTranscriptionDelta
+OfTranscript = (
+    ev.ConversationItemInputAudioTranscriptionDelta
     | ev.ConversationItemInputAudioTranscriptionSegment
     | ev.ConversationItemInputAudioTranscriptionCompleted
     | ev.ConversationItemInputAudioTranscriptionFailed
@@ -73,8 +83,8 @@ class Items:
         """Return the item that a wire item is, made if needed; ``None`` if nothing names it."""
         data = wire.data if isinstance(wire, UnknownObject) else None
         item_id = data.get("id") if isinstance(data, dict) else getattr(wire, "id", None)
-        call_id = getattr(wire, "call_id", None) or "" if isinstance(wire, ev.FunctionCall) else ""
-        name = item_id if is_id(item_id) else ""
+        call_id = call_id_of(wire) if isinstance(wire, ev.FunctionCall) else ""
+        name = as_id(item_id)
         if not name and not call_id:
             self._count(event, "item without id")
             return None
@@ -114,11 +124,15 @@ class Items:
         if item is None:
             return None
         if item_id:
-            if item.id:
-                self._count(event, "another item id")
-            item.id = item_id
-            self._name(item)
+            self._rename(item, item_id, event)
         return item
+
+    def _rename(self, item: ItemEntry, item_id: str, event: ServerEvent) -> None:
+        """Give an item the id that an event has for it, its first or another."""
+        if item.id:
+            self._count(event, "another item id")
+        item.id = item_id
+        self._name(item)
 
     def at_place(
         self,
@@ -149,9 +163,7 @@ class Items:
         [item] = there
         is_open = isinstance(event, ev.ResponseDone) or not item.done
         if item.type == wire.type and is_open and item.call_id in ("", getattr(wire, "call_id", None)):
-            self._count(event, "another item id")
-            item.id = item_id
-            self._name(item)
+            self._rename(item, item_id, event)
 
     def _new(self, item_id: str, response: ResponseEntry | None = None) -> ItemEntry:
         item = ItemEntry(item_id)
@@ -165,20 +177,23 @@ class Items:
         self._items.pop(item.id, None)
         self._items[item.id] = item
 
-    def spoken(self, event: OfInput, *, begins: bool = False) -> ItemEntry:
+    def spoken(
+        self, event: OfTranscript | ev.InputAudioBufferCommitted, *, begins: bool = False
+    ) -> ItemEntry:
         """Return the user message that an event is about, made if its own event has not arrived yet.
 
         Args:
             event: The event.
             begins: Whether it is another one, if it has no id; else that is the last one without an id.
         """
-        if is_id(event.item_id):
-            item = self._items.get(event.item_id)
+        item_id = as_id(event.item_id)
+        if item_id:
+            item = self._items.get(item_id)
         else:
             self._count(event, "item without id")
             item = None if begins else self._nameless
         if item is None:
-            item = self._new(event.item_id if is_id(event.item_id) else "")
+            item = self._new(item_id)
             item.type, item.role = "message", "user"
             self._tell(facts.ItemMade(item, None))
             if not item.id:
@@ -193,8 +208,8 @@ class Items:
             response: The response.
             kind: The item's type.
         """
-        item_id = event.item_id if is_id(event.item_id) else ""
-        item = self._meant(item_id, getattr(event, "call_id", "") or "", response, event)
+        item_id = as_id(event.item_id)
+        item = self._meant(item_id, call_id_of(event), response, event)
         if item is None or not item.type or (item.type == "message") == (kind == "message"):
             return item
         same = (each for each in item.response.items if each.id == item_id) if item.response else iter(())
@@ -207,9 +222,8 @@ class Items:
         call; if there is none, it is an item without an id.
         """
         self._count(event, "unknown item")
-        item_id = event.item_id if is_id(event.item_id) else ""
+        item_id, call_id = as_id(event.item_id), call_id_of(event)
         if not item_id:
-            call_id = getattr(event, "call_id", "") or ""
             last = response.items[-1] if response is not None and response.items else None
             if last is not None and last.type == kind and _fits(last, call_id, event.output_index):
                 return last
@@ -358,6 +372,16 @@ class Items:
 def is_id(text: object) -> TypeGuard[str]:
     """Return whether a text can be an id: it isn't empty, nor absurdly long."""
     return isinstance(text, str) and 0 < len(text) <= _LONGEST_ID
+
+
+def as_id(text: object) -> str:
+    """Return an id, or ``""`` in place of what can't be one."""
+    return text if is_id(text) else ""
+
+
+def call_id_of(told: object) -> str:
+    """Return the ``call_id`` of an event or a wire item; ``""`` if it has none."""
+    return getattr(told, "call_id", None) or ""
 
 
 def is_index(index: int) -> bool:

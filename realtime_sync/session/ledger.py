@@ -26,7 +26,7 @@ from ..visitor import Visitor
 from . import facts
 from .calls import Calls
 from .facts import Audio, Fact, Facts, ItemEntry, PartEntry, ResponseEntry, Sent, Text, Transcript
-from .items import Entering, Items, OfCall, OfInput, OfItem, is_id, is_index
+from .items import Entering, Items, OfCall, OfItem, OfTranscript, call_id_of, is_id, is_index
 from .requests import Requests
 from .responses import Responses
 
@@ -79,12 +79,14 @@ class Ledger(Visitor[Facts]):
         responses: The responses, which of them is active, and the requests that wait for it to end.
         deviations: How often the server deviated from the protocol, by kind, such as
             ``"response.output_audio.delta: unknown item"``.
+        config: The settings that the server announced last; ``None`` before that.
         moved: Set by each event of a response.
     """
 
     def __init__(self, *, has_requests: bool = True) -> None:
         self.requests = Requests()
         self.deviations: Counter[str] = Counter()
+        self.config: ev.SessionConfig | None = None
         self.moved = False
         self._items = Items(self._tell, self._count)
         self._calls = Calls(self._tell)
@@ -165,6 +167,7 @@ class Ledger(Visitor[Facts]):
     # --- The session -------------------------------------------------------------------------------------
 
     def _configure(self, event: _Announcement) -> None:
+        self.config = event.session
         self._tell(facts.Settings(event.session))
 
     visit_session_created = _configure
@@ -250,10 +253,9 @@ class Ledger(Visitor[Facts]):
         if part := self._heard(event):
             self._tell(facts.Transcribed(part, event.error))
 
-    def _heard(self, event: OfInput) -> PartEntry | None:
+    def _heard(self, event: OfTranscript) -> PartEntry | None:
         """Return the part that a transcript belongs to.  It may arrive before its item does."""
-        index = 0 if isinstance(event, ev.InputAudioBufferCommitted) else event.content_index
-        return self._items.part(self._items.spoken(event), index, event, "audio")
+        return self._items.part(self._items.spoken(event), event.content_index, event, "audio")
 
     # --- The conversation --------------------------------------------------------------------------------
 
@@ -497,7 +499,7 @@ class Ledger(Visitor[Facts]):
     def _called(self, event: OfCall, kind: str) -> ItemEntry:
         self._check_output_index(event)
         item = self._item(event, kind)
-        item.call_id = item.call_id or getattr(event, "call_id", "") or ""
+        item.call_id = item.call_id or call_id_of(event)
         return item
 
     def _progress(self, event: _McpState) -> None:

@@ -13,10 +13,6 @@ from ..events import (
     ErrorEvent,
     ServerEvent,
     SessionConfig,
-    SessionCreated,
-    SessionUpdated,
-    TranscriptionSessionCreated,
-    TranscriptionSessionUpdated,
 )
 from ..events.codec import Binary, Message, decode_messages
 from ..events.surrogates import Joiner
@@ -30,13 +26,6 @@ from .processes import abandon_in_child, close_at_exit, forget
 
 __all__ = ["AFTERMATH", "Reader"]
 
-_ANNOUNCEMENTS = (
-    SessionCreated,
-    SessionUpdated,
-    TranscriptionSessionCreated,
-    TranscriptionSessionUpdated,
-)
-_NOTED = {ErrorEvent, *_ANNOUNCEMENTS}
 AFTERMATH = 5.0
 """Seconds that the reader may take to end once the connection is dead; it takes milliseconds."""
 _LOST = Closure(1006, "", by="network")
@@ -48,7 +37,6 @@ class Reader:
     Attributes:
         inbox: The events that the user has not taken yet.
         gate: The ledger, and the requests that are pending.
-        config: The settings that the server announced last.
         deviations: How often the server deviated from the specification, by kind.
         events_in: Number of events received.
         ended: Set once the connection has ended and `closed_error` tells how.
@@ -63,7 +51,6 @@ class Reader:
         self._redact = redact
         self.inbox = Inbox(max_buffered)
         self.gate = Gate(self._post)
-        self.config: SessionConfig | None = None
         self.deviations: Counter[str] = Counter()
         self._joiner = Joiner()
         self.events_in = 0
@@ -139,9 +126,8 @@ class Reader:
         events = decode_messages(messages, self._note_deviations, self._joiner)
         self.events_in += len(events)
         wanted = self.gate.note(events)
-        if not _NOTED.isdisjoint(map(type, wanted)):
-            for event in wanted:
-                self._note(event)
+        if ErrorEvent in map(type, wanted):
+            self._last_error = next(event for event in reversed(wanted) if isinstance(event, ErrorEvent))
         if wanted:
             self._last_event = wanted[-1]
             self.inbox.put(wanted, sum(map(len, messages)))
@@ -152,13 +138,6 @@ class Reader:
             for event, message in zip(events, messages, strict=True):
                 frame = message.payload if isinstance(message, Binary) else message
                 self._log.event("received", event.type, event.event_id, frame)
-
-    def _note(self, event: ServerEvent) -> None:
-        """Keep what the session itself tells of an event."""
-        if isinstance(event, _ANNOUNCEMENTS):
-            self.config = event.session
-        elif isinstance(event, ErrorEvent):
-            self._last_error = event
 
     def _post(self, event: ClientEvent, payload: bytes) -> None:
         """Send what the gate lets out."""
@@ -185,6 +164,11 @@ class Reader:
             self._beginning.release()
 
     # --- In any thread -------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> SessionConfig | None:
+        """The settings that the server announced last; ``None`` before that."""
+        return self.gate.ledger.config
 
     @property
     def session_id(self) -> str | None:

@@ -7,7 +7,7 @@ from ..events import ServerEvent
 from . import facts
 from .calls import Calls, needs_follow_up
 from .facts import Fact, ItemEntry, Request, ResponseEntry
-from .items import MOST_INDEX, Items, is_id
+from .items import MOST_INDEX, Items, as_id, is_id
 from .latest import Latest
 from .requests import Pending, Requests
 
@@ -127,7 +127,7 @@ class Responses:
 
     def created(self, event: ev.ResponseCreated) -> None:
         """Note that a response begins; some servers give all responses the same id, or none."""
-        response_id = _id_of(event.response)
+        response_id = as_id(event.response.id)
         self._requests.names_conversations |= event.response.conversation_id is not None
         known = self._by_id.get(response_id)
         if known is None or known.done or not response_id or (known.announced and known.items):
@@ -232,7 +232,7 @@ class Responses:
             response = None
         if response is None:
             self._count(event, "unknown response")
-            response_id = response_id if is_id(response_id) else ""
+            response_id = as_id(response_id)
             response = self.begin(response_id, ev.Response(id=response_id))
         return response
 
@@ -265,9 +265,9 @@ class Responses:
         self, wire: ev.Response, event: ev.ResponseDone | ev.ResponseCancelled
     ) -> ResponseEntry | None:
         """Return the response that has ended, begun now if its beginning was not announced."""
-        if not _id_of(wire):
+        if not as_id(wire.id):
             self._count(event, "response without id")
-        response = self.named(_id_of(wire), event)
+        response = self.named(as_id(wire.id), event)
         last = self._running[-1] if self._running else None
         if response is None and last is not None and not last.announced and self._expects_nothing:
             self._count(event, "another id")
@@ -279,7 +279,7 @@ class Responses:
         is_done = isinstance(event, ev.ResponseDone) and wire.status in _BADLY
         is_ours = is_done or self._has_spoken or self._requests.has_sent("response.cancel")
         if wire.id or wire.output or (is_ours and wire.status in _BADLY and self._requests.waits):
-            return self.begin(_id_of(wire), wire, announced=True)
+            return self.begin(as_id(wire.id), wire, announced=True)
         # It may end any response.  No request is abandoned for it, but pending ones wait no longer.
         self._is_unannounced = False
         self._requests.doubt()
@@ -371,7 +371,3 @@ class Responses:
             self.active = None
         if not response.out_of_band:
             self._is_unannounced = self._is_stalled = False
-
-
-def _id_of(wire: ev.Response) -> str:
-    return wire.id if is_id(wire.id) else ""
