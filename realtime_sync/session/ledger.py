@@ -283,7 +283,7 @@ class Ledger(Visitor[Facts]):
         item, wire, latest = self._enter(event), event.item, self.responses.latest
         if item is None or latest is None:
             return
-        # Items that the user created, such as those of an earlier conversation, are history.
+        # An MCP call that the user created, such as one of an earlier conversation, is history.
         response = item.response or latest
         if isinstance(wire, ev.McpCall) and self._calls.has_told("mcp", item):
             self._calls.take(wire, response, item)
