@@ -203,8 +203,8 @@ class Session:
         Raises:
             TypeError: It is not a client event.
             ValueError: It appends more than 15 MiB of audio.
-            ConnectionClosed: The session is over, or ended because the event could not be sent within the
-                send timeout.
+            ConnectionClosed: The session is over, or ended because the network took nothing for the send
+                timeout.
         """
         return self._sender.send(event)
 

@@ -25,7 +25,9 @@ _SHOWN = 80  # bytes of an answer that is not HTTP, in an error's text
 # Seconds that sent data may stay unacknowledged before the system ends the connection; by default a sender
 # finds out after a quarter of an hour.
 _PATIENCE = 30.0
-
+# Bytes that the system may hold without sending them, where it lets us say so.  Its own choice is megabytes:
+# seconds of audio, which would be lost with the connection, and behind which a ping would wait.
+_NOT_SENT = 16384
 
 _PLAIN_HOST = re.compile(r"[!-~]+")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
@@ -87,6 +89,8 @@ def _ascii(host: str) -> str:
 def _tune(sock: socket.socket, patience: float) -> None:
     """Send small messages without delay, and detect a half-open connection."""
     options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux, macOS
+        options.append((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT))
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(min(patience, 1e6) * 1000)))
     for option in options:

@@ -18,6 +18,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+try:
+    import fcntl
+    import termios
+except ImportError:  # pragma: no cover  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["Link", "Outgoing"]
 
 _READ_SIZE = 262144  # bytes of one read; fewer cost more, as measured in tests/benchmarks/receive.py
@@ -68,6 +74,12 @@ class Link:
         self._last = False  # no message may follow those in the queue
         self.failure: BaseException | None = None
         self.messages_out = self.bytes_out = 0  # of events; under the state lock
+        # Under the writing lock: the bytes that the socket has taken, when it took the last of them, and
+        # where the last ping ends among them (`None`: it is not written yet).
+        self._written = 0
+        self._moved_at = 0.0
+        self._ping_end: int | None = None
+        self._writes_ping = False
 
     # --- Reading: the reader thread only ---------------------------------------------------------
 
@@ -134,21 +146,30 @@ class Link:
 
     # --- Writing: any thread ---------------------------------------------------------------------
 
-    def send(self, message: Outgoing, deadline: float, *, last: bool = False) -> None:
+    def send(self, message: Outgoing, deadline: float, *, patience: float = 0.0, last: bool = False) -> None:
         """Write a whole message; after one with ``last`` nothing more may be sent.
+
+        Args:
+            message: The message.
+            deadline: On the clock of `time.monotonic`.
+            patience: Seconds by which the deadline is put off whenever the socket takes bytes, of this
+                message or of another: a slow connection is not a dead one.
+            last: Whether it is the last.
 
         Raises:
             TimeoutError: It could not be written before the deadline.  The connection has ended.
             OSError: The connection has ended, or the last message was sent already.
         """
         self._enqueue(message, last)
-        if not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            self.kill(TimeoutError("another message could not be sent before its deadline"))
-            raise TimeoutError("the message could not be sent before its deadline")
-        self._drain_and_release(deadline)
+        while not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            deadline = max(deadline, self._moved_at + patience)
+            if deadline <= time.monotonic():
+                self.kill(TimeoutError("another message could not be sent before its deadline"))
+                raise TimeoutError("the message could not be sent before its deadline")
+        self._drain_and_release(deadline, patience)
         # The reader may have posted something in the moment before the lock was free.
         while self._has_output() and self._writing.acquire(blocking=False):
-            self._drain_and_release(deadline)
+            self._drain_and_release(deadline, patience)
 
     def offer(self, message: Outgoing) -> None:
         """Send a whole message without waiting: the reader writes what can't be written now.
@@ -174,6 +195,8 @@ class Link:
         with self._state:
             if not self._last:
                 self._urgent[kind] = frame
+                if kind == "ping":
+                    self._ping_end = None
         self.flush()
 
     def flush(self) -> None:
@@ -188,16 +211,16 @@ class Link:
             finally:
                 self._writing.release()
 
-    def _drain_and_release(self, deadline: float) -> None:
+    def _drain_and_release(self, deadline: float, patience: float) -> None:
         try:
-            self._drain(deadline)
+            self._drain(deadline, patience)
         except BaseException as error:  # Ctrl-C too: it leaves half a frame on the wire
             self.kill(error)
             raise
         finally:
             self._writing.release()
 
-    def _drain(self, deadline: float | None) -> bool:
+    def _drain(self, deadline: float | None, patience: float = 0.0) -> bool:
         """Write all output, holding the writing lock; without a deadline, only what fits now."""
         while True:
             if self.failure is not None:
@@ -207,12 +230,21 @@ class Link:
                 if not self._chunk:
                     return True
             try:
-                self._chunk = self._chunk[self._sock.send(self._chunk) :]
+                self._took(self._sock.send(self._chunk))
             except BlockingIOError:
                 if deadline is None:
                     return False
+                deadline = max(deadline, self._moved_at + patience)
                 if not _wait(self._sock, read=False, write=True, deadline=deadline):
                     raise TimeoutError("the message could not be sent before its deadline") from None
+
+    def _took(self, size: int) -> None:
+        """Note that the socket took so many bytes of the chunk."""
+        self._chunk = self._chunk[size:]
+        self._written += size
+        self._moved_at = time.monotonic()
+        if self._writes_ping and not self._chunk:
+            self._writes_ping, self._ping_end = False, self._written
 
     def _next_chunk(self) -> bytes | memoryview:
         """Return the next bytes for the socket; ``b""`` if all is written."""
@@ -232,13 +264,31 @@ class Link:
         while self._queue and not self._queue[0].frames:
             self._queue.popleft()
         if self._urgent:
-            return self._urgent.pop(next(iter(self._urgent)))
+            kind = next(iter(self._urgent))
+            self._writes_ping = kind == "ping"
+            return self._urgent.pop(kind)
         return self._queue[0].frames.popleft() if self._queue else b""
 
     def unsent(self) -> list[Any]:
         """Return the events that were surely not sent: at least their last byte was not written."""
         with self._state:
             return [message.event for message in self._queue if message.event is not None]
+
+    @property
+    def delivered(self) -> int:
+        """The bytes that the peer's system has acknowledged; where ours can't tell, those it has taken."""
+        if fcntl is None:  # pragma: no cover  # Windows
+            return self._written
+        with contextlib.suppress(OSError):
+            waiting = fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4))
+            return self._written - int.from_bytes(waiting, sys.byteorder)
+        return self._written
+
+    @property
+    def ping_delivered(self) -> bool:
+        """Whether the last ping is among them."""
+        end = self._ping_end
+        return end is not None and end <= self.delivered
 
     def _has_output(self) -> bool:
         return bool(

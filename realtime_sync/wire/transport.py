@@ -16,6 +16,7 @@ from .link import Link, Outgoing
 __all__ = ["Closure", "Transport"]
 
 _CLOSE_FRAME = 1.0  # seconds to send a close frame where nothing waits for its answer
+_LOOKS = 20  # how often, in the ping timeout, we look whether the ping is still on its way
 _FRAGMENT = 256 * 1024  # bytes of a message per frame, so that answers to pings can go between
 
 
@@ -62,6 +63,8 @@ class Transport:
         self._send_timeout = send_timeout
         self._ping_sent = False
         self._ping_at = 0.0
+        self._dead_at = 0.0  # when a server that was pinged is given up, unless it is heard
+        self._delivered = 0  # bytes of ours that had arrived there when we last looked
         self._ping_payload = b""
         self.round_trip: float | None = None  # seconds from our last ping to its answer
         self._close_sent: tuple[int, str] | None = None
@@ -119,16 +122,33 @@ class Transport:
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
     def _check_alive(self) -> bool:
-        """Ping a server that was silent until the deadline; if it was pinged already, end the connection."""
-        if self._ping_sent and self._ping_timeout is not None:
+        """Ping a server that was silent until the deadline; if it was pinged in vain, end the connection."""
+        if not self._ping_sent or self._ping_timeout is None:
+            self._ping()
+        elif self._is_dead(self._ping_timeout):
             self._lost(TimeoutError(f"the server was silent for {self._ping_timeout:g} s after a ping"))
             return False
+        self._wait_for(self._ping_interval if self._ping_timeout is None else self._ping_timeout / _LOOKS)
+        return True
+
+    def _ping(self) -> None:
         self._ping_at = time.monotonic()
+        self._dead_at = self._ping_at + (self._ping_timeout or 0.0)
+        self._delivered = self._link.delivered
         self._ping_payload = struct.pack("!d", self._ping_at)
         self._link.post("ping", _frame(PING, self._ping_payload))
         self._ping_sent = True
-        self._wait_for(self._ping_interval if self._ping_timeout is None else self._ping_timeout)
-        return True
+
+    def _is_dead(self, timeout: float) -> bool:
+        """Return whether the server has had its time to answer a ping.
+
+        On a slow connection that time begins when the ping has arrived: what was sent before it goes first.
+        """
+        delivered = self._link.delivered
+        if delivered > self._delivered and not self._link.ping_delivered:
+            self._dead_at = time.monotonic() + timeout
+        self._delivered = delivered
+        return time.monotonic() >= self._dead_at
 
     def _answer_controls(self) -> None:
         for opcode, payload in self._frames.controls:
@@ -179,7 +199,8 @@ class Transport:
         Raises:
             OSError: It could not be sent (`TimeoutError`: not in time), and the connection is over.
         """
-        self._link.send(Outgoing(_text_frames(payload), event), time.monotonic() + self._send_timeout)
+        timeout = self._send_timeout
+        self._link.send(Outgoing(_text_frames(payload), event), time.monotonic() + timeout, patience=timeout)
 
     def offer(self, payload: bytes, event: Any) -> None:
         """Send a text message without waiting, as the reader must.

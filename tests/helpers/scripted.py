@@ -192,12 +192,22 @@ def idle(caller: Caller) -> None:
 
 
 class ScriptedServer:
-    """Runs a script for each connection.  What a script raises comes out at the end of ``with``."""
+    """Runs a script for each connection.  What a script raises comes out at the end of ``with``.
 
-    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
+    Args:
+        script: Called with each connection, in a thread of its own.
+        tls: For a server with TLS.
+        receive_buffer: Bytes that the system holds for a script that doesn't read; by itself megabytes.
+    """
+
+    def __init__(
+        self, script: Script, tls: ssl.SSLContext | None = None, *, receive_buffer: int | None = None
+    ) -> None:
         self._script = script
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
+        if receive_buffer is not None:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{'wss' if tls else 'ws'}://localhost:{self.port}/v1"
         self.callers: list[Caller] = []

@@ -1,6 +1,7 @@
 """`sending`: events of several threads, sends that can't finish, and what was not sent."""
 
 import base64
+import contextlib
 import ssl
 import threading
 import time
@@ -171,6 +172,23 @@ def test_a_send_that_can_not_finish(server_tls: Tls, open_session: Open) -> None
         with pytest.raises(rt.ConnectionClosed):
             session.response.create()
         done.set()
+
+
+def test_little_is_sent_ahead_of_the_network(server_tls: Tls, open_session: Open) -> None:
+    """A send waits while the network takes nothing: what the system holds is lost with the connection."""
+    done = threading.Event()
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        assert done.wait(DEADLINE)
+
+    with ScriptedServer(script, server_tls, receive_buffer=4096) as server:
+        session = open_session(server, send_timeout=0.2)
+        with contextlib.suppress(rt.ConnectionClosed):
+            while session.stats.bytes_out < 2**20:
+                session.input_audio_buffer.append(bytes(3000))
+        done.set()
+    assert session.stats.bytes_out < 150_000
 
 
 def test_what_was_not_sent_is_listed(server_tls: Tls, open_session: Open) -> None:

@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,62 @@ def test_a_dead_server_is_noticed(server_tls: Tls, open_session: Open) -> None:
         stuck.join(DEADLINE)
         assert not stuck.is_alive()
         done.set()
+
+
+def test_a_slow_connection_is_not_a_dead_one(server_tls: Tls, open_session: Open) -> None:
+    """A server is not abandoned for want of a pong while what was sent before the ping is still arriving."""
+    events = 10
+    ended = threading.Event()
+    longest = 0.0
+
+    def script(caller: Caller) -> None:
+        nonlocal longest
+        caller.accept()
+        left, heard = events, time.monotonic()
+        while left:
+            opcode, payload = caller.read()
+            if opcode == 9:
+                longest, heard = max(longest, time.monotonic() - heard), time.monotonic()
+                caller.frame(10, payload)
+            else:
+                left -= 1
+                ended.wait(0.4)  # how slow this connection is
+        caller.text(delta("all came"))
+        caller.serve_until_closed()
+
+    with ScriptedServer(script, server_tls, receive_buffer=4096) as server:
+        session = open_session(server, ping_interval=0.1, ping_timeout=0.8)
+        for _ in range(events):
+            session.input_audio_buffer.append(bytes(12_000))
+        assert isinstance(session.next_event(DEADLINE), ResponseOutputTextDelta)
+        session.close()
+        ended.set()
+    assert longest > 0.9, "the pings arrived too soon to show anything"
+
+
+def test_a_slow_message_is_not_abandoned(server_tls: Tls, open_session: Open) -> None:
+    """The send timeout is for a connection that takes nothing; a message may take longer while it moves."""
+    size = 150_000
+    ended = threading.Event()
+    took = 0.0
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        left = size
+        while left > 0:
+            left -= len(caller.sock.recv(8192))
+            ended.wait(0.1)  # how slow this connection is
+        caller.text(delta("all came"))
+        assert ended.wait(DEADLINE)
+
+    with ScriptedServer(script, server_tls, receive_buffer=4096) as server:
+        session = open_session(server, ping_interval=None, send_timeout=1.0)
+        begun = time.monotonic()
+        session.send({"type": "long", "text": "x" * size})
+        took = time.monotonic() - begun
+        assert isinstance(session.next_event(DEADLINE), ResponseOutputTextDelta)
+        ended.set()
+    assert took > 1.1, "the message was sent too fast to show anything"
 
 
 def test_no_verdict_without_a_ping_timeout(open_session: Open) -> None:
