@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # for editors and type checkers; `__getattr__` does the same 
         RealtimeError,
         ServerError,
     )
-    from .session import Session, Stats
+    from .session import Session, Stats, Unconfirmed
     from .visitor import Visitor, Visitors
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "ServerEvent",
     "Session",
     "Stats",
+    "Unconfirmed",
     "UnknownEvent",
     "UnknownObject",
     "Visitor",

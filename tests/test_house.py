@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "wire": WORDS,
     "endpoint": WORDS | {"providers", "wire"},
     "options": WORDS | {"endpoint", "providers"},
-    "session": WORDS | {"wire"},
+    "session": WORDS | {"sound", "wire"},
     "webhooks": WORDS,
     "sound": WORDS,
     "rest": WORDS | {"endpoint", "wire"},
@@ -197,8 +197,8 @@ def test_public_list() -> None:
         "Client", "ClientEvent", "ConflictError", "ConnectionClosed", "ConnectionFailed", "Deviation",
         "InvalidWebhookSignature", "NotFoundError", "PermissionDeniedError", "ProtocolError",
         "RateLimitError", "RealtimeError", "ServerError", "ServerEvent", "Session", "Stats",
-        "UnknownEvent", "UnknownObject", "Visitor", "Visitors", "__version__", "connect", "decode",
-        "decode_client", "encode", "events", "webhooks",
+        "Unconfirmed", "UnknownEvent", "UnknownObject", "Visitor", "Visitors", "__version__", "connect",
+        "decode", "decode_client", "encode", "events", "webhooks",
     ]  # fmt: skip
     assert all(hasattr(rt, name) for name in rt.__all__)
 

@@ -3,7 +3,8 @@
 `Session` has a method for each by the same name, so most programs never build these.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -128,6 +129,20 @@ CLIENT_EVENTS: dict[str, type[ClientEvent]] = {
     str(cls.__struct_config__.tag): cls for cls in ClientEvent.__subclasses__()
 }
 """Every client event by its tag."""
+
+
+def audio_size(event: ClientEvent | Mapping[str, Any]) -> int:
+    """Return the bytes of audio that a client event appends; 0 if it appends none, or it is no audio."""
+    if isinstance(event, ClientEvent):
+        kind, audio = event.type, getattr(event, "audio", None)
+    else:
+        kind, audio = str(event.get("type")), event.get("audio")
+    if kind not in APPENDING:
+        return 0
+    if isinstance(audio, str):
+        return len("".join(audio.split()).rstrip("=")) * 3 // 4  # base64
+    return memoryview(audio).nbytes if isinstance(audio, bytes | bytearray | memoryview) else 0
+
 
 if not TYPE_CHECKING:  # type checkers can't follow a computed list, and need none
     __all__ = ["CLIENT_EVENTS", "ClientEvent"]

@@ -1,5 +1,6 @@
 """An open session: the thread that reads it, the queue of its events, and the methods that users call."""
 
+from .outbox import Unconfirmed
 from .session import Session, Stats
 
-__all__ = ["Session", "Stats"]
+__all__ = ["Session", "Stats", "Unconfirmed"]

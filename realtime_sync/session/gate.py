@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..events import ClientEvent, InputAudioBufferAppend, ResponseCancel, ResponseCreate, ServerEvent
-from ..events.client import APPENDING
+from ..events.client import APPENDING, audio_size
 from ..events.codec import encode
 from .facts import Request, Sent
 from .ledger import Ledger
+from .outbox import Event, Letter, Unconfirmed
 from .requests import CREATE_RESPONSE, Pending
 
 __all__ = ["STALLED", "Gate"]
@@ -94,21 +95,32 @@ class Gate:
 
     # --- Any thread --------------------------------------------------------------------------------------
 
-    def sent(self, event: ClientEvent | Mapping[str, Any], event_id: str) -> None:
-        """Note an event before it is sent."""
+    def sent(self, event: Event, event_id: str) -> Letter | None:
+        """Note an event before it is sent; `posted` is to be called with the result once that is done."""
         if isinstance(event, InputAudioBufferAppend):
-            return  # the most frequent by far, and the server does not answer
+            return None  # the most frequent by far, and the server does not answer
         kind = str(_get(event, "type"))
         if kind in APPENDING:
-            return
+            return None
         with self._lock:
+            if self._closed:
+                return None  # it will not be sent
             if kind == CREATE_RESPONSE:
                 out_of_band = _get(_get(event, "response"), "conversation") == "none"
-                self.ledger.requests.note_asked(Request(event_id, out_of_band))
-                return
-            self.ledger.sent(_sent(event, kind, event_id))
+                return self.ledger.requests.note_asked(Request(event_id, out_of_band), event=event)
             if kind == "conversation.item.create" and _get(_get(event, "item"), "role") == "user":
                 self.ledger.responses.user_wrote()
+            return self.ledger.sent(_sent(event, kind, event_id), event)
+
+    def posted(self, event: Event, letter: Letter | None) -> None:
+        """Note that an event was given to the connection, whether or not that took it."""
+        if letter is not None:
+            letter.posted = True
+            return
+        size = audio_size(event)
+        if size:
+            with self._lock:
+                self.ledger.requests.outbox.append(0 if self._closed else size)
 
     def ask_when_idle(self, event: ResponseCreate, payload: bytes) -> bool:
         """Note a request; return True if it must be sent now, False if it is pending."""
@@ -128,6 +140,12 @@ class Gate:
             withdrawn = self.ledger.requests.withdraw(event_id)
             self._set_timer()
         return withdrawn
+
+    def unconfirmed(self) -> Unconfirmed:
+        """Return what was sent, or is pending, and not confirmed by the server."""
+        with self._lock:
+            requests = self.ledger.requests
+            return requests.outbox.unconfirmed(pending.event for pending in requests.pending)
 
     def pending(self) -> list[ResponseCreate]:
         """Return the requests that were not sent yet, in order."""

@@ -14,6 +14,7 @@ it fills, or whom an error concerns.  It keeps three things apart, because serve
 Events that break the protocol are used on a best-effort basis and counted in `Ledger.deviations`.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -22,11 +23,13 @@ from msgspec import structs
 
 from .. import events as ev
 from ..events import SERVER_EVENTS, ServerEvent, UnknownEvent
+from ..sound.formats import bytes_per_second, input_format
 from ..visitor import Visitor
 from . import facts
 from .calls import Calls
 from .facts import Audio, Fact, Facts, ItemEntry, PartEntry, ResponseEntry, Sent, Text, Transcript
 from .items import Entering, Items, OfCall, OfItem, OfTranscript, call_id_of, is_id, is_index
+from .outbox import Event, Letter
 from .requests import Requests
 from .responses import Responses
 
@@ -152,12 +155,15 @@ class Ledger(Visitor[Facts]):
         kind = "unknown event" if isinstance(event, UnknownEvent) else event.type  # no text of the server's
         self.deviations[f"{kind}: {problem}"] += 1
 
-    def sent(self, sent: Sent) -> None:
-        """Note a client event, before it is sent, that is no request for a response."""
-        self.requests.note_sent(sent)
+    def sent(self, sent: Sent, event: Event | None = None) -> Letter | None:
+        """Note a client event, before it is sent, that is no request for a response.
+
+        With the event itself, if there is one, it is kept until it is confirmed.
+        """
         part = self._truncated(sent)
         if part is not None:
             part.asked_ms[sent.event_id] = sent.audio_end_ms
+        return self.requests.note_sent(sent, event)
 
     def _truncated(self, sent: Sent) -> PartEntry | None:
         """Return the part that a client event truncates, if it does."""
@@ -209,20 +215,42 @@ class Ledger(Visitor[Facts]):
     def visit_input_audio_buffer_speech_started(self, event: ev.InputAudioBufferSpeechStarted) -> None:
         """The user began to speak."""
         self.responses.user_wrote()
-        self._tell(facts.SpeechStarted(event.item_id, self._ms(event.audio_start_ms, event)))
+        self._tell(facts.SpeechStarted(event.item_id, self._heard_to(event.audio_start_ms, event)))
 
     def visit_input_audio_buffer_speech_stopped(self, event: ev.InputAudioBufferSpeechStopped) -> None:
         """The user ceased to speak."""
-        self._tell(facts.SpeechStopped(event.item_id, self._ms(event.audio_end_ms, event)))
+        self._tell(facts.SpeechStopped(event.item_id, self._heard_to(event.audio_end_ms, event)))
+
+    def _heard_to(self, audio_ms: int, event: ServerEvent) -> int:
+        """Return the milliseconds of all audio sent at which this server has detected something."""
+        audio_ms = self._ms(audio_ms, event)
+        self.requests.server_asks = True
+        with contextlib.suppress(ValueError):  # of a format that is none of the three
+            size = bytes_per_second(input_format(self.config)) * audio_ms // 1000
+            self.requests.outbox.heard(size)
+        return audio_ms
 
     def visit_input_audio_buffer_committed(self, event: ev.InputAudioBufferCommitted) -> None:
         """The user's speech becomes a message; some servers send no other event for it."""
-        self.requests.note_done("input_audio_buffer.commit")
+        if self.requests.note_done("input_audio_buffer.commit") is None:
+            self.requests.server_asks = True
         self.responses.user_wrote()
         item = self._items.spoken(event, begins=True)
         item.appended = True
         self._items.append(item)
         self._tell(facts.Committed(item))
+
+    def visit_input_audio_buffer_cleared(self, event: ev.InputAudioBufferCleared) -> None:
+        """The buffered audio was discarded, on request."""
+        self.requests.note_done("input_audio_buffer.clear")
+
+    def visit_output_audio_buffer_cleared(self, event: ev.OutputAudioBufferCleared) -> None:
+        """The server's own playback was stopped, on request."""
+        self.requests.note_done("output_audio_buffer.clear")
+
+    def visit_session_closed(self, event: ev.SessionClosed) -> None:
+        """A translation session has ended, on request."""
+        self.requests.note_done("session.close")
 
     def visit_conversation_item_input_audio_transcription_delta(
         self, event: ev.ConversationItemInputAudioTranscriptionDelta
@@ -293,7 +321,7 @@ class Ledger(Visitor[Facts]):
 
     def visit_conversation_item_retrieved(self, event: ev.ConversationItemRetrieved) -> None:
         """An item came on request, with its audio."""
-        self.requests.note_done("conversation.item.retrieve")
+        self.requests.note_done("conversation.item.retrieve", getattr(event.item, "id", None) or "")
         item = self._items.known(event.item, event)
         if item is None:
             return

@@ -15,6 +15,7 @@ from msgspec import Struct
 from ..events import ErrorDetails, ResponseCreate
 from .facts import Request, ResponseEntry, Sent
 from .latest import Latest
+from .outbox import Event, Letter, Outbox
 
 __all__ = ["BUSY", "CREATE_RESPONSE", "Pending", "Requests", "Verdict"]
 
@@ -22,7 +23,8 @@ BUSY = "conversation_already_has_active_response"
 """The code of the error that rejects a request because a response is active."""
 CREATE_RESPONSE = "response.create"
 
-_REMEMBERED = 256  # requests, and other events, of each
+_REMEMBERED = 256  # requests for responses, and what became of them
+_MOST_SENT = 10_000  # other events: as many as a client sends before the first is answered
 _NOTHING_TO_CANCEL = "response_cancel_not_active"
 _ABOUT = (  # what an error's code, type or param says it is about: the beginnings of the types of such events
     (re.compile("session_expired"), ()),
@@ -91,13 +93,15 @@ class Requests:
     Attributes:
         pending: Requests for responses that are not sent yet.
         withdrawn: The ids of those that were taken back.
+        outbox: The events themselves, until they are confirmed.
+        server_asks: Whether this server detects turns, and so may begin responses by itself.
         names_conversations: Whether this server says which conversation a response belongs to.
     """
 
     def __init__(self) -> None:
         # By event_id, in the order sent: the requests for responses in flight, and the other events.
         self._asked: Latest[str, Asked] = Latest(_REMEMBERED)
-        self._sent: Latest[str, tuple[int, Sent]] = Latest(_REMEMBERED)
+        self._sent: Latest[str, tuple[int, Sent]] = Latest(_MOST_SENT)
         self._answers: Latest[str, tuple[Asked, ResponseEntry]] = Latest(_REMEMBERED)  # by their request
         self._count = 0
         # The number of the last request that seems to be answered: the server has taken what came before.
@@ -107,18 +111,26 @@ class Requests:
         self._cancels: Latest[str, None] = Latest(_REMEMBERED)  # ids of cancellations that may be too late
         self.pending: deque[Pending] = deque()
         self.withdrawn: Latest[str, None] = Latest(_REMEMBERED)
+        self.outbox = Outbox()
+        self.server_asks = False
 
     # --- What is sent --------------------------------------------------------------------------------
 
-    def note_asked(self, request: Request, again: Pending | None = None) -> None:
-        """Note a ``response.create`` before it is sent."""
+    def note_asked(
+        self, request: Request, again: Pending | None = None, event: Event | None = None
+    ) -> Letter | None:
+        """Note a ``response.create`` before it is sent, with the event itself if there is one."""
         self._count += 1
         self._asked[request.event_id] = Asked(request, self._count, again)
+        event = again.event if again is not None else event
+        return None if event is None else self.outbox.put(self._count, event, is_request=True)
 
-    def note_sent(self, sent: Sent) -> None:
-        """Note another event before it is sent."""
+    def note_sent(self, sent: Sent, event: Event | None = None) -> Letter | None:
+        """Note another event before it is sent, with the event itself if there is one."""
         self._count += 1
+        self._sent.pop(sent.event_id, None)  # an id that is used again: the order is that of sending
         self._sent[sent.event_id] = self._count, sent
+        return None if event is None else self.outbox.put(self._count, event)
 
     def note_cancel(self, event_id: str, response_id: str | None) -> None:
         """Note a cancellation whose rejection is no error.
@@ -180,6 +192,9 @@ class Requests:
             return None
         asked = self._asked.pop(name)
         self._taken = max(self._taken, asked.number)
+        if not self.server_asks:  # else this may be the server's own response, and the request on its way
+            self.outbox.taken(asked.number)
+        self.outbox.answered(asked.number)
         return asked
 
     def is_out_of_band(self, conversation_id: str | None) -> bool:
@@ -198,17 +213,21 @@ class Requests:
             item_id: The item that the answer is about; the client may have left its id to the server.
             item_type: The item's type; ``""`` = any.
         """
-        for number, sent in list(self._sent.values()):
+        for number, sent in self._sent.values():
             is_item = not sent.item_id or not item_id or sent.item_id == item_id
             is_type = not sent.item_type or not item_type or sent.item_type == item_type
             if sent.type == kind and is_item and is_type:
                 self._forget(number)
+                self.outbox.taken(number)
                 return sent
         return None
 
     def _forget(self, number: int) -> None:
         """Forget the other events up to one that is answered."""
-        for event_id in [event_id for event_id, (sent_at, _) in self._sent.items() if sent_at <= number]:
+        while self._sent:
+            event_id = next(iter(self._sent))
+            if self._sent[event_id][0] > number:
+                return
             del self._sent[event_id]
 
     def _oldest(self, *, out_of_band: bool | None) -> str | None:
@@ -242,7 +261,7 @@ class Requests:
         self._names_events = True
         if error.event_id in self._cancels:
             del self._cancels[error.event_id]
-            self._sent.pop(error.event_id, None)
+            self._take_sent(error.event_id)
             return Verdict(handled=_says(error, _NOTHING_TO_CANCEL))
         if kind == ():
             return Verdict()  # the event is only the occasion
@@ -251,9 +270,15 @@ class Requests:
             asked, response = self._unmatch(error.event_id)
         if asked is not None:
             return self._reject(asked, error, response)
-        _, sent = self._sent.pop(error.event_id, (0, None))
+        sent = self._take_sent(error.event_id)
         is_ours = sent is not None or kind != CREATE_RESPONSE
         return Verdict(sent or Sent("", error.event_id), is_ours=is_ours)
+
+    def _take_sent(self, event_id: str) -> Sent | None:
+        """Take an event that is rejected from those that are not answered; ``None`` if it isn't one."""
+        number, sent = self._sent.pop(event_id, (0, None))
+        self.outbox.answered(number)
+        return sent
 
     def _unmatch(self, event_id: str) -> tuple[Asked | None, ResponseEntry | None]:
         """Take a request from the response that seemed to answer it, which answers a doubted one or none."""
@@ -267,6 +292,7 @@ class Requests:
         return asked, response
 
     def _reject(self, asked: Asked, error: ErrorDetails, unmatched: ResponseEntry | None = None) -> Verdict:
+        self.outbox.answered(asked.number)
         if asked.again is not None and _says(error, BUSY) and asked.unwanted is None:
             self.pending.appendleft(asked.again)
             return Verdict(handled=True, requeued=True, unmatched=unmatched)
@@ -280,7 +306,9 @@ class Requests:
         if self._names_events:
             return Verdict(unclear=kind is None, is_ours=not kind)
         if _says(error, _NOTHING_TO_CANCEL) and self._cancels:
-            del self._cancels[next(iter(self._cancels))]
+            oldest = next(iter(self._cancels))
+            del self._cancels[oldest]
+            self._take_sent(oldest)
             return Verdict(handled=True)
         name = self._oldest(out_of_band=False)
         asked = self._asked[name] if name is not None else None
@@ -296,7 +324,7 @@ class Requests:
         if asked is not None and is_response and (first is None or asked.number < first[0]):
             return self._perhaps_reject(asked, error, plain=kind is not None, runs=runs)
         if first is not None:
-            del self._sent[first[1].event_id]
+            self._take_sent(first[1].event_id)
         return Verdict(
             first[1] if first else None, unclear=kind is None, is_ours=first is not None or not kind
         )

@@ -363,7 +363,7 @@ class Responses:
         for item in response.items:
             item.done = True
             item.deltas.clear()
-        if status == "cancelled":
+        if status == "cancelled" and reason != "turn_detected":  # that is the server's own
             self._requests.note_done("response.cancel")
         if response in self._running:
             self._running.remove(response)

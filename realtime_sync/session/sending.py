@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import structs
 
 from ..events import ClientEvent, ResponseCancel, ResponseCreate
-from ..events.client import APPENDING, MOST_AUDIO
+from ..events.client import MOST_AUDIO, audio_size
 from ..events.codec import encode
 from ..wire.transport import Transport
 from .log import SessionLog
@@ -34,8 +34,11 @@ class Sender:
         payload = encode(event)  # first: an event that can't be encoded must not count as a request
         if len(payload) > MOST_AUDIO:  # else its audio can't be too long
             _check_audio(event)
-        self._gate.sent(event, event_id)
-        return self._send(event, event_id, payload)
+        letter = self._gate.sent(event, event_id)
+        try:
+            return self._send(event, event_id, payload)
+        finally:
+            self._gate.posted(event, letter)
 
     def send_when_idle(self, event: ResponseCreate) -> str:
         """Send a request now if no response is active, else leave it pending; return its id."""
@@ -93,15 +96,6 @@ def _check_audio(event: ClientEvent | dict[str, Any]) -> None:
     Raises:
         ValueError: It does.
     """
-    if isinstance(event, ClientEvent):
-        event = structs.asdict(event) | {"type": event.type}
-    if event["type"] not in APPENDING:
-        return
-    audio = event.get("audio")
-    size = 0  # of what the server rejects for another reason
-    if isinstance(audio, str):
-        size = len("".join(audio.split()).rstrip("=")) * 3 // 4  # base64
-    elif isinstance(audio, bytes | bytearray | memoryview):
-        size = memoryview(audio).nbytes
+    size = audio_size(event)
     if size > MOST_AUDIO:
         raise ValueError(f"expected at most {MOST_AUDIO} bytes of audio (15 MiB) in one event, got {size}")

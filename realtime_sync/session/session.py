@@ -21,6 +21,7 @@ from . import namespaces
 from .facts import Request
 from .ledger import Ledger
 from .log import SessionLog
+from .outbox import Unconfirmed
 from .pump import Pump
 from .reader import Reader
 from .sending import Sender
@@ -266,6 +267,17 @@ class Session:
     def translation(self) -> namespaces.TranslationCalls:
         """``session.input_audio_buffer.append`` and ``session.close`` of translation sessions"""
         return namespaces.TranslationCalls(self.send)
+
+    def unconfirmed(self) -> Unconfirmed:
+        """Return what was sent and not yet confirmed by the server; also after the session has ended.
+
+        A lost connection may have lost all of it.  An event is confirmed by the server's answer to it, be it
+        an error, or to a later event, since servers take events in order; a ``response.create`` by the
+        beginning of its response.  Audio is confirmed by the answer to an event sent after it, and by the
+        times of the speech that the server detects.  `ConnectionClosed.unsent` lists those events that surely
+        never left.
+        """
+        return self._reader.gate.unconfirmed()
 
     # --- State -------------------------------------------------------------------------------------
 

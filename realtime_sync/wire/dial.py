@@ -9,6 +9,7 @@ import ipaddress
 import queue
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,12 +23,13 @@ __all__ = ["dial"]
 _MAX_HEAD = 65536  # bytes of a proxy's answer up to its blank line
 _SHOWN = 80  # bytes of an answer that is not HTTP, in an error's text
 
-# Seconds that sent data may stay unacknowledged before the system ends the connection; by default a sender
-# finds out after a quarter of an hour.
-_PATIENCE = 30.0
 # Bytes that the system may hold without sending them, where it lets us say so.  Its own choice is megabytes:
 # seconds of audio, which would be lost with the connection, and behind which a ping would wait.
 _NOT_SENT = 16384
+# Linux from 6.15 on, without a name in Python: the milliseconds after which it tries again at the latest.  By
+# itself it waits twice as long each time, so that an outage of 30 s lasts for 51.
+_TCP_RTO_MAX_MS = 44
+_RETRY = 5000
 
 _PLAIN_HOST = re.compile(r"[!-~]+")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
@@ -43,7 +45,6 @@ def dial(
     secure: bool,
     deadline: float,
     proxy: str | None,
-    send_timeout: float = _PATIENCE,
 ) -> socket.socket:
     """Connect to a server, through a proxy if one is set.  TLS comes later.
 
@@ -52,7 +53,6 @@ def dial(
         secure: Whether TLS will follow; decides which proxy of the environment applies.
         deadline: On the clock of `time.monotonic`, for name resolution, connecting and the proxy together.
         proxy: ``"env"`` = as the environment says; ``None`` = no proxy; or the URL of one.
-        send_timeout: Seconds that sent data may stay unacknowledged, at least 30 (Linux only).
 
     Returns:
         The connected socket.  Its timeout is undefined: set it before use.
@@ -70,7 +70,7 @@ def dial(
             raise ConnectionFailed(f"no address found for the host {host!r}: not a valid host name")
         through = _through_socks if via.scheme in SOCKS else _through_http
         sock = through(via, host, port, deadline)
-    _tune(sock, max(_PATIENCE, send_timeout))
+    _tune(sock)
     return sock
 
 
@@ -86,13 +86,16 @@ def _ascii(host: str) -> str:
         raise ConnectionFailed(f"no address found for the host {host!r}: {error}") from error
 
 
-def _tune(sock: socket.socket, patience: float) -> None:
-    """Send small messages without delay, and detect a half-open connection."""
+def _tune(sock: socket.socket) -> None:
+    """Send small messages without delay, hold little back, and recover soon from an outage.
+
+    Not `TCP_USER_TIMEOUT`: it ends connections that lose packets and still move.
+    """
     options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux, macOS
         options.append((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT))
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(min(patience, 1e6) * 1000)))
+    if sys.platform == "linux":
+        options.append((socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, _RETRY))
     for option in options:
         with contextlib.suppress(OSError):  # best effort: the connection works without
             sock.setsockopt(*option)

@@ -53,9 +53,7 @@ def open_transport(
     port = parts.port or (443 if parts.scheme == "wss" else 80)
     deadline = time.monotonic() + connect_timeout
     secure = parts.scheme == "wss"
-    link = Link(
-        dial(host, port, secure=secure, deadline=deadline, proxy=proxy, send_timeout=options["send_timeout"])
-    )
+    link = Link(dial(host, port, secure=secure, deadline=deadline, proxy=proxy))
     try:
         if secure:
             link.start_tls(ssl_context or default_context(), host, deadline)

@@ -30,6 +30,7 @@ _READ_SIZE = 262144  # bytes of one read; fewer cost more, as measured in tests/
 _SMALL_READ = 4096  # a read of fewer bytes has most likely emptied the socket's buffer
 _TLS_RECORD = 16384  # bytes of plaintext that TLS gives at a time, at most
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # SO_LINGER: on, for 0 seconds
+_TURN = 0.02  # seconds after which a sender looks whether another one has written its message
 _TLS_CHUNK = 65536  # bytes of plaintext given to TLS at a time: a large frame must not block the reader
 
 
@@ -37,13 +38,19 @@ class Outgoing:
     """A message in flight: the frames that are still to be written, and the event that it carries.
 
     Control frames may go between its frames, so a long message does not delay the answer to a ping.
+
+    Attributes:
+        frames, event: These.
+        awaited: A thread waits in `Link.send` until it is written.
+        written: The socket has taken all of it.
     """
 
-    __slots__ = ("event", "frames")
+    __slots__ = ("awaited", "event", "frames", "written")
 
     def __init__(self, frames: Iterable[bytes], event: Any = None) -> None:
         self.frames = deque(frames)
         self.event = event
+        self.awaited = self.written = False
 
 
 class Link:
@@ -71,6 +78,7 @@ class Link:
         self._rest = memoryview(b"")  # the part of the current frame that TLS has not taken yet
         self._chunk = memoryview(b"")  # bytes that the socket has not taken yet
         self._fault: ssl.SSLError | None = None  # an error that TLS found
+        self._awaited = 0  # number of messages in the queue for which a thread waits
         self._last = False  # no message may follow those in the queue
         self.failure: BaseException | None = None
         self.messages_out = self.bytes_out = 0  # of events; under the state lock
@@ -160,16 +168,34 @@ class Link:
             TimeoutError: It could not be written before the deadline.  The connection has ended.
             OSError: The connection has ended, or the last message was sent already.
         """
+        message.awaited = True
         self._enqueue(message, last)
-        while not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            deadline = max(deadline, self._moved_at + patience)
-            if deadline <= time.monotonic():
-                self.kill(TimeoutError("another message could not be sent before its deadline"))
-                raise TimeoutError("the message could not be sent before its deadline")
-        self._drain_and_release(deadline, patience)
+        if not self._takes_turn(message, deadline, patience):
+            return
+        self._drain_and_release(deadline, patience, message)
         # The reader may have posted something in the moment before the lock was free.
-        while self._has_output() and self._writing.acquire(blocking=False):
-            self._drain_and_release(deadline, patience)
+        while not self._awaited and self._has_output() and self._writing.acquire(blocking=False):
+            self._drain_and_release(deadline, patience, message)
+
+    def _takes_turn(self, message: Outgoing, deadline: float, patience: float) -> bool:
+        """Acquire the writing lock; return False if the thread that has it wrote the message.
+
+        That thread writes what others have queued as well, and may have the lock again and again.
+        """
+        try:
+            while not self._writing.acquire(timeout=min(_TURN, max(0.0, deadline - time.monotonic()))):
+                if message.written:
+                    return False
+                deadline = max(deadline, self._moved_at + patience)
+                if deadline <= time.monotonic():
+                    self.kill(TimeoutError("another message could not be sent before its deadline"))
+                    raise TimeoutError("the message could not be sent before its deadline")
+        except BaseException:  # Ctrl-C: the message is left to others
+            with self._state:
+                self._awaited -= message.awaited and not message.written
+                message.awaited = False
+            raise
+        return True
 
     def offer(self, message: Outgoing) -> None:
         """Send a whole message without waiting: the reader writes what can't be written now.
@@ -185,6 +211,7 @@ class Link:
             if self.failure is not None or self._last:
                 raise ConnectionError("the connection is closed") from self.failure
             self._queue.append(message)
+            self._awaited += message.awaited
             self._last = last
             if message.event is not None:
                 self.messages_out += 1
@@ -211,20 +238,25 @@ class Link:
             finally:
                 self._writing.release()
 
-    def _drain_and_release(self, deadline: float, patience: float) -> None:
+    def _drain_and_release(self, deadline: float, patience: float, message: Outgoing) -> None:
         try:
-            self._drain(deadline, patience)
+            self._drain(deadline, patience, message)
         except BaseException as error:  # Ctrl-C too: it leaves half a frame on the wire
             self.kill(error)
             raise
         finally:
             self._writing.release()
 
-    def _drain(self, deadline: float | None, patience: float = 0.0) -> bool:
-        """Write all output, holding the writing lock; without a deadline, only what fits now."""
+    def _drain(self, deadline: float | None, patience: float = 0.0, message: Outgoing | None = None) -> bool:
+        """Write all output, holding the writing lock; without a deadline, only what fits now.
+
+        With a message, once that is written, leave the rest to threads that wait for theirs.
+        """
         while True:
             if self.failure is not None:
                 raise ConnectionError("the connection is closed") from self.failure
+            if message is not None and message.written and self._awaited:
+                return True
             if not self._chunk:
                 self._chunk = memoryview(self._next_chunk())
                 if not self._chunk:
@@ -262,7 +294,9 @@ class Link:
     def _next_frame(self) -> bytes:
         """Return the next frame; called when the one before it is completely written."""
         while self._queue and not self._queue[0].frames:
-            self._queue.popleft()
+            message = self._queue.popleft()
+            message.written = True
+            self._awaited -= message.awaited
         if self._urgent:
             kind = next(iter(self._urgent))
             self._writes_ping = kind == "ping"

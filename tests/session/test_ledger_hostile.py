@@ -68,6 +68,7 @@ def test_bounded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{session}.items._MOST_KNOWN", 100)
     monkeypatch.setattr(f"{session}.items._MOST_PARTS", 100)
     monkeypatch.setattr(f"{session}.responses._REMEMBERED", 10)
+    monkeypatch.setattr(f"{session}.requests._MOST_SENT", 100)
     ledger, longer = flood(kind, 2500), flood(kind, 5000)
     assert len(held(longer)) < len(held(ledger)) + 500
     assert len(longer.deviations) < 10

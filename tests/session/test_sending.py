@@ -191,6 +191,33 @@ def test_little_is_sent_ahead_of_the_network(server_tls: Tls, open_session: Open
     assert session.stats.bytes_out < 150_000
 
 
+def test_a_send_ends_when_its_event_has_left(server_tls: Tls, open_session: Open) -> None:
+    """A send does not wait for those of a thread that has more than a slow network takes."""
+    ended = threading.Event()
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        while caller.read()[0] != -1:
+            ended.wait(0.01)  # how slow this connection is
+
+    def append() -> None:
+        while not ended.is_set():
+            session.input_audio_buffer.append(bytes(3000))
+
+    with ScriptedServer(script, server_tls, receive_buffer=4096) as server:
+        session = open_session(server, close_timeout=0.1)
+        appending = in_thread(append)
+        wait_until(lambda: session.stats.bytes_out > 100_000)
+        sent = [in_thread(lambda: session.conversation.item.create("x")) for _ in range(3)]
+        for thread in sent:
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+        assert appending.is_alive()
+        ended.set()
+        appending.join(DEADLINE)
+        session.close()
+
+
 def test_what_was_not_sent_is_listed(server_tls: Tls, open_session: Open) -> None:
     """`ConnectionClosed.unsent` has the events that were surely not sent, in order, and no others."""
     vanish = threading.Event()

@@ -111,9 +111,9 @@ def test_a_dead_server_is_noticed(server_tls: Tls, open_session: Open) -> None:
         done.set()
 
 
-def test_a_slow_connection_is_not_a_dead_one(server_tls: Tls, open_session: Open) -> None:
+def test_a_slow_connection_is_not_a_dead_one(open_session: Open) -> None:
     """A server is not abandoned for want of a pong while what was sent before the ping is still arriving."""
-    events = 10
+    events = 6
     ended = threading.Event()
     longest = 0.0
 
@@ -128,18 +128,18 @@ def test_a_slow_connection_is_not_a_dead_one(server_tls: Tls, open_session: Open
                 caller.frame(10, payload)
             else:
                 left -= 1
-                ended.wait(0.4)  # how slow this connection is
+                ended.wait(1)  # how slow this connection is
         caller.text(delta("all came"))
         caller.serve_until_closed()
 
-    with ScriptedServer(script, server_tls, receive_buffer=4096) as server:
-        session = open_session(server, ping_interval=0.1, ping_timeout=0.8)
+    with ScriptedServer(script, receive_buffer=4096) as server:
+        session = open_session(server, ping_interval=0.1, ping_timeout=2)
         for _ in range(events):
             session.input_audio_buffer.append(bytes(12_000))
         assert isinstance(session.next_event(DEADLINE), ResponseOutputTextDelta)
         session.close()
         ended.set()
-    assert longest > 0.9, "the pings arrived too soon to show anything"
+    assert longest > 2.1, "the pings arrived too soon to show anything"
 
 
 def test_a_slow_message_is_not_abandoned(server_tls: Tls, open_session: Open) -> None:

@@ -1,0 +1,100 @@
+"""`Outbox`: what was sent and not confirmed, so that a lost connection loses nothing in silence."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ..events import ClientEvent
+
+__all__ = ["Event", "Letter", "Outbox", "Unconfirmed"]
+
+_MOST = 10_000  # events that are kept, of each kind; more wait only for a server that answers none
+Event = ClientEvent | Mapping[str, Any]
+"""A client event as `Session.send` takes it."""
+
+
+class Unconfirmed(Struct, frozen=True):
+    """What was sent and not confirmed by the server.
+
+    Attributes:
+        events: The client events that the server is yet to answer, in the order sent: structs and dicts as
+            they were given to `Session.send`, with their ``event_id``.  Requests with ``when_idle=True`` that
+            are still pending are the last.
+        audio_bytes: Bytes of audio appended of which the server has not shown that it has them.
+        forgotten: Number of older events that are not listed, since 10,000 are kept.
+    """
+
+    events: tuple[Event, ...] = ()
+    audio_bytes: int = 0
+    forgotten: int = 0
+
+
+class Letter(Struct):
+    """A client event on its way.
+
+    Attributes:
+        event: The event.
+        audio: Bytes of audio that were sent before it.
+        posted: It has been sent.  One that waits to be sent is not confirmed by the answer to a later one.
+    """
+
+    event: Event
+    audio: int
+    posted: bool = False
+
+
+class Outbox:
+    """The client events of one session that the server is yet to answer, by their numbers.
+
+    The server takes events in the order in which they were sent, so its answer to one confirms those before
+    it, and all audio before that.  Only a request for a response waits for that response.
+    """
+
+    def __init__(self) -> None:
+        self._letters: OrderedDict[int, Letter] = OrderedDict()
+        self._requests: OrderedDict[int, Letter] = OrderedDict()
+        self._appended = 0  # bytes of audio
+        self._heard = 0  # bytes of them that the server has for certain
+        self._forgotten = 0
+
+    def append(self, size: int) -> None:
+        """Note audio that was sent."""
+        self._appended += size
+
+    def put(self, number: int, event: Event, *, is_request: bool = False) -> Letter:
+        """Note an event before it is sent."""
+        letters = self._requests if is_request else self._letters
+        letter = letters[number] = Letter(event, self._appended)
+        if len(letters) > _MOST:
+            letters.popitem(last=False)
+            self._forgotten += 1
+        return letter
+
+    def answered(self, number: int) -> None:
+        """Note that the server has answered this event, or rejected it."""
+        letter = self._letters.pop(number, None) or self._requests.pop(number, None)
+        if letter is not None:
+            self._heard = max(self._heard, letter.audio)
+
+    def taken(self, number: int) -> None:
+        """Note that the server has taken all events up to this one."""
+        passed = []
+        for each in self._letters:
+            if each > number:
+                break
+            passed.append(each)
+        for each in passed:
+            if self._letters[each].posted or each == number:
+                self.answered(each)
+
+    def heard(self, size: int) -> None:
+        """Note that the server has so many bytes of the audio of this session."""
+        self._heard = max(self._heard, min(size, self._appended))
+
+    def unconfirmed(self, pending: Iterable[Event]) -> Unconfirmed:
+        """Return what is not confirmed, with these requests that are not sent yet."""
+        letters = sorted({**self._letters, **self._requests}.items())
+        events = (*(letter.event for _, letter in letters), *pending)
+        return Unconfirmed(events, self._appended - self._heard, self._forgotten)
