@@ -40,6 +40,8 @@ class ToolResult(Struct, frozen=True):
         seconds: Seconds from the beginning of the call to its end; 0 for MCP calls.
         call_id, response_id: The server's ids for the call and its response; ``""`` if there is none.
         server_label: The MCP server that ran it; ``None`` for a local function.
+        sent: Whether the output was sent.  False if the session or the runner had ended before: the model
+            doesn't know it.  Always true for MCP calls, which the server runs.
     """
 
     name: str
@@ -50,6 +52,7 @@ class ToolResult(Struct, frozen=True):
     call_id: str = ""
     response_id: str = ""
     server_label: str | None = None
+    sent: bool = True
 
 
 class _Turn(Struct, eq=False):
@@ -82,7 +85,12 @@ class _Turn(Struct, eq=False):
 
 
 class _Job(Struct, eq=False):
-    """Hold a call or an MCP approval request in flight.  ``answered`` is true for an abandoned one too."""
+    """Hold a call or an MCP approval request in flight.
+
+    Attributes:
+        answered: Whether a thread has claimed to answer it, or it is not to be run any more.
+        began: When it was begun (``time.monotonic()``); 0 if it was not.
+    """
 
     item: ev.FunctionCall | ev.McpApprovalRequest
     response: ResponseEntry
@@ -103,6 +111,8 @@ class ToolRunner(Listener):
     * A call that fails in any way (an unknown function, invalid arguments, an exception, a rejected
       approval, a timeout) is answered with ``{"error": "..."}`` and logged.  The result of a function that
       returns after its timeout is discarded; its thread can't be stopped, but another one takes its place.
+      While twice ``tools.workers`` calls of a function are late, further ones are not run but answered with
+      an error, so that a function that never returns doesn't take ever more threads.
     * If a response ends cancelled, failed or incomplete, its calls are answered, but no follow-up is
       requested: usually the user has interrupted it and will get a response anyway.
     * Calls of an out-of-band response (``conversation="none"``) are left to you: they are not in the
@@ -116,7 +126,9 @@ class ToolRunner(Listener):
     * If a server requests approval for an MCP call, ``approve_mcp`` is called in a thread and has
       ``tools.timeout`` seconds; after that the call is rejected.  Without ``approve_mcp``, the approval and
       the follow-up are left to you, and a warning is logged.
-    * After the end of the session nothing is sent any more.
+    * After the end of the session, or `close`, nothing is begun or sent any more.  ``on_call`` still gets
+      each call, with ``sent=False``: running ones when they end, others with an error that says that they
+      were not run.
 
     Args:
         session: The session whose calls are answered.
@@ -127,8 +139,8 @@ class ToolRunner(Listener):
         respond: Whether to request follow-ups; true by default.
         max_rounds: Rounds of tool calls, since the user last spoke or wrote, after which no follow-up is
             requested; 16 by default, ``None`` sets no limit.
-        on_call: Called with the `ToolResult` of each call that has ended, MCP calls included, in the thread
-            that answered it.  An exception that it raises is logged.
+        on_call: Called once with the `ToolResult` of each call that has ended or is not going to be run, MCP
+            calls included, in the thread that answered or dropped it.  An exception that it raises is logged.
 
     Attributes:
         tools: The functions passed as ``tools``.
@@ -169,9 +181,10 @@ class ToolRunner(Listener):
         self._has_warned = False  # whether calls of an out-of-band response were logged
         # The responses that were followed up, by the ids of the requests for that.
         self._follow_ups: Latest[str, ResponseEntry] = Latest(_REMEMBERED)
-        self._jobs: set[_Job] = set()  # not answered yet
+        self._jobs: dict[_Job, None] = {}  # not answered yet, in their order
         self._queue: deque[_Job] = deque()  # of these, the ones that wait for a worker
         self._busy = 0  # workers, without those whose call has timed out
+        self._said: set[str] = set()  # functions of which the log says that their calls don't return
         self._closed = False
 
     # --- What the server does: in the thread with the events -------------------------------------------
@@ -292,12 +305,17 @@ class ToolRunner(Listener):
             response.withdrawn = self._session.response.withdraw(event_id)
         self._session.wake_up()
 
-    def _send(self, send: Callable[[], object]) -> None:
+    def _send(self, send: Callable[[], object]) -> bool:
+        """Send something, unless the runner is closed; return whether it was sent."""
+        if self._closed:
+            return False
         try:
             send()
         except ConnectionClosed as closed:
             _log.debug("the session has ended, so no more calls are answered: %s", closed)
             self.close()
+            return False
+        return True
 
     def _tell(self, result: ToolResult) -> None:
         if self._on_call is None:
@@ -310,17 +328,26 @@ class ToolRunner(Listener):
     # --- The workers -----------------------------------------------------------------------------------
 
     def _submit(self, job: _Job) -> None:
-        """Start a job now, or queue it until a worker is free."""
+        """Start a job now, or queue it until a worker is free; drop it if it can't be answered any more."""
+        if self._session.closed:
+            self.close()
         with self._changed:
-            if self._closed:
-                return
-            job.turn.open += 1
-            self._jobs.add(job)
-            if self._busy >= self.tools.workers:
-                self._queue.append(job)
-                return
-            self._busy += 1
-        self._start(job)
+            dropped, starts = self._closed, self._busy < self.tools.workers
+            if not dropped:
+                job.turn.open += 1
+                self._jobs[job] = None
+                if starts:
+                    self._busy += 1
+                else:
+                    self._queue.append(job)
+        if dropped:
+            self._drop(job)
+        elif starts:
+            self._start(job)
+
+    def _drop(self, job: _Job) -> None:
+        """Report a job that is not run because of the end."""
+        self._tell_of(job, failed("it was not run: the session or the runner was closed"), sent=False)
 
     def _start(self, job: _Job | None) -> None:
         """Start a worker with a job; if no thread can be started, fail the job and the queued ones."""
@@ -347,12 +374,11 @@ class ToolRunner(Listener):
             if job.answered:
                 return None  # the runner was closed
             job.began = time.monotonic()
-        outcome = self._outcome(job)
+        outcome = self._refusal(job) or self._outcome(job)
         if job.timer is not None:
             job.timer.cancel()
         if not self._claim(job):
-            late = "the session or the runner was closed" if self._closed else "it had timed out"
-            _log.info("%r ended after %s; its result is discarded", job.item.name, late)
+            _log.info("%r ended after it had timed out; its result is discarded", job.item.name)
             return None
         try:
             self._answer(job, outcome)
@@ -364,22 +390,39 @@ class ToolRunner(Listener):
         is_call = isinstance(job.item, ev.FunctionCall)
         return self.tools.timeout_of(job.item.name) if is_call else self.tools.timeout
 
+    def _refusal(self, job: _Job) -> Outcome | None:
+        """Return the error of a job that is not to be run, since too many before it have not returned."""
+        late = self.tools.late(_function_of(job))
+        if late < 2 * self.tools.workers:
+            return None
+        with self._changed:
+            first = job.item.name not in self._said
+            self._said.add(job.item.name)
+        if first:
+            text = "%d calls of %r have timed out and not returned: until one does, further ones are not run"
+            _log.warning(text, late, job.item.name)
+        return failed(f"it was not run: {late} earlier calls of it have not returned")
+
     def _outcome(self, job: _Job) -> Outcome:
         try:
-            self._limit(job)
-            if isinstance(job.item, ev.FunctionCall):
-                return self.tools.perform(job.item, job.response.id, lambda: not job.answered)
-            assert self._approve_mcp is not None
-            return Outcome("", rejection(self._approve_mcp, job.item, job.item.name))
+            with self.tools.running(_function_of(job), self._timeout_of(job)):
+                self._limit(job)
+                if isinstance(job.item, ev.FunctionCall):
+                    return self.tools.perform(job.item, job.response.id, lambda: self._is_wanted(job))
+                assert self._approve_mcp is not None
+                return Outcome("", rejection(self._approve_mcp, job.item, job.item.name))
         except BaseException as error:  # even KeyboardInterrupt: Ctrl-C reaches the main thread only
             _log.warning("the call of %r failed", job.item.name, exc_info=True)
             return failed(described(error))
+
+    def _is_wanted(self, job: _Job) -> bool:
+        return not (job.answered or self._closed)
 
     def _limit(self, job: _Job) -> None:
         """Start the timeout of a job."""
         seconds = self._timeout_of(job)
         with self._changed:
-            if seconds is not None and not job.answered:
+            if seconds is not None and self._is_wanted(job):
                 # Answers in place of a job that takes too long.  It is a daemon, like this thread.
                 job.timer = threading.Timer(seconds, self._expire, (job, seconds))
                 job.timer.name = "realtime_sync-tool-timeout"
@@ -419,21 +462,21 @@ class ToolRunner(Listener):
                 approval_request_id=item.id or "", approve=approved, reason=reason
             )
         try:
-            self._send(lambda: self._session.conversation.item.create(answer))
+            sent = self._send(lambda: self._session.conversation.item.create(answer))
             with self._changed:
                 turn.open -= 1
                 turn.rejected += isinstance(item, ev.McpApprovalRequest) and outcome.error is not None
             self._follow(turn)
-            self._tell_of(job, outcome)
+            self._tell_of(job, outcome, sent=sent)
         finally:
             with self._changed:
-                self._jobs.discard(job)
+                self._jobs.pop(job, None)
                 self._changed.notify_all()
 
-    def _tell_of(self, job: _Job, outcome: Outcome) -> None:
+    def _tell_of(self, job: _Job, outcome: Outcome, *, sent: bool) -> None:
         item = job.item
         if isinstance(item, ev.FunctionCall):
-            seconds = time.monotonic() - job.began
+            seconds = time.monotonic() - job.began if job.began else 0.0
             self._tell(
                 ToolResult(
                     item.name,
@@ -443,6 +486,7 @@ class ToolRunner(Listener):
                     seconds,
                     item.call_id or "",
                     job.response.id,
+                    sent=sent,
                 )
             )
 
@@ -467,22 +511,33 @@ class ToolRunner(Listener):
             return self._changed.wait_for(lambda: not self._jobs, timeout)
 
     def close(self) -> None:
-        """Abandon all calls: begin and answer no more.  It doesn't wait for running functions.
+        """Begin and answer no more calls.  It doesn't wait for running functions.
 
-        It may be called several times and from any thread.  The session stays open.
+        ``on_call`` gets the calls that were not begun at once, in this thread, and running ones when they
+        have ended.  It may be called several times and from any thread.  The session stays open.
         """
         with self._changed:
             self._closed = True
+            dropped = [job for job in self._jobs if not (job.began or job.answered)]
             for job in self._jobs:
-                job.answered = True
                 if job.timer is not None:
                     job.timer.cancel()
+            for job in dropped:
+                job.answered = True
             self._jobs.clear()
+            self._queue.clear()
             self._changed.notify_all()
         self.withdraw()  # those who wait for the answer wait no longer
+        for job in dropped:
+            self._drop(job)
 
     def __enter__(self) -> "Self":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _function_of(job: _Job) -> str | None:
+    """Return the name of the function that a job calls; ``None`` for an MCP approval request."""
+    return job.item.name if isinstance(job.item, ev.FunctionCall) else None

@@ -14,10 +14,12 @@
 
 import inspect
 import logging
+import math
 import re
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, overload
 
 import msgspec
@@ -103,6 +105,8 @@ class Tools:
         self.timeout = _checked(timeout)
         self._functions: dict[str, _Function] = {}
         self._served: list[ev.McpTool | dict[str, Any]] = []
+        # The calls that have not returned: which function, and when its time is up.
+        self._running: dict[object, tuple[str | None, float]] = {}
         for tool in functions:
             if isinstance(tool, ev.McpTool | Mapping):
                 self._serve(tool)
@@ -283,6 +287,26 @@ class Tools:
         """Return the seconds that a call of this function may take; ``None`` if there is no limit."""
         tool = self._functions.get(name)
         return self.timeout if tool is None else tool.timeout
+
+    @contextmanager
+    def running(self, name: str | None, seconds: float | None) -> Iterator[None]:
+        """Count a call as running while this lasts.
+
+        Args:
+            name: The function; ``None`` is the approval of MCP calls.
+            seconds: The seconds that the call may take; ``None`` sets no limit.
+        """
+        call = object()
+        self._running[call] = name, math.inf if seconds is None else time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            del self._running[call]
+
+    def late(self, name: str | None) -> int:
+        """Return how many calls of a function, in all sessions, are past their timeout and still run."""
+        now = time.monotonic()
+        return sum(of == name and until <= now for of, until in list(self._running.values()))
 
 
 def _kind_and_label(tool: ev.McpTool | dict[str, Any]) -> tuple[object, object]:

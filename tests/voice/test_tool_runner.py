@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 from scripted import CREATED, DEADLINE, Caller, Open, ScriptedServer, idle
+from threads import wait_until
 from tool_types import add, pick
 
 import realtime_sync as rt
@@ -520,8 +521,56 @@ def test_close_with_a_hung_tool(release: threading.Event) -> None:
         assert talk.asked == 2
 
 
+NOT_RUN = "it was not run: the session or the runner was closed"
+
+
+def test_a_tool_that_never_returns(release: threading.Event, caplog: pytest.LogCaptureFixture) -> None:
+    """It takes a bounded number of threads; then its calls fail at once, others run, and it is said once."""
+    tools = Tools(workers=2, timeout=0.02)
+    tools.function(lambda: release.wait(DEADLINE), name="hang")
+    tools.function(lambda: "quick", name="quick", timeout=None)
+    results: list[ToolResult] = []
+    with talking(tools, max_rounds=None, on_call=results.append) as talk:
+        for number in range(12):
+            talk.server.expects(str(number)).replies(CallFunction("hang"), CallFunction("quick"))
+            talk.server.expects().replies("So it is.")
+            talk.ask(responses=2, text=str(number))
+        assert len(workers()) == 4
+        errors = [result.error for result in results if result.name == "hang"]
+        assert errors[:4] == ["it timed out after 0.02 s"] * 4
+        assert errors[4:] == ["it was not run: 4 earlier calls of it have not returned"] * 8
+        assert [result.output for result in results if result.name == "quick"] == ["quick"] * 12
+        assert all(result.sent for result in results)
+        release.set()
+        join_workers()
+        talk.server.expects("Again").replies(CallFunction("hang"))
+        talk.server.expects(function_output=True).replies("It works.")
+        talk.ask(responses=2, text="Again")
+    said = [
+        record.getMessage() for record in caplog.records if "further ones are not run" in record.getMessage()
+    ]
+    assert said == [
+        "4 calls of 'hang' have timed out and not returned: until one does, further ones are not run"
+    ]
+
+
+def test_an_approval_that_never_returns(release: threading.Event) -> None:
+    """The approvals of MCP calls are bounded in the same way: further ones are rejected at once."""
+    tools = Tools(workers=1, timeout=0.02)
+    with talking(tools, approve_mcp=lambda request: release.wait(DEADLINE), max_rounds=None) as talk:
+        for number in range(4):
+            talk.server.expects(str(number)).replies(RequestMcpApproval("docs", "read"))
+            talk.server.expects().replies("So it is.")
+            talk.ask(responses=2, text=str(number))
+        assert len(workers()) == 2
+        release.set()
+        reasons = [item.reason for item in talk.items(ev.McpApprovalResponse)]
+        assert reasons[:2] == ["it timed out after 0.02 s"] * 2
+        assert reasons[2:] == ["it was not run: 2 earlier calls of it have not returned"] * 2
+
+
 def test_session_closed_while_a_tool_runs(release: threading.Event) -> None:
-    """The workers stop quietly, and what waited isn't begun."""
+    """The workers stop quietly, and what waited isn't begun; both are reported as not sent."""
     called: list[str] = []
     began = threading.Event()
 
@@ -545,7 +594,10 @@ def test_session_closed_while_a_tool_runs(release: threading.Event) -> None:
         assert talk.runner.wait(DEADLINE)
         join_workers()
         assert called == ["one"]
-        assert [result.output for result in results] == ["one"]
+    not_run, one = results
+    assert (one.output, one.error, one.sent) == ("one", None, False)
+    assert (not_run.arguments, not_run.error) == ('{"name": "two"}', NOT_RUN)
+    assert (json.loads(not_run.output), not_run.sent, not_run.seconds) == ({"error": NOT_RUN}, False, 0)
 
 
 # --- MCP -----------------------------------------------------------------------------------------------
@@ -917,3 +969,92 @@ def test_arguments_that_are_no_text(arguments: Any, output: str | None, open_ses
             assert (result.error or "").startswith("invalid arguments: ")
         else:
             assert result.output == output
+
+
+# --- The end, while calls are running or queued ----------------------------------------------------------
+
+
+def call_of(function: str, number: int, **arguments: str) -> ev.FunctionCall:
+    text = json.dumps(arguments)
+    return ev.FunctionCall(id=f"item_{number}", call_id=f"call_{number}", name=function, arguments=text)
+
+
+class Ending:
+    """A server that makes calls, and resets the connection once ``now`` is set, if it is to."""
+
+    def __init__(self, *calls: ev.FunctionCall, resets: bool) -> None:
+        self._calls = calls
+        self._resets = resets
+        self.now = threading.Event()
+
+    def __call__(self, caller: Caller) -> None:
+        caller.accept()
+        events = [created(), *map(item_done, self._calls), done(*self._calls), LAST]
+        caller.text(CREATED, *(rt.encode(event).decode() for event in events))
+        if self._resets and self.now.wait(DEADLINE):
+            caller.reset()
+        else:
+            caller.serve_until_closed()
+
+
+@pytest.mark.parametrize("how", ["reset", "session", "runner", "Ctrl-C", "error"])
+def test_every_call_is_told_at_the_end(how: str, release: threading.Event, open_session: Open) -> None:
+    """However it ends while three calls run and two wait: each is told once, and none as sent."""
+    began = threading.Barrier(4)
+
+    def work(name: str) -> str:
+        began.wait(DEADLINE)
+        release.wait(DEADLINE)
+        return {"one": "1"}[name]
+
+    tools = Tools(workers=3)
+    tools.function(work)
+    tools.function(lambda: "never", name="last")
+    calls = [call_of("work", number, name=name) for number, name in enumerate(("one", "two", "three"))]
+    ending = Ending(*calls, call_of("last", 4), call_of("last", 5), resets=how == "reset")
+    results: list[ToolResult] = []
+    with ScriptedServer(ending) as server, open_session(server) as session:
+        runner = ToolRunner(session, tools, on_call=results.append)
+        with (
+            pytest.raises(KeyboardInterrupt) if how == "Ctrl-C" else pytest.raises(ZeroDivisionError),
+            runner,
+        ):
+            session.run(runner, until=ev.RateLimitsUpdated, timeout=DEADLINE)
+            began.wait(DEADLINE)
+            if how == "Ctrl-C":
+                raise KeyboardInterrupt
+            if how == "reset":
+                ending.now.set()
+                wait_until(lambda: session.closed)
+            elif how != "error":
+                session.close() if how == "session" else runner.close()
+            if how != "error":
+                release.set()
+                join_workers()
+            raise ZeroDivisionError
+        release.set()
+        join_workers()
+        assert (runner.pending, runner.wait()) == (0, True)
+    assert not any(result.sent for result in results)
+    told = sorted((result.name, result.error or result.output) for result in results)
+    errors = [("work", "KeyError: 'three'"), ("work", "KeyError: 'two'")]
+    assert told == [("last", NOT_RUN), ("last", NOT_RUN), ("work", "1"), *errors]
+
+
+def test_calls_that_come_after_the_end(open_session: Open) -> None:
+    """A call that is dispatched when the session has ended is not run, and is told."""
+    called: list[str] = []
+    tools = Tools()
+    tools.function(lambda: called.append("x"), name="note")
+    results: list[ToolResult] = []
+    ending = Ending(call_of("note", 1), resets=True)
+    with ScriptedServer(ending) as server:
+        session = open_session(server)
+        session.wait_for_first_event(DEADLINE)
+        wait_until(lambda: session.stats.events_in == 5)
+        ending.now.set()
+        wait_until(lambda: session.closed)
+        runner = ToolRunner(session, tools, on_call=results.append)
+        session.run(runner, until=ev.RateLimitsUpdated, timeout=DEADLINE)
+    assert not called
+    assert [(result.call_id, result.error, result.sent) for result in results] == [("call_1", NOT_RUN, False)]
