@@ -11,7 +11,7 @@ import functools
 import math
 import operator
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..events import AudioConfig, AudioFormat, AudioInputConfig, AudioOutputConfig, SessionConfig
 
@@ -38,6 +38,7 @@ __all__ = [
     "sample_rate",
     "samples_of",
     "silence",
+    "silent",
     "size_of",
     "whole_samples",
 ]
@@ -137,6 +138,15 @@ def whole_samples(data: bytes, format: str) -> tuple[bytes, bytes]:
 def silence(seconds: float, format: str = PCM) -> bytes:
     """Return this many seconds of silence, rounded to whole samples."""
     return bytes_of([0], format) * round(seconds * sample_rate(format))
+
+
+def silent(seconds: float, format: str = PCM) -> Iterator[bytes]:
+    """Yield as much silence as `silence` returns, in blocks of a second, made as they are asked for."""
+    left = round(seconds * sample_rate(format))
+    while left > 0:
+        block = min(left, sample_rate(format))
+        yield bytes_of([0], format) * block
+        left -= block
 
 
 def loudness(samples: "array.array[int]") -> float:

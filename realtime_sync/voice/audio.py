@@ -33,6 +33,7 @@ from ..sound.formats import (
     input_settings,
     sample_rate,
     silence,
+    silent,
     size_of,
 )
 from ..sound.problems import OnProblem
@@ -127,17 +128,17 @@ def stream_file(
     if commit and _translates(session):
         raise ValueError("commit=True is not supported by a translation session, which has no commit event")
     audio_format = format or input_format(session.config)
-    rest = silence(_pause(session, end_with_silence), audio_format)
+    pause = _pause(session, end_with_silence)
     with (
         contextlib.closing(decode(path, chunk_ms, audio_format, on_problem=on_problem)) as file,
         _bar(path, progress) as show,
     ):
-        audio = itertools.chain(file, chunks(rest, chunk_ms, audio_format))
+        audio = itertools.chain(file, chunks(silent(pause, audio_format), chunk_ms, audio_format))
         sent = _send(session, audio, audio_format, fast, show)
     if commit and sent and _turn_detection(session) is None:
         session.input_audio_buffer.commit()
         _log.info("committed %.2f s of input: the session does not detect turns", sent)
-    return sent - duration(rest, audio_format)
+    return sent - round(pause * sample_rate(audio_format)) / sample_rate(audio_format)
 
 
 def is_fast(pace: str) -> bool:

@@ -16,6 +16,8 @@ from realtime_sync.sound.formats import (
     input_format,
     output_format,
     sample_rate,
+    silence,
+    silent,
 )
 from realtime_sync.voice import audio
 
@@ -52,3 +54,12 @@ def test_what_a_session_uses() -> None:
     odd = rt.events.SessionConfig(input_audio_format="mp3", output_audio_format=None)
     found = [(input_format(config), output_format(config)) for config in (ga, beta, odd, None)]
     assert found == [(PCMU, PCMA), (PCMA, PCMU), (PCM, PCM), (PCM, PCM)]
+
+
+@pytest.mark.parametrize("audio_format", [PCM, PCMU])
+@pytest.mark.parametrize("seconds", [0.0, 0.0001, 1.0, 2.5])
+def test_silent(seconds: float, audio_format: str) -> None:
+    """Silence block by block is the same as all of it, and no block is longer than a second."""
+    blocks = list(silent(seconds, audio_format))
+    assert b"".join(blocks) == silence(seconds, audio_format)
+    assert all(0 < len(block) <= len(silence(1.0, audio_format)) for block in blocks)
