@@ -94,6 +94,7 @@ def _ask(session: Session, prompt: str) -> int:
         print()  # behind what there is of the answer
         raise
     except KeyboardInterrupt:
+        streams.discard_if_stuck()
         with contextlib.suppress(RealtimeError):  # it may have cut a frame in two, which ends the session
             session.response.cancel(if_active=True)
             _take(session, answer, _CANCEL_TIMEOUT)

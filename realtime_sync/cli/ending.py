@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from types import TracebackType
 
 from ..exceptions import ConnectionClosed
 from ..session import Session
@@ -58,9 +59,14 @@ class Ending:
     def __enter__(self) -> None:
         self._thread.start()
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._over.set()
-        self._thread.join()
+        if not isinstance(
+            error, KeyboardInterrupt
+        ):  # what it sends is not waited for
+            self._thread.join()
 
     def _watch(self) -> None:
         ended_at: float | None = None

@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             complain(_described(error))
         ended = status.FAILED
     except KeyboardInterrupt:
+        streams.discard_if_stuck()
         ended = status.INTERRUPTED
     streams.flush_or_discard()
     return ended

@@ -2,11 +2,21 @@
 
 import contextlib
 import os
+import select
 import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
-__all__ = ["LONGEST_TEXT", "flush_or_discard", "is_dialogue", "is_terminal", "lines", "prepare", "text"]
+__all__ = [
+    "LONGEST_TEXT",
+    "discard_if_stuck",
+    "flush_or_discard",
+    "is_dialogue",
+    "is_terminal",
+    "lines",
+    "prepare",
+    "text",
+]
 
 LONGEST_TEXT = 8 * 1024 * 1024
 """Bytes of stdin that one prompt may have: no model takes more, and a pipe may never end."""
@@ -28,13 +38,33 @@ def prepare() -> None:
             stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
+def discard_if_stuck() -> None:
+    """After Ctrl-C, discard what is still to be written to stdout if its reader takes nothing any more."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it is no file, or closed
+        if not _takes(sys.stdout.fileno()):
+            _discard()
+
+
+def _takes(file: int) -> bool:
+    """Return whether something can be written to a file without waiting."""
+    if not hasattr(select, "poll"):  # pragma: no cover  # Windows, where one can't ask that of a pipe
+        return True
+    poller = select.poll()
+    poller.register(file, select.POLLOUT)
+    return bool(poller.poll(0))
+
+
+def _discard() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def flush_or_discard() -> None:
     """Write what is left for stdout; discard it if that can't be, lest Python complain about it at exit."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard()
 
 
 def is_dialogue() -> bool:

@@ -3,12 +3,12 @@
 import argparse
 from typing import Any
 
-from ..session import Session
+from ..session import HASTE, Session
 from ..voice.assistant import Assistant
 from ..voice.devices import list_devices
 from ..voice.microphones import FileMicrophone, Microphone
 from ..voice.speakers import Speaker
-from . import opening, status
+from . import opening, status, streams
 from .detection import detects_turns
 from .dialogue import Dialogue
 from .ending import Ending
@@ -111,8 +111,10 @@ def _talk(
             assistant.run()
         dialogue.settled()
     except KeyboardInterrupt:
-        dialogue.stop(assistant.interrupt())
+        streams.discard_if_stuck()
         speaker.clear()  # what was not heard is not to be in the file
+        session.close(timeout=HASTE)  # first: nothing is told to a server that may take nothing any more
+        dialogue.stop(assistant.interrupt())
         raise
     finally:
         dialogue.close()

@@ -8,9 +8,9 @@ from typing import Any
 
 from ..events import ErrorEvent, SessionUpdated, TranscriptionSessionUpdated
 from ..exceptions import ConnectionClosed, RealtimeError
-from ..session import Session
+from ..session import HASTE, Session
 from ..visitor import Visitor
-from . import opening, status
+from . import opening, status, streams
 from .cues import FORMATS, Writer, clock
 from .detection import detects_turns
 from .screen import complain, problem_of
@@ -83,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
 def _one(path: str, options: argparse.Namespace, open_session: Callable[..., Session], writer: Writer) -> int:
     """Transcribe a file in a session of its own."""
     problem: Exception | None = None
+    haste: float | None = None
     with _opened(options, open_session) as session:
         turns = Turns()
         sending = Sending(session, path, options.pace, detects=_set_up(session, options))
@@ -91,10 +92,15 @@ def _one(path: str, options: argparse.Namespace, open_session: Callable[..., Ses
             _listen(session, turns, sending)
         except (ConnectionClosed, TimeoutError) as error:
             problem = error
+        except KeyboardInterrupt:
+            streams.discard_if_stuck()
+            haste = HASTE
+            raise
         finally:
-            session.close()  # which ends the sending too
+            session.close(timeout=haste)  # which ends the sending too
             _drain(session, turns)
-            sending.join()
+            if haste is None:
+                sending.join()
             seconds = turns.known if sending.seconds is None else sending.seconds
             writer.add(path, turns.cues(seconds), seconds)
     problems = list(_problems(turns, seconds, sending, problem))

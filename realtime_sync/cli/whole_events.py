@@ -1,5 +1,6 @@
 """Ctrl-C, which waits for the end of the event that it falls into."""
 
+import _thread
 import contextlib
 import signal
 import threading
@@ -10,15 +11,19 @@ from ..visitor import Visitors
 
 __all__ = ["WholeEvents"]
 
+_LONGEST = 0.3  # seconds that Ctrl-C is delayed
+
 
 class WholeEvents(Visitors):
     """Delays a Ctrl-C to the end of the event that it falls into, so that none is shown or played by halves.
 
-    A second one isn't delayed.
+    A second one isn't delayed, nor is it if the event doesn't end: showing it may be stuck.
     """
 
     _visiting = False
     _pressed = False
+    _timer: threading.Timer | None = None
+    _again = False  # whether the timer has pressed, and not the user
 
     def visit(self, event: ServerEvent) -> None:
         """Hand an event to the visitors.
@@ -45,9 +50,27 @@ class WholeEvents(Visitors):
         try:
             yield
         finally:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer.join()
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _press(self, *_: object) -> None:
+        again, self._again = self._again, False
+        if again and not self._visiting:
+            return  # the event has ended in this very moment
         if self._pressed or not self._visiting:
             raise KeyboardInterrupt
         self._pressed = True
+        # Presses again if the event doesn't end.  A daemon, like all our threads.
+        self._timer = threading.Timer(_LONGEST, self._press_again)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _press_again(self) -> None:
+        self._again = True
+        ident = threading.main_thread().ident
+        if hasattr(signal, "pthread_kill") and ident is not None:
+            signal.pthread_kill(ident, signal.SIGINT)  # which also ends what it waits for in the system
+        else:  # pragma: no cover  # Windows
+            _thread.interrupt_main()

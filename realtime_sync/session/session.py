@@ -7,6 +7,7 @@ A facade: `reader` is the thread that reads the connection, `inbox` the queue of
 import queue
 import time
 from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
@@ -29,7 +30,10 @@ from .sending import Sender
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-__all__ = ["Session", "Stats"]
+__all__ = ["HASTE", "Session", "Stats"]
+
+HASTE = 0.3
+"""Seconds that closing may take after Ctrl-C: enough for a server to answer, and soon enough for a person."""
 
 _E = TypeVar("_E", bound=ServerEvent)
 
@@ -356,26 +360,34 @@ class Session:
 
     # --- Closing -----------------------------------------------------------------------------------
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "", *, timeout: float | None = None) -> None:
         """Send a close frame, wait for the server's up to the close timeout, and end the connection.
+
+        At the end of ``with`` this happens by itself, with a timeout of 0.3 s after Ctrl-C.
 
         May be called any number of times, from any thread.  Events already queued can still be taken.
 
         Args:
             code: WebSocket close code, 1000 or 3000 to 4999.
             reason: A short text for the server, 123 bytes at most.
+            timeout: Seconds to wait at most; ``None`` = the ``close_timeout`` of `connect`.
 
         Raises:
-            ValueError: The code may not be sent, or the reason is too long.
+            ValueError: The code may not be sent, the reason is too long, or the timeout is below 0.
         """
         if code != 1000 and not 3000 <= code < 5000:
             raise ValueError(f"close code {code} may not be sent; use 1000, or 3000 to 4999")
         if len(reason.encode()) > 123:
             raise ValueError("the reason is longer than 123 bytes")
-        self._reader.close(code, reason, time.monotonic() + self._close_timeout)
+        seconds = self._close_timeout if timeout is None else timeout
+        if not seconds >= 0:
+            raise ValueError(f"timeout must be 0 seconds or more, or None, got {timeout!r:.80}")
+        self._reader.close(code, reason, time.monotonic() + seconds)
 
     def __enter__(self) -> "Self":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(timeout=min(HASTE, self._close_timeout) if isinstance(error, KeyboardInterrupt) else None)

@@ -30,7 +30,11 @@ _SHORTEST = 0.005  # seconds to wait, even if less is left to play
 
 
 class AudioInput(Protocol):
-    """Define a microphone: any object that sends user audio to the session between `start` and `stop`."""
+    """Define a microphone: any object that sends user audio to the session between `start` and `stop`.
+
+    If it has a method ``abandon`` as well, that is called before `stop` when Ctrl-C ends `Assistant.run`: it
+    should stop without waiting for anything, such as a network that is down.
+    """
 
     def start(self) -> None:
         """Begin to send audio."""
@@ -172,12 +176,16 @@ class Assistant:
             if self.playback is not None:
                 self._play_out(self.playback, deadline)
             return end
-        except BaseException:
+        except BaseException as error:
             self.tool_runner.withdraw()
+            if isinstance(error, KeyboardInterrupt):
+                getattr(self.microphone, "abandon", _nothing)()
             raise
         finally:
             if self.microphone is not None:
                 self.microphone.stop()
+            if self.session.closed:
+                self.tool_runner.close()
 
     def _play_out(self, playback: Playback, deadline: float | None) -> None:
         """Play the pending audio, and keep running the session, since the user may interrupt."""
@@ -223,6 +231,10 @@ class Assistant:
         in_dialect = _beta if self.session.dialect == "beta" else _ga
         changes |= in_dialect(self._transcription, self._format)
         return _merged(changes, self._settings)
+
+
+def _nothing() -> None:
+    """Do nothing, as a microphone without ``abandon``."""
 
 
 def _format_to_set(speaker: AudioOutput | None, config: SessionConfig | None) -> str | None:

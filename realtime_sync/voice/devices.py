@@ -7,14 +7,19 @@ import atexit
 import contextlib
 import logging
 import math
+import queue
+import sys
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from msgspec import Struct
 
 from ..exceptions import RealtimeError
 
 __all__ = [
+    "CLOSING",
+    "HASTE",
     "SAMPLE_WIDTH",
     "Device",
     "DeviceError",
@@ -31,11 +36,79 @@ Kind = Literal["input", "output"]
 
 SAMPLE_WIDTH = 2
 """Bytes per sample: devices are opened with 16 bits, mono."""
+CLOSING = 2.0
+"""Seconds that the closing of a device is waited for; it goes on without being waited for."""
+HASTE = 0.2
+"""The same after Ctrl-C, and at the end of the program."""
+_ANSWER = 10.0  # seconds for everything else that a device is asked for; Bluetooth takes its time
 _NO_SUCH_RATE = -9997  # PortAudio's paInvalidSampleRate
+
+_T = TypeVar("_T")
 
 
 class DeviceError(RealtimeError):
-    """Raised if an audio device is missing, in use or has stopped, or if PortAudio is missing."""
+    """Raised if an audio device is missing, in use, stuck or has stopped, or if PortAudio is missing."""
+
+
+class _Calls:
+    """Calls PortAudio on a thread of its own: it blocks as long as the sound system does, also for Ctrl-C."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        # Makes the calls, one after another.  A daemon, so that a device that is stuck can't keep the program
+        # alive; one for each device, since no thread can be started at the end of the program.
+        self._thread = threading.Thread(target=self._run, name="realtime_sync-device", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+
+    def make(self, call: Callable[[], _T], timeout: float) -> _T:
+        """Make a call, and return its result.
+
+        Raises:
+            TimeoutError: It has not returned in time; it goes on, and further calls wait for it.
+            Exception: Whatever the call raises.
+        """
+        if sys.platform == "win32":  # pragma: no cover  # some sound systems there know one thread only
+            return call()
+        answers: queue.SimpleQueue[tuple[_T | None, Exception | None]] = queue.SimpleQueue()
+        self._calls.put(lambda: answers.put(_attempt(call)))
+        try:
+            result, error = answers.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError(f"no answer within {timeout:g} s") from None
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]  # the result, since there was no error
+
+    def end(self) -> None:
+        """Let the thread end after the calls that were made."""
+        self._calls.put(None)
+
+
+def _attempt(call: Callable[[], _T]) -> tuple[_T | None, Exception | None]:
+    try:
+        return call(), None
+    except Exception as error:
+        return None, error
+
+
+def _asked(question: Callable[[], _T]) -> _T:
+    """Return what the sound system answers to a question.
+
+    Raises:
+        DeviceError: It doesn't answer.
+        Exception: Whatever the question raises.
+    """
+    calls = _Calls()
+    try:
+        return calls.make(question, _ANSWER)
+    except TimeoutError as error:
+        raise DeviceError(f"the sound system has not answered within {_ANSWER:g} s") from error
+    finally:
+        calls.end()
 
 
 class Device(Struct, frozen=True):
@@ -65,8 +138,13 @@ def list_devices() -> list[Device]:
 
     Raises:
         ImportError: sounddevice is not installed; the message names the extra to install.
-        DeviceError: The PortAudio library is missing; the message names the system's package.
+        DeviceError: The PortAudio library is missing, and the message names the system's package; or the
+            sound system doesn't answer.
     """
+    return _asked(_listed)
+
+
+def _listed() -> list[Device]:
     sounddevice = _sounddevice()
     return [_device(sounddevice, found) for found in sounddevice.query_devices()]
 
@@ -102,10 +180,14 @@ def chosen(wanted: int | str | None, kind: Kind) -> Device:
     Raises:
         TypeError: ``wanted`` is neither an index nor a name nor ``None``.
         ValueError: No device has this index or name, or several have this name.
-        DeviceError: The system has no default device.
+        DeviceError: The system has no default device, or doesn't answer.
     """
     if not isinstance(wanted, int | str | None):
         raise TypeError(f"device must be an index, a part of a name or None, got {wanted!r:.80}")
+    return _asked(lambda: _chosen(wanted, kind))
+
+
+def _chosen(wanted: int | str | None, kind: Kind) -> Device:
     sounddevice = _sounddevice()
     if wanted is None:
         try:
@@ -133,7 +215,7 @@ def _fits(device: Device, wanted: int | str) -> bool:
 
 
 def _able(kind: Kind) -> list[Device]:
-    return [device for device in list_devices() if (device.inputs if kind == "input" else device.outputs)]
+    return [device for device in _listed() if (device.inputs if kind == "input" else device.outputs)]
 
 
 def _those(kind: Kind) -> str:
@@ -181,32 +263,49 @@ class Line:
         failure: Why the stream has ended by itself, or ``None``.
 
     Raises:
-        DeviceError: The device can't be opened.
+        DeviceError: The device can't be opened, or does not answer.
     """
 
     def __init__(
         self, kind: Kind, device: Device, rate: int, block: int, latency: float, callback: Callable[..., None]
     ) -> None:
-        self._sounddevice = _sounddevice()
+        self._sounddevice = _sounddevice()  # loaded already, by what has chosen the device
         self._name = f"{kind} device {device.name!r}"
         self._running = False
+        self._stream: Any = None
         self.failure: DeviceError | None = None
-        self.rate = self._possible(kind, device, rate)
+        self.rate = rate
+        self.latency = latency
+        self._calls = _Calls()
+        try:
+            self._make(lambda: self._open(kind, device, block, callback))
+        except BaseException:
+            self.close(0)  # also what may still be opened
+            raise
+        # PortAudio calls back until the stream is closed, which must happen before the interpreter ends.
+        atexit.register(self._close_at_exit)
+
+    def _open(self, kind: Kind, device: Device, block: int, callback: Callable[..., None]) -> None:
+        wanted, self.rate = self.rate, self._possible(kind, device, self.rate)
         open_stream = getattr(self._sounddevice, f"Raw{kind.capitalize()}Stream")
         with self._explained():
             self._stream = open_stream(
                 samplerate=self.rate,
-                blocksize=block * self.rate // rate,
+                blocksize=block * self.rate // wanted,
                 device=device.index,
                 channels=1,
                 dtype="int16",
-                latency=latency,
+                latency=self.latency,
                 callback=callback,
                 finished_callback=self._finished,
             )
         self.latency = float(self._stream.latency)
-        # PortAudio calls back until the stream is closed, which must happen before the interpreter ends.
-        atexit.register(self.close)
+
+    def _make(self, call: Callable[[], object]) -> None:
+        try:
+            self._calls.make(call, _ANSWER)
+        except TimeoutError as error:
+            raise DeviceError(f"the {self._name} has not answered within {_ANSWER:g} s") from error
 
     def _possible(self, kind: Kind, device: Device, rate: int) -> int:
         """Return the wanted rate, or the device's default if it can't do that."""
@@ -245,19 +344,42 @@ class Line:
             return
         self._running = True
         try:
-            with self._explained():
-                self._stream.start()
+            self._make(self._start)
         except BaseException:
             self._running = False
             raise
 
-    def stop(self) -> None:
-        """Stop the stream once the device has played what it buffers."""
-        self._running = False
-        self._stream.stop()
+    def _start(self) -> None:
+        with self._explained():
+            self._stream.start()
 
-    def close(self) -> None:
-        """Stop the stream at once, and release the device."""
+    def stop(self) -> None:
+        """Stop the stream once the device has played what it buffers.
+
+        Raises:
+            DeviceError: The device does not answer.
+        """
         self._running = False
-        self._stream.close()
-        atexit.unregister(self.close)
+        self._make(self._stream.stop)
+
+    def close(self, timeout: float = CLOSING) -> None:
+        """Stop the stream at once, and release the device; for the last use of it.
+
+        Args:
+            timeout: Seconds to wait at most; a device that takes longer is released later, if ever.
+        """
+        self._running = False
+        try:
+            self._calls.make(self._release, timeout)
+        except TimeoutError:
+            _log.warning("the %s has not closed within %g s; it is left alone", self._name, timeout)
+        finally:
+            self._calls.end()
+            atexit.unregister(self._close_at_exit)
+
+    def _release(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def _close_at_exit(self) -> None:
+        self.close(HASTE)

@@ -2,6 +2,7 @@
 
 import array
 import contextlib
+import functools
 import itertools
 import logging
 import math
@@ -10,16 +11,17 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable
 from os import PathLike
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..exceptions import ConnectionClosed
 from ..session import Session
 from ..sound.conversion import encoded
-from ..sound.formats import bytes_of, bytes_per_second, input_format, loudness, sample_rate, silence
+from ..sound.formats import bytes_of, bytes_per_second, input_format, loudness, sample_rate, silent
 from ..sound.problems import OnProblem
 from ..sound.resampler import Resampler
 from .audio import append_to, chunks, decode, is_fast
-from .devices import Line, check_above_0, check_not_below_0, chosen
+from .devices import CLOSING, HASTE, Line, check_above_0, check_not_below_0, chosen
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -83,8 +85,8 @@ class Microphone:
         self._failure: Exception | None = None
         # Hands blocks from PortAudio's thread to the sender; held for a moment only.
         self._changed = threading.Condition()
-        self._blocks: deque[bytes] = deque(maxlen=max(1, int(max_seconds * 1000 / block_ms)))
-        self._stopped = True
+        self._blocks: deque[bytes] = deque()  # of the present recording, or the last one
+        self._most = max(1, int(max_seconds * 1000 / block_ms))
         # Lets one thread at a time start or stop the device.
         self._control = threading.Lock()
 
@@ -111,18 +113,20 @@ class Microphone:
         audio_format = input_format(self._session.config)
         rate = sample_rate(audio_format)
         block = rate * self._block_ms // 1000
-        line = Line("input", self._device, rate, block, self._latency, self._hear)
-        self._line, self._failure, self._stopped = line, None, False
+        blocks: deque[bytes] = deque(maxlen=self._most)
+        hear = functools.partial(self._hear, blocks)
+        line = Line("input", self._device, rate, block, self._latency, hear)
+        self._line, self._blocks, self._failure = line, blocks, None
         try:
             resampler = Resampler(line.rate, rate)
             line.start()
         except BaseException:
-            self._close_line()
+            self._close_line(HASTE)
             raise
         # Converts and sends, since PortAudio's thread must not wait for the network.
         self._sender = threading.Thread(
             target=self._run,
-            args=(line, audio_format, resampler),
+            args=(line, blocks, audio_format, resampler),
             name="realtime_sync-microphone",
             daemon=True,
         )
@@ -135,6 +139,17 @@ class Microphone:
             sender, self._sender = self._sender, None
         if sender is not None:
             sender.join()
+
+    def abandon(self) -> None:
+        """Stop recording and discard what was not sent yet, without waiting: after Ctrl-C."""
+        if not self._control.acquire(timeout=HASTE):
+            return  # another thread starts or stops it, and a device is stuck
+        try:
+            self._close_line(HASTE)
+            self._blocks.clear()
+            self._sender = None
+        finally:
+            self._control.release()
 
     def close(self) -> None:
         """Do the same as `stop`."""
@@ -152,33 +167,35 @@ class Microphone:
         self.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.stop()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abandon() if isinstance(error, KeyboardInterrupt) else self.stop()
 
-    def _close_line(self) -> None:
-        if self._line is not None:
-            self._line.close()
-            self._line = None
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+    def _close_line(self, timeout: float = CLOSING) -> None:
+        try:
+            if self._line is not None:
+                self._line.close(timeout)
+        finally:
+            with self._changed:
+                self._line = None
+                self._changed.notify_all()
 
-    def _hear(self, heard: Any, count: int, times: Any, status: Any) -> None:
+    def _hear(self, blocks: deque[bytes], heard: Any, count: int, times: Any, status: Any) -> None:
         """Queue a block; called by PortAudio's thread."""
         with self._changed:
-            full = len(self._blocks) == self._blocks.maxlen
-            self.dropped += full + bool(status.input_overflow)
-            self._blocks.append(bytes(heard))
+            self.dropped += (len(blocks) == self._most) + bool(status.input_overflow)
+            blocks.append(bytes(heard))
             self._changed.notify_all()
 
     # --- The sender thread -----------------------------------------------------------------------------
 
-    def _run(self, line: Line, audio_format: str, resampler: Resampler) -> None:
+    def _run(self, line: Line, blocks: deque[bytes], audio_format: str, resampler: Resampler) -> None:
         append = append_to(self._session)
         try:
             more = True
             while more:
-                block = self._next()
+                block = self._next(line, blocks)
                 more = block is not None
                 pcm = resampler.finish() if block is None else resampler.feed(self._heard(block))
                 if pcm:
@@ -192,13 +209,13 @@ class Microphone:
             with self._control:
                 if self._line is line:
                     self._close_line()
-            self._blocks.clear()
+            blocks.clear()
 
-    def _next(self) -> bytes | None:
-        """Return the next block; ``None`` once it was stopped and all is sent."""
+    def _next(self, line: Line, blocks: deque[bytes]) -> bytes | None:
+        """Return the next block; ``None`` once the recording was stopped and all of it is sent."""
         with self._changed:
-            self._changed.wait_for(lambda: self._blocks or self._stopped)
-            return self._blocks.popleft() if self._blocks else None
+            self._changed.wait_for(lambda: blocks or self._line is not line)
+            return blocks.popleft() if blocks else None
 
     def _heard(self, block: bytes) -> bytes:
         """Return a block from the device as PCM, or silence if muted; update `level`."""
@@ -270,14 +287,14 @@ class FileMicrophone:
         audio_format = input_format(self._session.config)
         sound = decode(self._path, self._block_ms, audio_format, on_problem=self._on_problem)
         first = next(sound, b"")  # read here, so that a bad file raises its error here
-        rest = chunks(silence(self._silence, audio_format), self._block_ms, audio_format)
+        rest = chunks(silent(self._silence, audio_format), self._block_ms, audio_format)
         self.finished.clear()
-        self._stop.clear()
+        self._stop = threading.Event()
         self.failure = None
         # Waits until the next block is due, while the program goes on.
         self._sender = threading.Thread(
             target=self._run,
-            args=(first, sound, rest, audio_format),
+            args=(self._stop, first, sound, rest, audio_format),
             name="realtime_sync-file",
             daemon=True,
         )
@@ -290,6 +307,11 @@ class FileMicrophone:
         if sender is not None:
             sender.join()
 
+    def abandon(self) -> None:
+        """Stop sending, without waiting for the thread to end: after Ctrl-C."""
+        self._stop.set()
+        self._sender = None
+
     def close(self) -> None:
         """Do the same as `stop`."""
         self.stop()
@@ -298,11 +320,14 @@ class FileMicrophone:
         self.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.stop()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abandon() if isinstance(error, KeyboardInterrupt) else self.stop()
 
     def _run(
         self,
+        stop: threading.Event,
         first: bytes,
         sound: Generator[bytes, None, None],
         rest: Iterable[bytes],
@@ -310,20 +335,22 @@ class FileMicrophone:
     ) -> None:
         try:
             with contextlib.closing(sound):  # this ends the decoder
-                self._send(itertools.chain([first], sound, rest), audio_format)
+                self._send(stop, itertools.chain([first], sound, rest), audio_format)
         except ConnectionClosed:
             pass
         except Exception as error:
-            self.failure = error
+            if self._stop is stop:  # else it was abandoned, and has been started anew
+                self.failure = error
             _log.error("sending the file %s stopped because of an error: %s", self._path, error)
         finally:
-            self.finished.set()
+            if self._stop is stop:
+                self.finished.set()
 
-    def _send(self, blocks: Iterable[bytes], audio_format: str) -> None:
+    def _send(self, stop: threading.Event, blocks: Iterable[bytes], audio_format: str) -> None:
         append = append_to(self._session)
         due = time.monotonic()
         for block in blocks:
-            if self._stop.wait(0 if self._fast else max(0.0, due - time.monotonic())):
+            if stop.wait(0 if self._fast else max(0.0, due - time.monotonic())):
                 return
             append(block)
             due += len(block) / bytes_per_second(audio_format)

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from os import PathLike
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..sound.conversion import decoded
@@ -16,12 +17,21 @@ from ..sound.formats import (
     bytes_per_second,
     sample_rate,
     samples_of,
-    silence,
+    silent,
     whole_samples,
 )
 from ..sound.resampler import Resampler
 from .audio import WavWriter
-from .devices import SAMPLE_WIDTH, DeviceError, Line, check_above_0, check_not_below_0, chosen
+from .devices import (
+    CLOSING,
+    HASTE,
+    SAMPLE_WIDTH,
+    DeviceError,
+    Line,
+    check_above_0,
+    check_not_below_0,
+    chosen,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -198,7 +208,8 @@ class FileSpeaker(ClockedSpeaker):
         self._keep(now)
         if self._gaps:
             ended = self._since + (self._samples - self._before) / self._rate
-            self._file.write(silence(max(now - ended, 0.0), self.format))
+            for gap in silent(max(now - ended, 0.0), self.format):
+                self._file.write(gap)
         super()._write(audio, now)
         self._unheard += audio
 
@@ -290,7 +301,7 @@ class Speaker:
             self._converts = self._rate != sample_rate(format)
             self._line.start()
         except BaseException:
-            self._line.close()
+            self._line.close(HASTE)
             raise
 
     @property
@@ -312,15 +323,20 @@ class Speaker:
 
     def close(self) -> None:
         """Fall silent and release the device.  To play pending audio first, call `Playback.wait_played`."""
+        self._close(CLOSING)
+
+    def _close(self, timeout: float) -> None:
         if not self._closed:
             self._closed = True
-            self._line.close()
+            self._line.close(timeout)
 
     def __enter__(self) -> "Self":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close(HASTE if isinstance(error, KeyboardInterrupt) else CLOSING)
 
     # --- Called by the program -------------------------------------------------------------------------
 

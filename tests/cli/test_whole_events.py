@@ -4,13 +4,18 @@ import io
 import re
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from scripted import DEADLINE
 from tones import tone
 from transcripts import Says
 
+import realtime_sync as rt
 from realtime_sync.cli.main import main
+from realtime_sync.cli.whole_events import WholeEvents
 from realtime_sync.local import Say, ScriptedResponder
 from realtime_sync.testing import RealtimeServer
 
@@ -50,3 +55,40 @@ def test_ctrl_c_of_the_program(handler: Any, question: str, output: str) -> None
         assert signal.getsignal(signal.SIGINT) is handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class Slow(rt.Visitor[None]):
+    """Is interrupted, and then does what the test wants."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self._then = then
+
+    def unknown(self, event: rt.UnknownEvent) -> None:
+        signal.raise_signal(signal.SIGINT)
+        self._then()
+
+
+EVENT = rt.decode(b'{"type":"new"}')
+
+
+def test_ctrl_c_in_an_event_that_does_not_end() -> None:
+    """Where showing an event is stuck, such as by a full pipe, Ctrl-C need not be pressed twice."""
+    whole = WholeEvents(Slow(threading.Event().wait))
+    with pytest.raises(KeyboardInterrupt), whole.ctrl_c():
+        whole.visit(EVENT)
+
+
+def test_ctrl_c_comes_once() -> None:
+    """An event that ends just in time is whole, and nothing is interrupted a second time."""
+    timers: list[threading.Thread] = []
+
+    def keep() -> None:
+        timers.extend(thread for thread in threading.enumerate() if isinstance(thread, threading.Timer))
+
+    whole = WholeEvents(Slow(keep))
+    with whole.ctrl_c():
+        with pytest.raises(KeyboardInterrupt):
+            whole.visit(EVENT)
+        for timer in timers:
+            timer.join(DEADLINE)
+            assert not timer.is_alive()

@@ -13,6 +13,7 @@ class Stream:
     """A stream that does nothing by itself."""
 
     def __init__(self, module: "Fake", **options: Any) -> None:
+        module.block("open")
         if module.busy == "open":
             raise PortAudioError("Error opening stream: Device unavailable", -9985)
         self.options = options
@@ -23,16 +24,19 @@ class Stream:
         module.streams.append(self)
 
     def start(self) -> None:
+        self._module.block("start")
         if self._module.busy == "start":
             raise PortAudioError("Error starting stream: Host error", -9999)
         self.running = True
 
     def stop(self) -> None:
+        self._module.block("stop")
         was, self.running = self.running, False
         if was:
             self.options["finished_callback"]()
 
     def close(self) -> None:
+        self._module.block("close")
         self.stop()
         self.closed.set()
 
@@ -64,6 +68,8 @@ class Fake(types.ModuleType):
         self.devices: list[dict[str, Any]] = []
         self.rates = {8000, 24_000}
         self.busy = ""
+        self.stuck = ""  # the call that does not return until `released` is set
+        self.released = threading.Event()
         self.streams: list[Stream] = []
         for name, api, inputs, outputs in [
             ("Built-in Audio", 0, 2, 2),
@@ -86,7 +92,12 @@ class Fake(types.ModuleType):
             }
         )
 
+    def block(self, call: str) -> None:
+        if self.stuck == call:
+            self.released.wait()
+
     def query_devices(self, device: int | None = None, kind: str | None = None) -> Any:
+        self.block("query")
         if kind is None:
             return tuple(self.devices)
         if not self.devices:

@@ -1,5 +1,6 @@
 """`Session`: the contract of receiving and closing, over real sockets, plain and TLS."""
 
+import math
 import signal
 import ssl
 import struct
@@ -19,6 +20,7 @@ from scripted import (
     idle,
     server_frame,
 )
+from stuck import Stalled
 from texts import Deltas, texts
 from threads import in_thread, wait_until
 
@@ -277,3 +279,20 @@ def test_stats(server_tls: Tls, open_session: Open) -> None:
         assert session.stats.buffered_most == stats.buffered_most
         session.close()
         assert stats.seconds < session.stats.seconds == session.stats.seconds
+
+
+def test_close_within_a_time(open_session: Open) -> None:
+    """`close` waits as long as it is told to, in place of the close timeout; an invalid time is rejected."""
+    script = Stalled()
+    with ScriptedServer(script) as server:
+        session = open_session(server, close_timeout=DEADLINE)
+        for timeout in (-1, math.nan):
+            with pytest.raises(ValueError, match="timeout must be 0 seconds or more, or None, got"):
+                session.close(timeout=timeout)
+        assert not session.closed
+        session.close(timeout=0)
+        assert session.closed
+        with pytest.raises(rt.ConnectionClosed) as caught:
+            session.send({"type": "input_audio_buffer.clear"})
+        assert caught.value.by == "client"
+        script.released.set()

@@ -1,13 +1,17 @@
 """Audio devices: how they are listed, chosen and opened, with a sounddevice that the test controls."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_devices import Fake
+from scripted import DEADLINE
+from threads import wait_until
 
 import realtime_sync as rt
+from realtime_sync.voice import devices
 from realtime_sync.voice.devices import Device, DeviceError, list_devices
 from realtime_sync.voice.microphones import Microphone
 from realtime_sync.voice.speakers import Speaker
@@ -99,3 +103,45 @@ def test_library_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DeviceError, match="apt install libportaudio2"):
         Speaker()
+
+
+# --- Devices that are stuck ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stuck(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
+    """Devices that are waited for only briefly, and go on after the test."""
+    monkeypatch.setattr(devices, "_ANSWER", 0.05)
+    yield fake
+    fake.released.set()
+
+
+@pytest.mark.parametrize("call", ["open", "start", "stop"])
+def test_stuck(call: str, stuck: Fake) -> None:
+    """A device that doesn't answer is an error that names it; what is opened later is closed again."""
+    stuck.stuck = call
+    with pytest.raises(DeviceError, match=r"^the output device 'Built-in Audio' has not answered within 0\."):
+        Speaker().stop()
+    stuck.released.set()
+    wait_until(lambda: bool(stuck.streams))
+    if call != "stop":
+        assert stuck.stream.closed.wait(DEADLINE)
+
+
+def test_stuck_sound_system(stuck: Fake) -> None:
+    """So is a system that does not even say which devices it has."""
+    stuck.stuck = "query"
+    with pytest.raises(DeviceError, match="the sound system has not answered within"):
+        list_devices()
+
+
+def test_stuck_in_closing(stuck: Fake, caplog: pytest.LogCaptureFixture) -> None:
+    """A device that can't be closed is left alone, with a word in the log, and closed when it can be."""
+    speaker = Speaker()
+    stuck.stuck = "close"
+    with pytest.raises(KeyboardInterrupt), speaker:
+        raise KeyboardInterrupt
+    assert "the output device 'Built-in Audio' has not closed within 0.2 s; it is left alone" in caplog.text
+    assert not stuck.stream.closed.is_set()
+    stuck.released.set()
+    assert stuck.stream.closed.wait(DEADLINE)

@@ -4,19 +4,24 @@ import array
 import logging
 import math
 import os
+import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_devices import Fake
-from scripted import DEADLINE
+from scripted import CREATED, DEADLINE, Caller, Open, ScriptedServer, idle
+from stuck import fill, wait_until_stuck
+from threads import in_thread, wait_until
 from tones import silence, tone
 
 import realtime_sync as rt
 from realtime_sync import events as ev
 from realtime_sync.sound.formats import PCMA, PCMU, samples_of
 from realtime_sync.testing import RealtimeServer
+from realtime_sync.voice import ClockedSpeaker, Conversation, Playback
 from realtime_sync.voice.audio import level, write_wav
 from realtime_sync.voice.devices import DeviceError
 from realtime_sync.voice.microphones import FileMicrophone, Microphone
@@ -325,3 +330,109 @@ def test_a_file_that_is_cut_short(tmp_path: Path) -> None:
     assert problems == [f"{path} is cut short: its header promises 0.20 s, got 0.10 s"]
     assert microphone.failure is None
     assert server.audio_received == tone(200)[:4800]
+
+
+# --- A link that takes nothing --------------------------------------------------------------------------
+
+
+class Paused:
+    """A server that reads nothing until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+
+    def __call__(self, caller: Caller) -> None:
+        caller.accept()
+        caller.text(CREATED)
+        assert self.goes_on.wait(DEADLINE)
+        caller.serve_until_closed()
+
+
+def sender(name: str) -> threading.Thread:
+    [thread] = [thread for thread in threading.enumerate() if thread.name == name]
+    return thread
+
+
+def test_abandon(fake: Fake, open_session: Open) -> None:
+    """An abandoned microphone doesn't wait, discards what is recorded, and can be started anew."""
+    paused = Paused()
+    with ScriptedServer(paused) as server:
+        session = open_session(server, wait=True)
+        fill(session)
+        microphone = Microphone(session)
+        microphone.start()
+        old = sender("realtime_sync-microphone")
+        fake.stream.hear(bytes(960))
+        wait_until_stuck(old)
+        fake.stream.hear(bytes(960))
+        fake.stream.hear(bytes(960))
+        microphone.abandon()
+        assert fake.stream.closed.is_set()
+        assert old.is_alive()
+        microphone.stop()  # waits for nothing any more
+        microphone.start()
+        paused.goes_on.set()
+        old.join(DEADLINE)
+        assert not old.is_alive()
+        sent = session.stats.events_out
+        assert sent == 2  # what fills the link, and the first block
+        fake.stream.hear(bytes(960))
+        microphone.stop()
+        assert session.stats.events_out == 3
+        session.close()
+
+
+def test_abandon_a_stuck_device(fake: Fake, session: rt.Session, caplog: pytest.LogCaptureFixture) -> None:
+    """A microphone that another thread is stopping, and whose device is stuck, is not waited for."""
+    microphone = Microphone(session)
+    microphone.start()
+    fake.stuck = "close"
+    thread = in_thread(microphone.stop)
+    wait_until(microphone._control.locked)
+    microphone.abandon()
+    assert not fake.stream.closed.is_set()
+    fake.released.set()
+    thread.join(DEADLINE)
+    assert fake.stream.closed.wait(DEADLINE)
+
+
+def test_abandon_a_file(open_session: Open, file: Path) -> None:
+    """A file that is sent anew after `abandon` is told to be finished by its own end only."""
+    paused = Paused()
+    with ScriptedServer(paused) as server:
+        session = open_session(server, wait=True)
+        fill(session)
+        microphone = FileMicrophone(session, file, trailing_silence=600)
+        microphone.start()
+        old = sender("realtime_sync-file")
+        wait_until_stuck(old)
+        microphone.abandon()
+        assert old.is_alive()
+        microphone.start()
+        paused.goes_on.set()
+        old.join(DEADLINE)
+        assert not old.is_alive()
+        assert not microphone.finished.is_set()
+        session.close()
+        assert microphone.finished.wait(DEADLINE)
+        microphone.stop()
+
+
+def test_memory(open_session: Open, file: Path) -> None:
+    """A session with a microphone that sends an hour of silence takes less than a megabyte."""
+    with ScriptedServer(idle) as server:
+        open_session(server).close()  # what is made once for all sessions
+        tracemalloc.start()
+        try:
+            session = open_session(server)
+            microphone = FileMicrophone(session, file, trailing_silence=3600)
+            visitor = rt.Visitors(Playback(session, ClockedSpeaker()), Conversation(session))
+            microphone.start()
+            wait_until(lambda: session.stats.events_out > 0)
+            session.run(visitor, timeout=0)
+            microphone.stop()
+            session.close()
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < 1_000_000

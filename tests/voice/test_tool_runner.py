@@ -535,7 +535,7 @@ def test_a_tool_that_never_returns(release: threading.Event, caplog: pytest.LogC
             talk.server.expects(str(number)).replies(CallFunction("hang"), CallFunction("quick"))
             talk.server.expects().replies("So it is.")
             talk.ask(responses=2, text=str(number))
-        assert len(workers()) == 4
+        wait_until(lambda: len(workers()) == 4)  # those that have answered are ending
         errors = [result.error for result in results if result.name == "hang"]
         assert errors[:4] == ["it timed out after 0.02 s"] * 4
         assert errors[4:] == ["it was not run: 4 earlier calls of it have not returned"] * 8
@@ -562,7 +562,7 @@ def test_an_approval_that_never_returns(release: threading.Event) -> None:
             talk.server.expects(str(number)).replies(RequestMcpApproval("docs", "read"))
             talk.server.expects().replies("So it is.")
             talk.ask(responses=2, text=str(number))
-        assert len(workers()) == 2
+        wait_until(lambda: len(workers()) == 2)  # those that have answered are ending
         release.set()
         reasons = [item.reason for item in talk.items(ev.McpApprovalResponse)]
         assert reasons[:2] == ["it timed out after 0.02 s"] * 2

@@ -1,0 +1,102 @@
+"""What never goes on, and Ctrl-C for those who wait for it."""
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from scripted import CREATED, DEADLINE, Caller
+
+import realtime_sync as rt
+
+_LOOKS = 15  # in a row at which a thread must be at the same place to count as stuck
+_PAUSE = 0.003  # seconds between two of them
+
+_MORE_THAN_FITS = {"type": "input_audio_buffer.append", "audio": "A" * 8_000_000}
+
+
+class Stalled:
+    """A server that begins a session, reads some events, and then neither reads nor answers.
+
+    Args:
+        answers: What it says, in this order, each after it has read an event.
+    """
+
+    def __init__(self, *answers: str) -> None:
+        self._answers = answers
+        self.released = threading.Event()
+
+    def __call__(self, caller: Caller) -> None:
+        caller.accept()
+        caller.text(CREATED)
+        for answer in self._answers:
+            caller.read_message()
+            caller.text(answer)
+        assert self.released.wait(DEADLINE)
+
+
+def fill(session: rt.Session) -> None:
+    """Send so much to a server that does not read that everything else has to wait."""
+
+    def send() -> None:
+        with contextlib.suppress(rt.ConnectionClosed):
+            session.send(_MORE_THAN_FITS)
+
+    # Is blocked in `send`, as the sender of a microphone is.
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    wait_until_stuck(thread)
+
+
+def wait_until_stuck(thread: threading.Thread, over: threading.Event | None = None) -> bool:
+    """Wait until a thread stays where it is; return False if something else is over before.
+
+    Only for threads whose next wait has no end: others might be on their way when it returns.
+    """
+    over, deadline = over or threading.Event(), time.monotonic() + DEADLINE
+    seen: list[tuple[int, int]] = []
+    while len(seen) < _LOOKS:
+        assert time.monotonic() < deadline, "the thread does not get stuck"
+        frame = sys._current_frames()[thread.ident or 0]
+        here = (id(frame), frame.f_lasti)
+        seen = [*seen, here] if seen[-1:] == [here] else [here]
+        del frame
+        if over.wait(_PAUSE):
+            return False
+    return True
+
+
+class Pressed:
+    """When Ctrl-C was pressed the last time (``time.monotonic()``)."""
+
+    at = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since then."""
+        return time.monotonic() - self.at
+
+
+@contextlib.contextmanager
+def ctrl_c_when_stuck(presses: int = 1) -> Iterator[Pressed]:
+    """Press Ctrl-C when the main thread, which is this one, is stuck; once more when it is stuck again."""
+    pressed, over = Pressed(), threading.Event()
+    main = threading.main_thread()
+
+    def press() -> None:
+        for _ in range(presses):
+            if not wait_until_stuck(main, over):
+                return
+            pressed.at = time.monotonic()
+            signal.pthread_kill(main.ident or 0, signal.SIGINT)
+
+    # Presses, since the main thread can't.
+    thread = threading.Thread(target=press, daemon=True)
+    thread.start()
+    try:
+        yield pressed
+    finally:
+        over.set()
+        thread.join(DEADLINE)
