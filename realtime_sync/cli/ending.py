@@ -63,9 +63,7 @@ class Ending:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        if not isinstance(
-            error, KeyboardInterrupt
-        ):  # what it sends is not waited for
+        if not isinstance(error, KeyboardInterrupt):  # what it sends is not waited for
             self._thread.join()
 
     def _watch(self) -> None:

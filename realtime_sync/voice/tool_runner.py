@@ -184,7 +184,7 @@ class ToolRunner(Listener):
         self._jobs: dict[_Job, None] = {}  # not answered yet, in their order
         self._queue: deque[_Job] = deque()  # of these, the ones that wait for a worker
         self._busy = 0  # workers, without those whose call has timed out
-        self._said: set[str] = set()  # functions of which the log says that their calls don't return
+        self._said: set[str | None] = set()  # functions of which the log says that their calls don't return
         self._closed = False
 
     # --- What the server does: in the thread with the events -------------------------------------------
@@ -392,12 +392,13 @@ class ToolRunner(Listener):
 
     def _refusal(self, job: _Job) -> Outcome | None:
         """Return the error of a job that is not to be run, since too many before it have not returned."""
-        late = self.tools.late(_function_of(job))
+        function = _function_of(job)
+        late = self.tools.late(function)
         if late < 2 * self.tools.workers:
             return None
         with self._changed:
-            first = job.item.name not in self._said
-            self._said.add(job.item.name)
+            first = function not in self._said
+            self._said.add(function)
         if first:
             text = "%d calls of %r have timed out and not returned: until one does, further ones are not run"
             _log.warning(text, late, job.item.name)
