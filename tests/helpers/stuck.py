@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 from scripted import CREATED, DEADLINE, Caller
+from threads import in_thread, wait_until
 
 import realtime_sync as rt
 
@@ -44,16 +45,15 @@ def fill(session: rt.Session) -> None:
         with contextlib.suppress(rt.ConnectionClosed):
             session.send(_MORE_THAN_FITS)
 
-    # Is blocked in `send`, as the sender of a microphone is.
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
-    wait_until_stuck(thread)
+    before = session.stats.events_out
+    in_thread(send)  # is blocked, as the sender of a microphone is
+    wait_until(lambda: session.stats.events_out > before)  # what is sent now comes behind it
 
 
 def wait_until_stuck(thread: threading.Thread, over: threading.Event | None = None) -> bool:
     """Wait until a thread stays where it is; return False if something else is over before.
 
-    Only for threads whose next wait has no end: others might be on their way when it returns.
+    On a busy machine it may be on its way still: only for tests that hold in that case too.
     """
     over, deadline = over or threading.Event(), time.monotonic() + DEADLINE
     seen: list[tuple[int, int]] = []
@@ -69,19 +69,18 @@ def wait_until_stuck(thread: threading.Thread, over: threading.Event | None = No
 
 
 class Pressed:
-    """When Ctrl-C was pressed the last time (``time.monotonic()``)."""
+    """When Ctrl-C was pressed the last time (``time.monotonic()``), and how long it took from then."""
 
     at = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since then."""
-        return time.monotonic() - self.at
+    seconds = 0.0
 
 
 @contextlib.contextmanager
 def ctrl_c_when_stuck(presses: int = 1) -> Iterator[Pressed]:
-    """Press Ctrl-C when the main thread, which is this one, is stuck; once more when it is stuck again."""
+    """Press Ctrl-C when the main thread, which is this one, is stuck; once more when it is stuck again.
+
+    The KeyboardInterrupt comes out of it.
+    """
     pressed, over = Pressed(), threading.Event()
     main = threading.main_thread()
 
@@ -92,11 +91,10 @@ def ctrl_c_when_stuck(presses: int = 1) -> Iterator[Pressed]:
             pressed.at = time.monotonic()
             signal.pthread_kill(main.ident or 0, signal.SIGINT)
 
-    # Presses, since the main thread can't.
-    thread = threading.Thread(target=press, daemon=True)
-    thread.start()
+    thread = in_thread(press)
     try:
         yield pressed
     finally:
+        pressed.seconds = time.monotonic() - pressed.at
         over.set()
         thread.join(DEADLINE)

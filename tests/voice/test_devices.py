@@ -135,13 +135,13 @@ def test_stuck_sound_system(stuck: Fake) -> None:
         list_devices()
 
 
-def test_stuck_in_closing(stuck: Fake, caplog: pytest.LogCaptureFixture) -> None:
+def test_stuck_in_closing(fake: Fake, caplog: pytest.LogCaptureFixture) -> None:
     """A device that can't be closed is left alone, with a word in the log, and closed when it can be."""
     speaker = Speaker()
-    stuck.stuck = "close"
+    fake.stuck = "close"
     with pytest.raises(KeyboardInterrupt), speaker:
         raise KeyboardInterrupt
     assert "the output device 'Built-in Audio' has not closed within 0.2 s; it is left alone" in caplog.text
-    assert not stuck.stream.closed.is_set()
-    stuck.released.set()
-    assert stuck.stream.closed.wait(DEADLINE)
+    assert not fake.stream.closed.is_set()
+    fake.released.set()
+    assert fake.stream.closed.wait(DEADLINE)
