@@ -54,8 +54,8 @@ class Client:
             (``OpenAI-Safety-Identifier``).
         default_headers: Further headers for every connection and request.
         default_query: Further query parameters for every connection and request.
-        timeout: Seconds that an HTTP request may take to connect, and to wait for each chunk of the answer
-            (default 60).
+        timeout: Seconds that one try of an HTTP request may take, from looking up the server's name to the
+            end of its answer (default 60).
         max_retries: How often an HTTP request is retried at most (default 2); `rest.requester` says when.
         ssl_context: For TLS; default: the system's certificates, TLS 1.2 or newer.
         ca_file: A file of certificates to trust in place of the system's.

@@ -19,12 +19,18 @@
 
       * `APITimeoutError`: there was no answer in time.
 
+What ``str()`` and ``repr()`` show of them, and so a traceback, is one line of at most 2,000 characters,
+without secrets and control characters, whatever a server said.  Their attributes hold what came, without
+the secrets.
+
 Wrong arguments raise the builtin `ValueError` and `TypeError`, and waits that end without what they waited
 for the builtin `TimeoutError`.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+
+from .redaction import one_line
 
 __all__ = [
     "APIConnectionError",
@@ -43,6 +49,7 @@ __all__ = [
     "RealtimeError",
     "ServerError",
     "error_of_status",
+    "is_fatal",
     "retry_of_status",
 ]
 
@@ -77,6 +84,11 @@ _RETRYABLE_STATUSES: dict[int, Literal["always", "if_repeatable"]] = {
 }
 
 
+def is_fatal(error: Any) -> bool:
+    """Return whether the next connection or request would meet an error with these ``code`` and ``type``."""
+    return not _FATAL_ERRORS.isdisjoint((error.code, error.type))
+
+
 def retry_of_status(status: int) -> Literal["always", "if_repeatable", "never"]:
     """Return whether a request that was answered with an HTTP status may be sent again.
 
@@ -87,9 +99,22 @@ def retry_of_status(status: int) -> Literal["always", "if_repeatable", "never"]:
 
 # --- Sessions ---------------------------------------------------------------------------------------
 
+_LONGEST_SAID = 1500  # characters of a server's text in that of an error, so that there is room for the rest
+_LONGEST_NAME = 100  # the same, of a code, a field or an id
+
 
 class RealtimeError(Exception):
     """Base of all errors of this package."""
+
+    def _text(self) -> str:
+        """Return what `str` shows, before it is made fit to be shown."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return one_line(self._text())
+
+    def __repr__(self) -> str:
+        return one_line(f"{type(self).__name__}({str(self)!r})")
 
 
 class ConnectionFailed(RealtimeError):
@@ -126,7 +151,11 @@ class ConnectionClosed(RealtimeError):
         reason: The reason given with the code, often ``""``.
         clean: Whether the closing handshake was completed: both sides sent a close frame.
         by: Who ended it: ``"client"``, ``"server"`` or ``"network"``.
-        last_error: The last `ErrorEvent` of the server, or ``None``; often the true reason.
+        last_error: The `ErrorEvent` that came last, often the true reason; ``None`` if there was none, or if
+            the session went on after it.  Events that only end or count what was (``….done``, ``….failed``,
+            a response that isn't completed, ``rate_limits.updated``) don't show that it went on.  After an
+            error that the next session would meet too, such as a used up quota, only a completed response
+            shows it.
         unsent: The client events that were given to `Session.send` and surely not sent, in order.
     """
 
@@ -135,7 +164,7 @@ class ConnectionClosed(RealtimeError):
         code: int,
         reason: str,
         *,
-        clean: bool,
+        clean: bool = False,
         by: str = "network",
         last_error: Any = None,
         unsent: Sequence[Any] = (),
@@ -151,11 +180,10 @@ class ConnectionClosed(RealtimeError):
     @property
     def retryable(self) -> bool:
         """Whether a new connection may succeed: not after a normal closure, a fault, or a fatal error."""
-        error = None if self.last_error is None else self.last_error.error
-        fatal = error is not None and not _FATAL_ERRORS.isdisjoint((error.code, error.type))
+        fatal = self.last_error is not None and is_fatal(self.last_error.error)
         return self.code in _RETRYABLE_CODES and not fatal
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         text = f"session closed by the {self.by} with code {self.code}"
         if self.code == 1006:
             text = "the connection was lost (code 1006)"
@@ -174,11 +202,16 @@ class ProtocolError(RealtimeError):
 
     Attributes:
         code: The close code of our answer: 1002 (protocol error), 1007 (invalid text), 1009 (too big).
+        message: What is wrong.
     """
 
     def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
+        super().__init__(code, message)
         self.code = code
+        self.message = message
+
+    def _text(self) -> str:
+        return self.message
 
 
 class InvalidWebhookSignature(RealtimeError):
@@ -231,18 +264,24 @@ class APIError(RealtimeError):
     @property
     def fatal(self) -> bool:
         """Whether the next request would fail in the same way, for example without quota."""
-        return self.code in _FATAL_ERRORS or self.type in _FATAL_ERRORS
+        return is_fatal(self)
 
-    def __str__(self) -> str:
-        text = self.message if self.status is None else f"HTTP {self.status}: {self.message}"
-        details = [f"code {self.code}"] if self.code else []
+    def _text(self) -> str:
+        message = one_line(self.message, _LONGEST_SAID)
+        text = message if self.status is None else f"HTTP {self.status}: {message}"
+        details = [f"code {_name(self.code)}"] if self.code else []
         if self.param and self.param not in self.message:
-            details.append(f"param {self.param}")
+            details.append(f"param {_name(self.param)}")
         if self.retry_after is not None:
             details.append(f"try again in {self.retry_after:g} s")
         if self.request_id:
-            details.append(f"request {self.request_id}")
+            details.append(f"request {_name(self.request_id)}")
         return f"{text} ({', '.join(details)})" if details else text
+
+
+def _name(text: str) -> str:
+    """Return a code, a field or an id for the text of an error."""
+    return one_line(text, _LONGEST_NAME)
 
 
 class BadRequestError(APIError):

@@ -1,11 +1,16 @@
 """`exceptions`: one small tree, with messages that say what to do."""
 
+import copy
+import pickle
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import realtime_sync as rt
 from realtime_sync.events import ErrorDetails, ErrorEvent
+from realtime_sync.redaction import redactor
 
 
 def last_error(**details: str) -> ErrorEvent:
@@ -56,6 +61,74 @@ def test_a_lost_connection_says_why() -> None:
     error = rt.ConnectionClosed(1006, "", clean=False)
     error.__cause__ = OSError("reset by peer")
     assert str(error) == "the connection was lost (code 1006): reset by peer"
+
+
+NASTY = "\x1b[2J\r\n\x9b\u2028\u202e\ud800 hush-hush-hush " + "x" * 200_000
+SAID: list[Callable[[str], rt.RealtimeError]] = [
+    rt.RealtimeError,
+    rt.ConnectionFailed,
+    lambda text: rt.ProtocolError(1002, text),
+    lambda text: closed(1011, text),
+    lambda text: closed(1011, last={"message": text}),
+    lambda text: closed(1011, last={"message": "", "code": text}),
+    rt.InvalidWebhookSignature,
+    rt.APIError,
+    lambda text: rt.ServerError(text, status=500),
+    *(
+        lambda text, name=name: rt.APIError("no", **{name: text})  # type: ignore[misc]
+        for name in ("code", "param", "request_id")
+    ),
+]
+
+
+def travelled(error: Any) -> list[rt.RealtimeError]:
+    return [error, copy.copy(error), pickle.loads(pickle.dumps(error))]
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_what_a_server_says_is_shown_in_one_line(said: Callable[[str], rt.RealtimeError]) -> None:
+    """Text and repr are one line of bounded length without control characters or secrets, also of a copy."""
+    redact = redactor([("api-key", "hush-hush-hush")])
+    for error in travelled(said(NASTY)):
+        for text in (str(error), repr(error)):
+            assert text.isprintable()
+            assert len(text) <= 2000
+            assert "[2J" in text
+            assert "hush" not in text
+    assert redact("hush-hush-hush") == "***"
+
+
+def test_a_lost_connection_with_a_long_reason() -> None:
+    """The text of a cause is shown in the same way."""
+    error = rt.ConnectionClosed(1006, "")
+    error.__cause__ = OSError(NASTY)
+    assert str(error).isprintable()
+    assert len(str(error)) <= 2000
+
+
+def test_a_long_message_hides_no_details() -> None:
+    """What follows a long message is shown all the same."""
+    error = rt.APIError("x" * 5000, status=400, code="c", param="p", request_id="r", retry_after=2.0)
+    assert str(error).endswith("... [cut] (code c, param p, try again in 2 s, request r)")
+    assert repr(error) == f"APIError({str(error)!r})"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        rt.ConnectionClosed(
+            1011, "r", clean=True, by="server", last_error=last_error(), unsent=[last_error()]
+        ),
+        rt.ConnectionFailed("m", status=403, headers={"a": "b"}, body=b"c"),
+        rt.ProtocolError(1002, "m"),
+        rt.NotFoundError("m", status=404, code="c", headers={"a": "b"}),
+    ],
+)
+def test_errors_travel(error: rt.RealtimeError) -> None:
+    """An error can be copied, and sent to another process, with all that it knows."""
+    for other in travelled(error):
+        assert type(other) is type(error)
+        assert (str(other), vars(other)) == (str(error), vars(error))
 
 
 @pytest.mark.parametrize(

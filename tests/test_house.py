@@ -23,7 +23,7 @@ WORDS = {"_version", "clock", "exceptions", "redaction", "spelling", "events", "
 MAY_IMPORT = {
     "_version": set(),
     "clock": set(),
-    "exceptions": set(),
+    "exceptions": {"redaction"},
     "spelling": set(),
     "redaction": set(),
     "events": {"exceptions", "spelling"},

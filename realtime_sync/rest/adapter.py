@@ -1,17 +1,27 @@
-"""The pool of HTTP connections: unchanged TLS contexts, proxies, no cookies, no redirects."""
+"""The pool of HTTP connections: deadlines, unchanged TLS contexts, proxies, no cookies, no redirects."""
 
+import contextlib
+import http.client
 import http.cookiejar
+import io
+import socket
 import ssl
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NewConnectionError
 
 from ..endpoint import Endpoint
-from ..wire.proxy import parse_proxy
+from ..exceptions import ConnectionFailed
+from ..wire.dial import dial
+from ..wire.proxy import SOCKS, parse_proxy
 from ..wire.tls import default_context
 
-__all__ = ["open_pool"]
+__all__ = ["deadline", "open_pool"]
 
 
 def open_pool(endpoint: Endpoint) -> requests.Session:
@@ -31,6 +41,121 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
+
+
+# --- Deadlines ---------------------------------------------------------------------------------------
+
+# A timeout of requests is that of one operation of the socket, so an answer that drips would never end.
+
+_deadline: ContextVar[float] = ContextVar("deadline")  # on the clock of `time.monotonic`
+
+
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """While this lasts, all that this thread does with connections of a pool ends within so many seconds.
+
+    Whatever is not done by then raises `TimeoutError`, as the libraries wrap it.
+    """
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def _left() -> float:
+    """Return the seconds that are left.
+
+    Raises:
+        TimeoutError: None are.
+    """
+    seconds = _deadline.get() - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("timed out")
+    return seconds
+
+
+class _Reading(io.RawIOBase):
+    """What a socket receives until the deadline."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self._sock = sock
+        self._file = sock.makefile("rb", buffering=0)  # which keeps the socket open as long as it is used
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_left())
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Answering:
+    """A socket as `http.client.HTTPResponse` uses it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reading(self._sock))
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer, that of a proxy included, which is read until the deadline."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        answering: Any = _Answering(sock)
+        super().__init__(answering, *args, **options)
+
+
+class _ThroughSocks:
+    """Makes a class of connections keep the deadline, but for the words with a SOCKS proxy."""
+
+    response_class = _Response
+    sock: socket.socket | None
+
+    def send(self, data: Any) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(_left())
+        super().send(data)  # type: ignore[misc]  # of the class that it is mixed into
+
+
+class _Direct(_ThroughSocks):
+    """Makes a class of connections keep the deadline, also while it looks up names and connects."""
+
+    host: str
+    port: int
+
+    def _new_conn(self) -> socket.socket:
+        this: Any = self
+        try:
+            sock = dial(self.host, self.port, secure=False, deadline=_deadline.get(), proxy=None)
+        except ConnectionFailed as error:
+            cause = error.__cause__
+            if isinstance(cause, UnicodeError):
+                raise LocationParseError(f"{self.host!r}: not a valid host name") from None
+            kind = ConnectTimeoutError if isinstance(cause, TimeoutError) else NewConnectionError
+            raise kind(this, str(error)) from cause
+        sock.settimeout(_left())
+        return sock
+
+
+def _keep_deadlines(manager: Any, how: type[_ThroughSocks]) -> Any:
+    """Make the connections of a manager of pools keep the deadline."""
+    classes = {}
+    for scheme, pool in manager.pool_classes_by_scheme.items():
+        connection = type(pool.ConnectionCls.__name__, (how, pool.ConnectionCls), {})
+        classes[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": connection})
+    manager.pool_classes_by_scheme = classes
+    return manager
+
+
+# --- Connections -------------------------------------------------------------------------------------
 
 
 class _Untouchable:
@@ -68,9 +193,14 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, **options, **self._tls)
+        _keep_deadlines(self.poolmanager, _Direct)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        return super().proxy_manager_for(proxy, **options, **self._tls)
+        if proxy in self.proxy_manager:
+            return self.proxy_manager[proxy]
+        manager = super().proxy_manager_for(proxy, **options, **self._tls)
+        through_socks = parse_proxy(proxy, "proxy").scheme in SOCKS
+        return _keep_deadlines(manager, _ThroughSocks if through_socks else _Direct)
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)

@@ -15,7 +15,7 @@ from urllib3.util import Retry
 
 from ..events.codec import parse
 from ..exceptions import APIConnectionError, APIError, APITimeoutError, error_of_status, retry_of_status
-from ..redaction import Redact
+from ..redaction import Redact, beginning, one_line
 
 __all__ = ["Answer", "Failure", "excerpt", "lost", "rejection"]
 
@@ -52,7 +52,7 @@ class Answer(Struct, frozen=True):
             status=self.status,
             request_id=self.request_id,
             headers={name: self.redact(value) for name, value in self.headers.items()},
-            body=self.redact(self.text()).encode()[:_MOST_KEPT],
+            body=beginning(self.text(), self.redact, _MOST_KEPT).encode()[:_MOST_KEPT],
             **details,
         )
 
@@ -96,15 +96,15 @@ def _root(errors: list[BaseException]) -> BaseException:
 
 
 def _clean(cause: BaseException, redact: Redact) -> BaseException:
-    """Return the error, or one that says the same if it holds secrets."""
+    """Return the error, or one that says the same if it holds what may not be shown."""
     chain = _behind(cause)
     for one in chain:
         if isinstance(one, requests.RequestException):
             one.request = one.response = None  # these hold the key
     texts = [text for one in chain for text in (str(one), repr(one))]
-    if all(redact(text) == text for text in texts):
+    if all(one_line(text, redact=redact) == text for text in texts):
         return cause
-    return OSError(redact(str(cause)))
+    return OSError(one_line(str(cause), redact=redact))
 
 
 def lost(error: BaseException, host: str, place: str, timeout: float, redact: Redact) -> Failure:
@@ -184,10 +184,10 @@ def _text(value: Any, redact: Redact) -> str | None:
 
 def excerpt(answer: Answer) -> str:
     """Return the beginning of an unexpected answer, as readable text even if it is HTML."""
-    text = answer.redact(answer.text())
+    text = beginning(answer.text(), answer.redact, 20 * _MOST_SHOWN)
     if "html" in answer.headers.get("content-type", "") or text.lstrip()[:1] == "<":
-        text = html.unescape(_TAGS.sub(" ", text[: 20 * _MOST_SHOWN]))
-    return " ".join(answer.redact(text)[: 20 * _MOST_SHOWN].split())[:_MOST_SHOWN]
+        text = html.unescape(_TAGS.sub(" ", text))
+    return " ".join(answer.redact(text).split())[:_MOST_SHOWN]
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

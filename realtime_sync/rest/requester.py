@@ -29,7 +29,7 @@ from ..endpoint import Endpoint
 from ..exceptions import error_of_status
 from ..redaction import Redact, without
 from ..wire.proxy import parse_proxy
-from .adapter import open_pool
+from .adapter import deadline, open_pool
 from .failures import Answer, Failure, lost, rejection
 
 __all__ = ["Requester"]
@@ -66,7 +66,7 @@ class Requester:
     Args:
         endpoint: Where the server is.
         prefix: The beginning of all paths.
-        timeout: Seconds to connect, and to wait for each chunk of an answer.
+        timeout: Seconds that one try may take, from looking up the server's name to the end of its answer.
         max_retries: How often a request is retried at most.
         sleep, random: For tests.  ``random`` returns numbers from 0 to 1.
     """
@@ -120,7 +120,7 @@ class Requester:
             accept: The type that the answer should have.
             harmless: Whether carrying it out twice does no harm.
             idempotency_key: The caller's name for this request; makes it repeatable.
-            timeout: Seconds to connect, and to wait for each chunk of the answer; ``None`` = the usual ones.
+            timeout: Seconds that one try may take in all; ``None`` = the usual ones.
 
         Raises:
             APIError: It was rejected, or there is no answer.
@@ -188,15 +188,18 @@ class Requester:
     def _exchange(
         self, request: _Request, headers: list[tuple[str, str]], proxy: str | None, redact: Redact
     ) -> Answer:
-        with self._session().post(
-            self._endpoint.http_url(request.path),
-            data=request.body,
-            headers={name: value.strip() for name, value in headers},
-            timeout=request.timeout,
-            proxies={"http": proxy, "https": proxy} if proxy else {},
-            allow_redirects=False,  # the key is for this server only
-            stream=True,
-        ) as response:
+        with (
+            deadline(request.timeout),
+            self._session().post(
+                self._endpoint.http_url(request.path),
+                data=request.body,
+                headers={name: value.strip() for name, value in headers},
+                timeout=request.timeout,
+                proxies={"http": proxy, "https": proxy} if proxy else {},
+                allow_redirects=False,  # the key is for this server only
+                stream=True,
+            ) as response,
+        ):
             return Answer(
                 response.status_code,
                 {name.lower(): value for name, value in response.headers.items()},

@@ -10,7 +10,8 @@
 Their common arguments:
 
 * ``idempotency_key``: Your name for this request (see `requester`); one is made if missing.
-* ``timeout``: Seconds to connect, and to wait for each chunk of the answer; default: that of the client.
+* ``timeout``: Seconds that one try may take, from looking up the server's name to the end of its answer;
+  default: that of the client.
 """
 
 import logging

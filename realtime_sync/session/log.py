@@ -4,15 +4,15 @@ import logging
 from collections.abc import Collection
 
 from ..events import ErrorEvent
-from ..redaction import Redact, one_line, without_credentials
+from ..redaction import LONGEST, Redact, one_line, without_credentials
 from ..wire.transport import Closure
 
 __all__ = ["SessionLog"]
 
 _log = logging.getLogger("realtime_sync")
 
-_MAX_PAYLOAD = 2000  # characters of an event in the log
-_MAX_EXCERPT = 200  # characters of a frame that deviates from the specification
+_MAX_EXCERPT = 200  # characters of a frame that deviates from the specification, and of names and ids
+_LOOKED_AT = 131072  # bytes of a frame in which credentials are looked for, so that much can be hidden of it
 
 
 class SessionLog:
@@ -35,20 +35,21 @@ class SessionLog:
         """Whether `event` writes anything."""
         return _log.isEnabledFor(logging.DEBUG)
 
-    def clean(self, text: str) -> str:
-        """Return a text from the server without secrets, as one line."""
-        return one_line(self._redact(text))
+    def clean(self, text: str, longest: int = LONGEST) -> str:
+        """Return a text from the server as one line, without secrets, and cut."""
+        return one_line(text, longest, redact=self._redact)
 
     def event(self, verb: str, kind: str, event_id: str | None, frame: bytes) -> None:
         """Log an event that was received or sent, with its payload if payloads are logged."""
         payload = ""
         if self._payloads:
-            text = self._frame(frame)
-            payload = f": {text[:_MAX_PAYLOAD]}{'...' if len(text) > _MAX_PAYLOAD else ''}"
-        _log.debug("%s %s, %d bytes%s", verb, self.clean(f"{kind} {event_id}"), len(frame), payload)
+            payload = f": {self._frame(frame)}"
+        name = self.clean(f"{kind} {event_id}", _MAX_EXCERPT)
+        _log.debug("%s %s, %d bytes%s", verb, name, len(frame), payload)
 
-    def _frame(self, frame: bytes) -> str:
-        return self.clean(without_credentials(frame.decode("utf-8", "replace")))
+    def _frame(self, frame: bytes, longest: int = LONGEST) -> str:
+        text = without_credentials(frame[:_LOOKED_AT].decode("utf-8", "replace"))
+        return one_line(text, longest, redact=self._redact, more=len(frame) > _LOOKED_AT)
 
     def opened(self, session_id: str | None) -> None:
         """Log that the server has begun the session."""
@@ -75,7 +76,7 @@ class SessionLog:
         key = event or "".join(places)
         if key not in self._deviating:
             self._deviating.add(key)
-            excerpt = self._frame(frame)[:_MAX_EXCERPT]
+            excerpt = self._frame(frame, _MAX_EXCERPT)
             where = event + "; ".join(places)
             _log.warning("the server deviates from the specification: %s, in %s", where, excerpt)
 

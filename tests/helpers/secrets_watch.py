@@ -6,6 +6,7 @@ local server answers with, and the beginning of each event that is sent.
 """
 
 import base64
+import contextlib
 import functools
 import logging
 import os
@@ -59,10 +60,9 @@ def shown(error: BaseException) -> str:
     """All that an error shows: text, repr and attributes, and those of the errors behind it."""
     parts: list[str] = []
     for link in _chain(error):
-        try:
+        parts.append(repr(link.args))  # of which the text may redact what is known to be a secret
+        with contextlib.suppress(AttributeError):  # its own __init__ failed
             parts += [str(link), repr(link)]
-        except AttributeError:  # its own __init__ failed
-            parts.append(repr(link.args))
         if isinstance(link, rt.RealtimeError):
             parts.append(repr({name: value for name, value in vars(link).items() if name != _OWN}))
     return "\n".join(parts)

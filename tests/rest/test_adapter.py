@@ -1,7 +1,12 @@
 """`adapter`: connections, TLS and proxies of the HTTP half, over real sockets."""
 
+import contextlib
+import itertools
+import select
 import socket
 import ssl
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +182,91 @@ def test_the_adapter_is_requests_own() -> None:
     rest = Tries().rest()
     assert isinstance(rest._requester._http.adapters["https://"], HTTPAdapter)
     assert "send" not in vars(type(rest._requester._http.adapters["https://"]))
+
+
+# --- Deadlines --------------------------------------------------------------------------------------
+
+OK = b"HTTP/1.1 200 OK\r\n"
+FOREVER = itertools.repeat(b" ")
+DRIPS: dict[str, tuple[bytes, Iterable[bytes]]] = {
+    "status": (b"HTTP/1.1 200 ", FOREVER),
+    "headers": (OK + b"X: ", FOREVER),
+    "not yet": (b"", itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n")),
+    "body": (OK + b"Content-Length: 1000000\r\n\r\n", FOREVER),
+    "body to the end of the connection": (OK + b"Connection: close\r\n\r\n", FOREVER),
+    "chunks": (OK + b"Transfer-Encoding: chunked\r\n\r\n", itertools.repeat(b"1\r\n \r\n")),
+    "trailers": (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", FOREVER),
+}
+
+
+def drip(start: bytes, drops: Iterable[bytes]) -> Script:
+    """Answers one request; the next one with a beginning, then a drop every 20 ms until the client leaves."""
+
+    def script(caller: Caller) -> None:
+        read_http(caller)
+        answer(caller)
+        read_http(caller)
+        caller.raw(start)
+        for count, drop in enumerate(drops):
+            if select.select([caller.sock], [], [], 0.02)[0]:
+                assert caller.sock.recv(1) == b""
+                return
+            assert count < 1000, "the client waits on"
+            caller.raw(drop)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("kind", "tls"), [*((kind, False) for kind in DRIPS), ("headers", True), ("body", True)]
+)
+def test_an_answer_that_drips(
+    kind: str, tls: bool, authority: trustme.CA, client_tls: ssl.SSLContext, open_client: Open
+) -> None:
+    """A timeout is for the whole answer, whichever part comes drop by drop; then the client hangs up."""
+    context = server_context(authority, "localhost") if tls else None
+    with ScriptedServer(drip(*DRIPS[kind]), context) as server:
+        client = open_client(base_url=server.url, ssl_context=client_tls, timeout=DEADLINE)
+        client.client_secrets.create()
+        error = failure(rt.APITimeoutError, lambda: client.client_secrets.create(timeout=0.2))
+        assert len(server.callers) == 1
+    assert "within 0.2 s; the request may have been carried out" in str(error)
+
+
+def test_a_proxy_that_drips(open_client: Open) -> None:
+    """The answer of a proxy to the wish for a tunnel is part of the time."""
+
+    def script(caller: Caller) -> None:
+        with contextlib.suppress(OSError):
+            while not select.select([caller.sock], [], [], 0.02)[0] or caller.sock.recv(65536):
+                caller.raw(b"HTTP/1.1 200 ")
+
+    with ScriptedServer(script) as proxy:
+        client = open_client(base_url="https://server.example/v1", proxy=proxy_url(proxy), timeout=0.2)
+        failure(rt.APITimeoutError, client.client_secrets.create)
+
+
+def test_a_server_that_reads_nothing(open_client: Open) -> None:
+    """A request that is not taken is part of the time."""
+
+    done = threading.Event()
+    with ScriptedServer(lambda _: done.wait(DEADLINE)) as server:
+        client = open_client(base_url=server.url, timeout=0.3)
+        failure(rt.APITimeoutError, lambda: client.calls.create("v=0" + " " * 20_000_000))
+        done.set()
+
+
+def test_a_server_that_does_not_accept(open_client: Open) -> None:
+    """Connecting is part of the time too."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as stack:
+        address = server.getsockname()
+        for _ in range(4):  # so many that the system answers no more
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(address)
+        client = open_client(base_url=f"http://127.0.0.1:{address[1]}/v1", timeout=0.3)
+        error = failure(rt.APITimeoutError, client.client_secrets.create)
+    assert str(error) == f"could not connect to 127.0.0.1:{address[1]}: timed out after 0.3 s"
 
 
 # --- Proxies ----------------------------------------------------------------------------------------
