@@ -74,10 +74,7 @@ SAID: list[Callable[[str], rt.RealtimeError]] = [
     rt.InvalidWebhookSignature,
     rt.APIError,
     lambda text: rt.ServerError(text, status=500),
-    *(
-        lambda text, name=name: rt.APIError("no", **{name: text})  # type: ignore[misc]
-        for name in ("code", "param", "request_id")
-    ),
+    *(lambda text, name=name: rt.APIError("no", **{name: text}) for name in ("code", "param", "request_id")),
 ]
 
 

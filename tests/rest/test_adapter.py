@@ -250,7 +250,11 @@ def test_a_server_that_reads_nothing(open_client: Open) -> None:
     """A request that is not taken is part of the time."""
 
     done = threading.Event()
-    with ScriptedServer(lambda _: done.wait(DEADLINE)) as server:
+
+    def script(caller: Caller) -> None:
+        assert done.wait(DEADLINE)
+
+    with ScriptedServer(script) as server:
         client = open_client(base_url=server.url, timeout=0.3)
         failure(rt.APITimeoutError, lambda: client.calls.create("v=0" + " " * 20_000_000))
         done.set()
