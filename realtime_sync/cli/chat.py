@@ -2,10 +2,12 @@
 
 import argparse
 import contextlib
+import io
 import sys
 
 from ..events import ServerEvent
 from ..exceptions import RealtimeError
+from ..redaction import printable
 from ..session import Session, facts
 from ..session.facts import ResponseEntry
 from ..session.listener import Listener
@@ -137,6 +139,7 @@ class _Answer(Listener):
         self.status = status.INCOMPLETE
         self.problem: str | None = "the server ended the session"
         self.has_error = False
+        self._line_ends = io.IncrementalNewlineDecoder(None, translate=True)  # a CR alone overwrites its line
 
     def _is_meant(self, response: ResponseEntry | None) -> bool:
         request = response.request if response is not None else None
@@ -147,7 +150,7 @@ class _Answer(Listener):
 
     def on_text(self, fact: facts.Text) -> None:
         if not fact.whole and self._is_meant(fact.part.item.response):
-            print(fact.text, end="", flush=True)
+            print(printable(self._line_ends.decode(fact.text)), end="", flush=True)
 
     def on_response_ended(self, fact: facts.ResponseEnded) -> None:
         if not self._is_meant(fact.response):

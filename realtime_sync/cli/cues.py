@@ -1,13 +1,17 @@
 """Transcripts on stdout: text, SRT, WebVTT or JSON."""
 
 import json
+import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from .screen import one_line
+from ..redaction import printable
+from .screen import sentence
+from .streams import is_terminal
 
 __all__ = ["FORMATS", "Cue", "Writer", "clock"]
 
@@ -57,7 +61,8 @@ class Writer:
             cues: What was said in it.
             seconds: Length of its audio.
         """
-        cues = [replace(cue, text=one_line(cue.text), speaker=one_line(cue.speaker)) for cue in cues]
+        clean = sentence if is_terminal(sys.stdout) else _for_a_file
+        cues = [replace(cue, text=clean(cue.text), speaker=clean(cue.speaker)) for cue in cues]
         self.write(path, [cue for cue in cues if cue.text], seconds)
         self._count += 1
 
@@ -131,7 +136,16 @@ class _Json(Writer):
 
     def end(self) -> None:
         if self._count:
-            print(json.dumps(self._said, ensure_ascii=False, indent=2))
+            whole = json.dumps(self._said, ensure_ascii=False, indent=2)
+            # No terminal is moved by the escapes of JSON, and nothing is lost.
+            print(printable(whole, lambda character: json.dumps(character)[1:-1]))
+
+
+def _for_a_file(text: str) -> str:
+    """Return what is said in one line.  What only orders letters stays: it is part of how some languages are
+    written, and a player of subtitles knows it.
+    """
+    return " ".join("".join(" " if unicodedata.category(char) == "Cc" else char for char in text).split())
 
 
 def _spoken(cue: Cue) -> str:

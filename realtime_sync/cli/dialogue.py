@@ -3,11 +3,12 @@
 import time
 
 from ..events import ServerEvent, SessionUpdated
+from ..redaction import one_line
 from ..session import facts
 from ..session.facts import PartEntry
 from ..session.listener import Listener
 from ..voice.playback import Interruption, Playback
-from .screen import complain, one_line, plain, problem_of
+from .screen import complain, delta, problem_of, sentence
 
 __all__ = ["Dialogue"]
 
@@ -69,15 +70,15 @@ class Dialogue(Listener):
     def on_transcript(self, fact: facts.Transcript) -> None:
         item = fact.part.item
         if item.role == "user" and fact.whole:
-            self._user(item.id, one_line(fact.text))
+            self._user(item.id, sentence(fact.text))
         elif item.role != "user" and not fact.whole:
-            self._words(fact.part, plain(fact.text))
+            self._words(fact.part, delta(fact.text))
 
     def on_transcribed(self, fact: facts.Transcribed) -> None:
         error = fact.error
         if error is not None:
             reason = error.message or error.code or error.type
-            self._user(fact.part.item.id, one_line(f"[not transcribed: {reason}]"))
+            self._user(fact.part.item.id, f"[not transcribed: {one_line(reason)}]")
 
     def _user(self, item_id: str, text: str) -> None:
         self.untranscribed.pop(item_id, None)
@@ -95,7 +96,7 @@ class Dialogue(Listener):
 
     def on_text(self, fact: facts.Text) -> None:
         if not fact.whole:
-            self._words(fact.part, plain(fact.text))
+            self._words(fact.part, delta(fact.text))
 
     def on_response_ended(self, fact: facts.ResponseEnded) -> None:
         self._release()

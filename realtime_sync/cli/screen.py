@@ -1,16 +1,18 @@
 """What commands say to people."""
 
 import sys
-import unicodedata
 
 from ..events import ErrorDetails, Response
+from ..redaction import one_line, printable
 from ..session.facts import ResponseEnded
 
-__all__ = ["complain", "hint", "one_line", "plain", "problem_of"]
+__all__ = ["complain", "delta", "hint", "problem_of", "sentence"]
+
+_LONGEST = 1500  # characters of a problem, so that there is room for what follows it on its line
 
 
 def complain(problem: object) -> None:
-    """Write on stderr, in one line, what is wrong."""
+    """Write on stderr, in one line of bounded length, what is wrong."""
     print(f"realtime-sync: {one_line(str(problem))}", file=sys.stderr, flush=True)
 
 
@@ -21,20 +23,21 @@ def hint(text: str) -> None:
         print(text, file=stream, flush=True)
 
 
-def plain(text: str) -> str:
-    """Return a server's text with spaces in place of control characters, which could control a terminal."""
-    return "".join(" " if unicodedata.category(character) == "Cc" else character for character in text)
+def delta(text: str) -> str:
+    """Return a delta of what is said for a line of the screen: without line breaks, and with escapes."""
+    return printable(text).replace("\n", " ").replace("\t", " ")
 
 
-def one_line(text: str) -> str:
-    """Return the same, with single spaces in place of all white space."""
-    return " ".join(plain(text).split())
+def sentence(text: str) -> str:
+    """Return the whole of what is said in the same way, with single spaces in place of all white space."""
+    return " ".join(printable(text).split())
 
 
 def problem_of(ended: Response | ResponseEnded | ErrorDetails) -> str | None:
     """Return what the server says went wrong; ``None`` for a response that is completed or has no status."""
     if isinstance(ended, ErrorDetails):
-        return ended.message or ended.code or ended.type or "an error that the server does not describe"
+        said = ended.message or ended.code or ended.type
+        return one_line(said or "an error that the server does not describe", _LONGEST)
     if ended.status in ("completed", "", None):
         return None
     if isinstance(ended, ResponseEnded):
@@ -42,4 +45,4 @@ def problem_of(ended: Response | ResponseEnded | ErrorDetails) -> str | None:
     else:
         details = ended.status_details
         reason = None if details is None else (details.error and details.error.message) or details.reason
-    return f"the response is {ended.status}" + (f": {reason}" if reason else "")
+    return one_line(f"the response is {ended.status}" + (f": {reason}" if reason else ""), _LONGEST)

@@ -4,6 +4,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..events import ErrorDetails, SessionUpdated, TranscriptionSessionUpdated
+from ..redaction import one_line
 from ..session import facts
 from ..session.listener import Listener
 from .cues import Cue
@@ -95,7 +96,7 @@ class Turns(Listener):
         error = fact.error
         if error is not None:
             reason = error.message or error.code or error.type or "no reason given"
-            self._turn(fact.part.item.id).failure = reason
+            self._turn(fact.part.item.id).failure = one_line(reason)
 
     def on_error(self, fact: facts.Error) -> None:
         self.errors.append(fact.error)

@@ -50,7 +50,7 @@ def test_a_prompt(stdin: str) -> None:
     prompt = "re view this" + ("\n\n" + stdin.strip() if stdin else "")
     assert item == ev.Message(role="user", content=[ev.InputText(text=prompt)])
     assert (status, err) == (0, "")
-    assert out == SAID.format(prompt, "5 words" if stdin else "3 words")
+    assert out == SAID.format(prompt.replace("\r\n", "\n"), "5 words" if stdin else "3 words")
 
 
 def test_all_of_stdin() -> None:
@@ -118,6 +118,22 @@ def test_text_cut_inside_a_character() -> None:
     with after_the_prompt(*frames, response("done")) as server:
         shown = run("chat", "--base-url", server.url, "hello")
     assert shown == (0, "so \U0001f600!\n", "")
+
+
+@pytest.mark.parametrize("terminal", ["", "stdout stderr"])
+def test_what_a_server_may_not_do(terminal: str) -> None:
+    """No answer moves the cursor, turns letters around or overwrites a line; line breaks and tabs stay."""
+    frames = [
+        delta("so\x1b"),
+        delta("[2J\t\x9b\u202e\r"),
+        delta("\nor\r"),
+        delta("so 👩\u200d👧"),
+        error("\x1b\n"),
+    ]
+    with after_the_prompt(*frames, response("done")) as server:
+        status, out, err = call("chat", "--base-url", server.url, "hello", terminal=terminal)
+    assert (status, out) == (0, "so\\x1b[2J\t\\x9b\\u202e\nor\nso 👩\u200d👧\n")
+    assert err == "realtime-sync: \\x1b\\n\n"
 
 
 # --- The worst status --------------------------------------------------------------------------------

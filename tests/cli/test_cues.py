@@ -1,8 +1,10 @@
 """Transcripts on stdout: text, SRT, WebVTT and JSON."""
 
+import io
 import json
 
 import pytest
+from command import Terminal, streams
 
 from realtime_sync import events as ev
 from realtime_sync.cli.cues import FORMATS, Cue, clock
@@ -109,3 +111,37 @@ def test_json_of_no_file(capsys: Printed) -> None:
         "speaker": "A",
         "complete": False,
     }
+
+
+NASTY = "a\x1b\n\x9bb \u202ec\u200f"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "file", "terminal"),
+    [
+        ("text", "a b \u202ec\u200f", r"a\x1b \x9bb \u202ec\u200f"),
+        ("srt", "a b \u202ec\u200f", r"a\x1b \x9bb \u202ec\u200f"),
+        ("vtt", "a b \u202ec\u200f", r"a\x1b \x9bb \u202ec\u200f"),
+        ("json", r'"text": "a b \u202ec\u200f"', r'"text": "a\\x1b \\x9bb \\u202ec\\u200f"'),
+    ],
+)
+def test_control_characters(wanted: str, file: str, terminal: str) -> None:
+    """A terminal is shown escapes; a file has no control character, and keeps what orders the letters."""
+    for kind, shown in ((io.TextIOWrapper, file), (Terminal, terminal)):
+        stream = kind(io.BytesIO(), encoding="utf-8")
+        with streams(stdout=stream):
+            writer = FORMATS[wanted](False)
+            writer.add("a.wav", [Cue(0, 1, NASTY)], 1.0)
+            writer.end()
+        stream.seek(0)
+        assert shown in stream.read()
+
+
+def test_json_loses_nothing(capsys: Printed) -> None:
+    """What a terminal may not be sent is an escape of JSON, so a program reads what was said."""
+    writer = FORMATS["json"](False)
+    writer.add("a.wav", [Cue(0, 1, "\u202e\U000e0041\ud800")], 1.0)
+    writer.end()
+    printed = capsys.readouterr().out
+    assert printed.isascii()
+    assert json.loads(printed)[0]["text"] == "\u202e\U000e0041\ud800"

@@ -31,7 +31,7 @@ def test_the_users_words_come_first(question: str, output: str, capsys: Printed)
     ) as server:
         assert talks(server.url, question, output) == 0
     assert capsys.readouterr() == (
-        "you: Is it?\nmodel: Well, no.\nyou: [not transcribed: noise]\nmodel: What?  Sorry.\n",
+        "you: Is it?\nmodel: Well, no.\nyou: [not transcribed: noise]\nmodel: What?\\x07 Sorry.\n",
         "",
     )
 

@@ -169,7 +169,7 @@ def test_settings_are_rejected(two_turns: str, capsys: Printed) -> None:
 
     with ScriptedServer(script) as server:
         assert main(["transcribe", "--base-url", server.url, two_turns]) == 2
-    assert capsys.readouterr() == ("", "realtime-sync: the server rejected the settings: no such model\n")
+    assert capsys.readouterr() == ("", "realtime-sync: the server rejected the settings: no such\\nmodel\n")
 
 
 def test_more_after_the_answer(two_turns: str, capsys: Printed) -> None:
