@@ -77,7 +77,7 @@ class Dialogue(Listener):
     def on_transcribed(self, fact: facts.Transcribed) -> None:
         error = fact.error
         if error is not None:
-            reason = error.message or error.code or error.type
+            reason = error.message or error.code or error.type or "no reason given"
             self._user(fact.part.item.id, f"[not transcribed: {one_line(reason)}]")
 
     def _user(self, item_id: str, text: str) -> None:

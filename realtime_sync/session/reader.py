@@ -21,6 +21,7 @@ from ..redaction import Redact, without_secrets
 from ..wire.transport import Closure, Transport
 from .gate import Gate
 from .inbox import Inbox
+from .last_error import LastError
 from .log import SessionLog
 from .processes import abandon_in_child, close_at_exit, forget
 
@@ -56,9 +57,8 @@ class Reader:
         self.events_in = 0
         self._opened_at = time.monotonic()
         self._ended_at: float | None = None
-        self._last_error: ErrorEvent | None = None
+        self._last_error = LastError()
         self._first_event: ServerEvent | None = None
-        self._last_event: ServerEvent | None = None
         self._closure: Closure | None = None
         # Held until the first event or the end.  A lock, because a Ctrl-C can break the `wait` of an Event.
         self._beginning = threading.Lock()
@@ -126,10 +126,9 @@ class Reader:
         events = decode_messages(messages, self._note_deviations, self._joiner)
         self.events_in += len(events)
         wanted = self.gate.note(events)
-        if ErrorEvent in map(type, wanted):
-            self._last_error = next(event for event in reversed(wanted) if isinstance(event, ErrorEvent))
+        if self._last_error.event is not None or ErrorEvent in map(type, wanted):
+            self._last_error.note(wanted)
         if wanted:
-            self._last_event = wanted[-1]
             self.inbox.put(wanted, sum(map(len, messages)))
             if not self._has_begun:
                 self._first_event = wanted[0]
@@ -195,16 +194,16 @@ class Reader:
 
     @property
     def ended_normally(self) -> bool:
-        """Whether the user closed the connection, or the server with 1000 or 1001 and not after an error."""
+        """Whether the user closed the connection, or the server with 1000 or 1001 and not by an error."""
         closure = self._closure
         if closure is None or closure.asked:
             return closure is not None
-        return closure.clean and closure.code in (1000, 1001) and not isinstance(self._last_event, ErrorEvent)
+        return closure.clean and closure.code in (1000, 1001) and self._last_error.event is None
 
     def closed_error(self) -> ConnectionClosed:
         """Return a new error for the end of the session: each thread raises one of its own."""
         closure = self._closure or _LOST
-        last_error = self._last_error
+        last_error = self._last_error.event
         error = ConnectionClosed(
             closure.code,
             self._redact(closure.reason),
