@@ -1,5 +1,6 @@
 """Which neighbours among a session's events may change places, and a swap of those."""
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,22 +20,22 @@ class Swap:
     def __init__(self, every: int) -> None:
         self._every = every
         self._pairs = 0
-        self._held: list[ServerEvent] = []
+        self._held: deque[ServerEvent] = deque()
 
     def take(self, events: Sequence[ServerEvent], more: bool) -> list[ServerEvent]:
         """Return the events in their new order; with ``more``, one may be held back until the next call."""
-        waiting = [*self._held, *events]
+        waiting = self._held
+        waiting += events
         done: list[ServerEvent] = []
         while len(waiting) > 1:
             if self._swaps(waiting[0], waiting[1]):
-                done += [waiting[1], waiting[0]]
-                del waiting[:2]
+                first = waiting.popleft()
+                done += [waiting.popleft(), first]
             else:
-                done.append(waiting.pop(0))
+                done.append(waiting.popleft())
         if waiting and not (more and _may_move(waiting[0])):
             done += waiting
-            waiting = []
-        self._held = waiting
+            waiting.clear()
         return done
 
     def _swaps(self, first: ServerEvent, second: ServerEvent) -> bool:

@@ -239,10 +239,15 @@ class ItemDone(Fact, frozen=True):
 
 
 class ItemPlaced(Fact, frozen=True):
-    """An item is in the conversation now, at this index (not counting its earlier place, if it had one)."""
+    """An item is in the conversation now, after another one; if it was elsewhere before, it has moved.
+
+    Attributes:
+        item: The item.
+        after: The one before it; ``None`` if it is the first.
+    """
 
     item: ItemEntry
-    index: int
+    after: ItemEntry | None
 
 
 class ItemDeleted(Fact, frozen=True):

@@ -1,5 +1,6 @@
 """Which item and part an event fills, and which items are in the conversation."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import TypeGuard
 
@@ -67,7 +68,7 @@ class Items:
         self._tell = tell
         self._count = count
         self._items: Latest[str, ItemEntry] = Latest(_MOST_KNOWN)  # by id
-        self._parts: dict[PartEntry, None] = {}  # in the order in which they were made
+        self._parts: OrderedDict[PartEntry, None] = OrderedDict()  # in the order in which they were made
         self._order = Order(tell)
         self._nameless: ItemEntry | None = None  # the user's last message without an id
 
@@ -241,8 +242,8 @@ class Items:
             part = item.parts[index] = PartEntry(item, index, kind)
             self._parts[part] = None
             if len(self._parts) > _MOST_PARTS:
-                oldest = next(iter(self._parts))
-                del self._parts[oldest], oldest.item.parts[oldest.index]
+                oldest, _ = self._parts.popitem(last=False)
+                del oldest.item.parts[oldest.index]
         return part
 
     # --- In responses, and in the conversation -----------------------------------------------------------

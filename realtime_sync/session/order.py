@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ..chain import Chain
 from .facts import Fact, ItemDeleted, ItemEntry, ItemPlaced
 
 __all__ = ["MOST_ITEMS", "Order"]
@@ -26,7 +27,7 @@ class Order:
     """
 
     def __init__(self, tell: Callable[[Fact], object]) -> None:
-        self.items: list[ItemEntry] = []
+        self.items: Chain[ItemEntry] = Chain()
         self._tell = tell
         self._guessed: set[ItemEntry] = set()  # items whose place is not known yet
         # Items that were put first for want of a predecessor, perhaps wrongly.
@@ -41,7 +42,7 @@ class Order:
         """Put an item at the end until an event says where it belongs."""
         self._take(item)
         self._guessed.add(item)
-        self._insert(len(self.items), item)
+        self._insert(self.items.last, item)
 
     def put_after(self, before: ItemEntry, item: ItemEntry, *, by_server: bool) -> None:
         """Put an item after another one, which must be in the conversation.
@@ -53,7 +54,7 @@ class Order:
         if by_server:
             self._learn(self._last_but(item) is before or before not in self._fronted)
         self._take(item)
-        self._insert(self._index(before) + 1, item)
+        self._insert(before, item)
 
     def put(self, item: ItemEntry, *, by_server: bool) -> None:
         """Put an item for which no predecessor is named.
@@ -66,14 +67,15 @@ class Order:
         self._take(item)
         doubtful = self._names_predecessors is None and bool(self._guessed)
         if not self.items or doubtful or self._names_predecessors is False:
-            self._insert(len(self.items), item)
+            self._insert(self.items.last, item)
         else:
             self._fronted[item] = None
-            self._insert(0, item)
+            self._insert(None, item)
 
     def _last_but(self, item: ItemEntry) -> ItemEntry | None:
         """Return the last of the other items; ``None`` if there are none."""
-        return next((other for other in reversed(self.items) if other is not item), None)
+        last = self.items.last
+        return self.items.before(item) if last is item else last
 
     def delete(self, item: ItemEntry) -> None:
         """Remove an item, which must be in the conversation."""
@@ -84,15 +86,14 @@ class Order:
         self._guessed.discard(item)
         self._fronted.pop(item, None)
         if item.in_conversation:
-            del self.items[0 if self.items[0] is item else self._index(item)]
+            self.items.remove(item)
         item.in_conversation = False
 
-    def _insert(self, index: int, item: ItemEntry) -> None:
+    def _insert(self, before: ItemEntry | None, item: ItemEntry) -> None:
         item.in_conversation = True
-        self.items.insert(index, item)
-        self._tell(ItemPlaced(item, index))
-        if len(self.items) > MOST_ITEMS:
-            first = self.items[0]
+        self.items.put(item, before)
+        self._tell(ItemPlaced(item, before))
+        if len(self.items) > MOST_ITEMS and (first := self.items.first) is not None:
             self._take(first)
             self._tell(ItemDeleted(first, forgotten=True))
 
@@ -100,15 +101,8 @@ class Order:
         """Keep the items that were put first for want of a predecessor, or move them to the end."""
         if not names_predecessors:
             self._names_predecessors = False
-        if not names_predecessors and self._fronted:
-            self.items = [*(item for item in self.items if item not in self._fronted), *self._fronted]
             for item in self._fronted:
-                self._tell(ItemPlaced(item, len(self.items) - 1))
+                self.items.remove(item)
+                self._tell(ItemPlaced(item, self.items.last))
+                self.items.put(item, self.items.last)
         self._fronted.clear()
-
-    def _index(self, item: ItemEntry) -> int:
-        """Return an item's index; search from the end, where nearly all wanted items are."""
-        for index in range(len(self.items) - 1, -1, -1):
-            if self.items[index] is item:
-                return index
-        raise ValueError(f"{item.id!r} is not in the conversation")

@@ -158,10 +158,11 @@ def _bytes_of(bits: int) -> int:
 
 def read_up_to(file: BinaryIO, size: int) -> bytes:
     """Read this many bytes, however few a pipe gives at a time; return fewer at the end only."""
-    data = file.read(size)
-    while data and len(data) < size and (more := file.read(size - len(data))):
-        data += more
-    return data
+    pieces, left = [], size
+    while left > 0 and (data := file.read(left)):
+        pieces.append(data)
+        left -= len(data)
+    return b"".join(pieces)
 
 
 def _skip(file: BinaryIO, size: int) -> None:

@@ -65,8 +65,9 @@ class Turn:
     def function_outputs(self) -> list[str]:
         """What functions returned, in the order in which they were called."""
         calls = [item.call_id for item in self.request.items if isinstance(item, FunctionCall)]
+        places = {call_id: place for place, call_id in reversed(list(enumerate(calls)))}  # the first of each
         outputs = [item for item in self.new if isinstance(item, FunctionCallOutput)]
-        outputs.sort(key=lambda item: calls.index(item.call_id) if item.call_id in calls else len(calls))
+        outputs.sort(key=lambda item: places.get(item.call_id, len(calls)))
         return [item.output for item in outputs]
 
     @property

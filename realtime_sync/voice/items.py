@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 from msgspec import Struct, structs
 
 from .. import events as ev
+from ..chain import Chain
 from ..events import UnknownObject
 from ..session import Session, facts
 from ..session.facts import ItemEntry, PartEntry, ResponseEntry
@@ -400,7 +401,8 @@ class Mirror(Listener):
         self._sink = audio if callable(audio) else None
         self._config = session.config if session is not None else None
         self._withdrawn = session.ledger.requests.withdrawn if session is not None else None
-        self._order: list[ConversationItem] = []  # the items in the conversation
+        self._order: Chain[ItemEntry] = Chain()  # of the conversation
+        self._placed: dict[ItemEntry, ConversationItem] = {}  # its items
         # All items and parts, including deleted and out-of-band ones, and the items by their last id.
         self._of_entry: Latest[ItemEntry, ConversationItem] = Latest(_MOST)
         self._parts: Latest[PartEntry, ConversationPart] = Latest(_MOST)
@@ -495,25 +497,26 @@ class Mirror(Listener):
     def on_item_placed(self, fact: facts.ItemPlaced) -> None:
         """Put an item into the conversation, or elsewhere in it."""
         item = self._item(fact.item)
-        self._remove(item)
+        self._remove(fact.item)
         self._rejections.pop(item.id, None)  # it was sent again
         item.in_conversation = True
-        self._order.insert(fact.index, item)
+        self._placed[fact.item] = item
+        known = fact.after is None or fact.after in self._order  # else it was placed before we listened
+        self._order.put(fact.item, fact.after if known else self._order.last)
 
     def on_item_deleted(self, fact: facts.ItemDeleted) -> None:
         """Take an item out of the conversation."""
         item = self._item(fact.item)
-        self._remove(item)
+        self._remove(fact.item)
         item._deleted = not fact.forgotten
         call = self._calls.get(item.call_id or "")
         if item.type == "function_call_output" and call is not None:
             call.output = None
 
-    def _remove(self, item: ConversationItem) -> None:
-        if item.in_conversation:
-            last = self._order[-1] is item
-            del self._order[-1 if last else self._order.index(item)]  # items are equal to themselves only
-        item.in_conversation = False
+    def _remove(self, entry: ItemEntry) -> None:
+        if entry in self._order:
+            self._order.remove(entry)
+            self._placed.pop(entry).in_conversation = False
 
     # --- Content -------------------------------------------------------------------------------------
 

@@ -284,7 +284,7 @@ def _tidied(schema: _Json) -> _Json:
 
 _ARGUMENTS = re.compile(r"(?:Args|Arguments|Parameters):\s*")
 _ENTRY = re.compile(r"(\w+)\s*(?:\([^)]*\))?:\s*(.*)")
-_FIELD = re.compile(r":(?:param(?:[^:]*\s)(\w+)|\w[^:]*)\s*:(?!`)\s*(.*)")  # ``:param x:``, or another field
+_FIELD = re.compile(r":(?:param[^:]*\s(\w+)\s*|\w[^:]*):(?!`)\s*(.*)")  # ``:param x:``, or another field
 _NUMPY_SECTION = re.compile(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+$|\Z)", re.MULTILINE | re.DOTALL)
 
 

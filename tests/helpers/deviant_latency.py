@@ -15,6 +15,7 @@ from typing import Any
 from deviant_server import DeviantServer
 from deviant_switches import OPTIONS, Switches, clash, drawn
 from deviant_truth import Item, Plan
+from readable_facts import place
 
 from realtime_sync import events as ev
 from realtime_sync.events import codec
@@ -98,8 +99,7 @@ class View:
         self.arguments[id(fact.item)] = before + fact.text
 
     def on_item_placed(self, fact: facts.ItemPlaced) -> None:
-        self.items = [item for item in self.items if item is not fact.item]
-        self.items.insert(fact.index, fact.item)
+        place(self.items, fact)
 
     def on_item_deleted(self, fact: facts.ItemDeleted) -> None:
         self.items = [item for item in self.items if item is not fact.item]

@@ -105,11 +105,21 @@ def readable(told: Iterable[Fact]) -> list[str]:
     return [names.line(fact) for fact in told]
 
 
+def place(order: list[ItemEntry], fact: facts.ItemPlaced) -> int:
+    """Do with a list of items what a fact says, and return the item's index in it."""
+    if fact.item in order:
+        order.remove(fact.item)
+    index = 0 if fact.after is None else order.index(fact.after) + 1
+    order.insert(index, fact.item)
+    return index
+
+
 class Names:
     """Names of entries, and the words for each fact."""
 
     def __init__(self) -> None:
         self.known: dict[int, tuple[object, str]] = {}
+        self.order: list[ItemEntry] = []
 
     def of(self, entry: ResponseEntry | ItemEntry) -> str:
         if id(entry) not in self.known:
@@ -165,9 +175,10 @@ class Names:
         return f"done {self.of(fact.item)}"
 
     def on_item_placed(self, fact: facts.ItemPlaced) -> str:
-        return f"placed {self.of(fact.item)} {fact.index}"
+        return f"placed {self.of(fact.item)} {place(self.order, fact)}"
 
     def on_item_deleted(self, fact: facts.ItemDeleted) -> str:
+        self.order.remove(fact.item)
         return f"{'forgotten' if fact.forgotten else 'deleted'} {self.of(fact.item)}"
 
     def on_item_truncated(self, fact: facts.ItemTruncated) -> str:

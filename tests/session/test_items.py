@@ -210,5 +210,5 @@ def test_what_a_client_created_goes_where_it_said() -> None:
         known = Known()
         known.enters(added(message("a")))
         known.enters(added(message("b")), sent=sent)
-        places.append([fact.index for fact in known.told if isinstance(fact, facts.ItemPlaced)])
-    assert places == [[0, 1], [0, 0]]
+        places.append([fact.after for fact in known.told if isinstance(fact, facts.ItemPlaced)])
+    assert [[after and after.id for after in each] for each in places] == [[None, "a"], [None, None]]

@@ -34,7 +34,7 @@ from conversation_events import (
 from hostile_events import ENDLESS, KINDS, at_random, held, plain_turn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readable_facts import Step, play
+from readable_facts import Step, place, play
 
 from realtime_sync.events import ServerEvent
 from realtime_sync.session import facts
@@ -211,10 +211,7 @@ class Watcher:
         before.append("said" if fact.response.status else "unsaid")
 
     def on_item_placed(self, fact: facts.ItemPlaced) -> None:
-        if fact.item in self.order:
-            self.order.remove(fact.item)
-        assert 0 <= fact.index <= len(self.order)
-        self.order.insert(fact.index, fact.item)
+        place(self.order, fact)
 
     def on_item_deleted(self, fact: facts.ItemDeleted) -> None:
         self.order.remove(fact.item)
@@ -246,7 +243,7 @@ class Watcher:
 
     def settled(self) -> None:
         """Check what must be true after each event."""
-        assert self.order == self.ledger._items._order.items
+        assert self.order == list(self.ledger._items._order.items)
         assert all(item.in_conversation and not item.deleted for item in self.order)
         active = self.ledger.responses.active
         assert active is None or (not active.done and not active.out_of_band and active in self.began)

@@ -6,7 +6,7 @@ import pytest
 from conversation_events import added, answer, committed, created, done, item_added, message, removed, wire
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from readable_facts import Step, play
+from readable_facts import Step, place, play
 
 from realtime_sync.session.facts import Fact, ItemDeleted, ItemEntry, ItemPlaced
 from realtime_sync.session.ledger import Ledger
@@ -21,10 +21,7 @@ class Replica:
 
     def tell(self, fact: Fact) -> None:
         if isinstance(fact, ItemPlaced):
-            if fact.item in self.items:
-                self.items.remove(fact.item)
-            assert 0 <= fact.index <= len(self.items)
-            self.items.insert(fact.index, fact.item)
+            place(self.items, fact)
         elif isinstance(fact, ItemDeleted):
             self.items.remove(fact.item)
 
@@ -158,7 +155,7 @@ def test_the_first_are_forgotten() -> None:
     entries = [ItemEntry(str(number)) for number in range(MOST_ITEMS + 2)]
     for item in entries:
         order.guess(item)
-    assert order.items == entries[2:]
+    assert list(order.items) == entries[2:]
     forgotten = [fact for fact in told if isinstance(fact, ItemDeleted)]
     assert [fact.item for fact in forgotten] == entries[:2]
     assert all(fact.forgotten and not fact.item.in_conversation for fact in forgotten)

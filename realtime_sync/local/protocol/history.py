@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from msgspec import structs
 
 from ... import events as ev
+from ...chain import Chain
 from ...events import UnknownObject
 from ...events.objects import NULL
 from .refusal import Refused
@@ -41,13 +42,13 @@ class History:
     """The conversation's items, in order."""
 
     def __init__(self) -> None:
-        self._order: list[str] = []
+        self._order: Chain[str] = Chain()
         self._kept: dict[str, Kept] = {}
         self._size = 0
 
     @property
     def last_id(self) -> str | None:
-        return self._order[-1] if self._order else None
+        return self._order.last
 
     def all(self) -> list[Kept]:
         return [self._kept[item_id] for item_id in self._order]
@@ -67,8 +68,7 @@ class History:
         return self._kept[item_id].rate
 
     def previous(self, item_id: str) -> str | None:
-        place = self._order.index(item_id)
-        return self._order[place - 1] if place else None
+        return self._order.before(item_id)
 
     @property
     def full(self) -> bool:
@@ -95,15 +95,15 @@ class History:
         """
         if kept.id in self._kept:
             raise Refused("item_create_duplicate_item_id", f"item {kept.id!r} exists already", "item.id")
-        place = len(self._order)
+        before = self._order.last
         if after == "root":
-            place = 0
-        elif after is not None and after != self.last_id:
-            place = self._order.index(self._known(after, "create", "previous_item_id").id) + 1
-        self._order.insert(place, kept.id)
+            before = None
+        elif after is not None:
+            before = self._known(after, "create", "previous_item_id").id
+        self._order.put(kept.id, before)
         self._kept[kept.id] = kept
         self._size += kept.size + _ITEM_BYTES
-        return self._order[place - 1] if place else None
+        return before
 
     def replace(self, item_id: str, item: ev.Item, size: int | None = None) -> None:
         old = self._kept[item_id]

@@ -1,6 +1,8 @@
 """What a session has in flight: responses, transcriptions, translations, each step by step."""
 
+import heapq
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Protocol
 
 from ... import events as ev
@@ -36,12 +38,15 @@ class Jobs:
     def __init__(self, delay: float, realtime_pace: bool) -> None:
         self._delay = delay
         self._realtime_pace = realtime_pace
-        self._due: dict[Job, float] = {}  # in the order of their turns
+        self._turns = count()
+        self._due: dict[Job, tuple[float, int]] = {}  # when, and in which turn of those due at that time
+        self._next: list[tuple[float, int, Job]] = []  # a heap of the same, with some that are over or removed
 
     @property
     def due(self) -> float | None:
         """When the next step is due; ``None`` if nothing is in flight."""
-        return min(self._due.values(), default=None)
+        first = self._first()
+        return None if first is None else self._due[first][0]
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self._due)
@@ -50,23 +55,31 @@ class Jobs:
         return len(self._due)
 
     def add(self, job: Job, now: float) -> None:
-        self._due[job] = now
+        turn = next(self._turns)
+        self._due[job] = now, turn
+        heapq.heappush(self._next, (now, turn, job))
 
     def remove(self, job: Job) -> None:
         self._due.pop(job, None)
 
     def step(self, now: float) -> tuple[Job | None, list[ServerEvent]]:
         """Take the next step of what is due by now.  Return the job, if any, and its events."""
-        job = min(self._due, key=self._due.__getitem__, default=None)
-        if job is None or self._due[job] > now:
+        job = self._first()
+        if job is None or self._due[job][0] > now:
             return None, []
-        due = self._due.pop(job)
+        due, _ = self._due.pop(job)
         events = job.step()
         if not job.over:
             # Counted from when it was due, so that being late does not add up.
             wait = self._delay + self._seconds(job, events)
-            self._due[job] = max(due + wait, now - 1.0) if wait else now
+            self.add(job, max(due + wait, now - 1.0) if wait else now)
         return job, events
+
+    def _first(self) -> Job | None:
+        """Return the job whose step is next, if there is one."""
+        while self._next and self._due.get(self._next[0][2]) != self._next[0][:2]:
+            heapq.heappop(self._next)
+        return self._next[0][2] if self._next else None
 
     def _seconds(self, job: Job, events: Sequence[ServerEvent]) -> float:
         """Return how many seconds a live server takes for these events."""

@@ -173,7 +173,11 @@ class CallWriter(Writer):
         self._name = _sendable(call.name)
         self._json = _sendable(call.json)
         self._call_id = call_id
-        self._arguments = ""
+        self._written = 0  # characters of the arguments that were sent
+
+    @property
+    def _arguments(self) -> str:
+        return self._json[: self._written]
 
     def item(self, status: str) -> ev.Item:
         return ev.FunctionCall(
@@ -187,7 +191,7 @@ class CallWriter(Writer):
 
     def deltas(self) -> Iterator[ServerEvent]:
         for delta in slices(self._json, 8):
-            self._arguments += delta
+            self._written += len(delta)
             yield ev.ResponseFunctionCallArgumentsDelta(**self._at, call_id=self._call_id, delta=delta)
 
     def closing(self, status: str) -> list[ServerEvent]:
@@ -207,9 +211,13 @@ class McpCallWriter(Writer):
         self._json = _sendable(call.json)
         self._output = None if call.output is None else _sendable(call.output)
         self._error = None if call.error is None else _sendable(call.error)
-        self._arguments = ""
+        self._written = 0  # characters of the arguments that were sent
         self._asked = False  # the arguments are whole
         self._called = False
+
+    @property
+    def _arguments(self) -> str:
+        return self._json[: self._written]
 
     def item(self, status: str) -> ev.Item:
         error = self._error if status == "completed" else "the response was broken off"
@@ -225,7 +233,7 @@ class McpCallWriter(Writer):
 
     def deltas(self) -> Iterator[ServerEvent]:
         for delta in slices(self._json, 8):
-            self._arguments += delta
+            self._written += len(delta)
             yield ev.ResponseMcpCallArgumentsDelta(**self._at, delta=delta)
         self._asked = True
         yield self._arguments_done()
