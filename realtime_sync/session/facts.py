@@ -218,6 +218,12 @@ class ItemMade(Fact, frozen=True):
     response: ResponseEntry | None
 
 
+class ItemNamed(Fact, frozen=True):
+    """An item that was without an id has got one, or one has got another id."""
+
+    item: ItemEntry
+
+
 class ItemTold(Fact, frozen=True):
     """The server sent an item, ``wire``.  Its parts and calls have facts of their own."""
 

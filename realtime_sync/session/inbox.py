@@ -1,22 +1,31 @@
 """The queue between the reader thread and the user's threads."""
 
 import contextlib
+import functools
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 
-from ..events import ServerEvent
+from msgspec import structs
 
-__all__ = ["Inbox"]
+from ..events import ServerEvent, UnknownEvent
+from ..events.codec import Message
+
+__all__ = ["Inbox", "memory_of"]
+
+# Bytes of memory, as tests/session/test_inbox.py measures them: for an event with its ids and facts, and for
+# each value in one that holds others.
+_EVENT, _VALUE = 500, 100
 
 # Ctrl-C does not end a wait for a lock on Windows, so there a wait is made of short ones.
 _LONGEST_WAIT = 0.2 if sys.platform == "win32" else None
 
 
 class Inbox:
-    """Events in the order they came, bounded in bytes, with an end that every waiter sees.
+    """Events in the order they came, bounded in memory, with an end that every waiter sees.
 
     The reader adds all events of one read of the socket at once, with one lock and one wake-up.  Users take
     single events; while any are queued, that is one `deque.popleft`, which is atomic.
@@ -24,7 +33,7 @@ class Inbox:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # Events, and before those of each `put` the number of bytes in which they came.
+        # Events, and before those of each `put` the bytes that they take.
         self._events: deque[ServerEvent | int] = deque()
         self._finished = False
         # Guards the count of bytes held, and the sets of waiters.
@@ -42,7 +51,7 @@ class Inbox:
     # --- The reader ----------------------------------------------------------------------------------
 
     def put(self, events: list[ServerEvent], size: int) -> None:
-        """Add events that came in ``size`` bytes.  Does not wait."""
+        """Add events that take ``size`` bytes.  Does not wait."""
         with self._lock:
             if self._closing and self.held >= self._limit:
                 return  # the user has closed the session and left this much unread
@@ -147,6 +156,29 @@ class Inbox:
         with self._lock:
             self._closing = True
             self._room.set()
+
+
+def memory_of(events: Sequence[ServerEvent], messages: Sequence[Message]) -> int:
+    """Return about how many bytes events take that came in these messages.
+
+    A message of two bytes becomes an object of hundreds, so that those of the wire are only a part.
+    """
+    size = _EVENT * len(events) + sum(map(len, messages))
+    if all(map(_is_flat, set(map(type, events)))):  # as nearly always
+        return size
+    pairs = zip(events, messages, strict=True)
+    nested = [message for event, message in pairs if isinstance(message, bytes) and not _is_flat(type(event))]
+    # A value comes after one of these.
+    return size + _VALUE * sum(message.count(mark) for message in nested for mark in (b",", b"[", b"{"))
+
+
+@functools.cache
+def _is_flat(kind: type[ServerEvent]) -> bool:
+    """Return whether events of a kind hold nothing but texts, bytes and numbers."""
+    return kind is UnknownEvent or all(field.type in _FLAT for field in structs.fields(kind))
+
+
+_FLAT = (str, bytes, int, float, bool, str | None, int | None)
 
 
 def _wait_for(wake_up: "SimpleQueue[None]", left: float | None) -> None:

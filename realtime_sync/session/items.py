@@ -134,6 +134,7 @@ class Items:
             self._count(event, "another item id")
         item.id = item_id
         self._name(item)
+        self._tell(facts.ItemNamed(item))
 
     def at_place(
         self,

@@ -20,7 +20,7 @@ from ..exceptions import ConnectionClosed
 from ..redaction import Redact, without_secrets
 from ..wire.transport import Closure, Transport
 from .gate import Gate
-from .inbox import Inbox
+from .inbox import Inbox, memory_of
 from .last_error import LastError
 from .log import SessionLog
 from .processes import abandon_in_child, close_at_exit, forget
@@ -129,7 +129,7 @@ class Reader:
         if self._last_error.event is not None or ErrorEvent in map(type, wanted):
             self._last_error.note(wanted)
         if wanted:
-            self.inbox.put(wanted, sum(map(len, messages)))
+            self.inbox.put(wanted, memory_of(events, messages))
             if not self._has_begun:
                 self._first_event = wanted[0]
                 self._begin()

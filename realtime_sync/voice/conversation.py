@@ -9,6 +9,7 @@ from .. import events as ev
 from ..exceptions import RealtimeError
 from ..redaction import one_line
 from ..session import Session, facts
+from ..session.latest import Latest
 from ..visitor import Visitor, Visitors, check_visitor
 from .items import ConversationItem, ConversationResponse, Mirror
 from .transcript import items_to_create, line_of
@@ -85,7 +86,7 @@ class Conversation(Mirror):
         It may be out-of-band or deleted: see `ConversationItem.in_conversation`.  If a server has reused
         the id, return the latest item; `response` does the same.
         """
-        return self._named(item_id)
+        return self._items.get(item_id)
 
     @property
     def responses(self) -> list[ConversationResponse]:
@@ -94,8 +95,8 @@ class Conversation(Mirror):
 
     def response(self, response_id: str) -> ConversationResponse | None:
         """Return a response by its id, or ``None`` if the id is unknown."""
-        found = (each for each in reversed(tuple(self._responses.values())) if each.id == response_id)
-        return next(found, None)
+        found = self._responses_by_id.get(response_id)
+        return found if found is not None and found.id == response_id else None
 
     @property
     def deviations(self) -> Counter[str]:
@@ -217,12 +218,11 @@ class Conversation(Mirror):
         """
 
         def find() -> ConversationItem | None:
-            for item in tuple(self._transcribed):
-                if item_id in (None, item.id):
-                    with suppress(ValueError):  # another thread has just taken it
-                        self._transcribed.remove(item)
-                        return item
-            return None
+            if item_id is None:
+                return _next(self._transcribed)
+            item = self._items.get(item_id)
+            is_there = item is not None and self._transcribed.pop(item, False) is None
+            return item if is_there else None
 
         what = "no item was" if item_id is None else f"item {item_id!r} was not"
         return self._wait(f"{what} transcribed", find, visitor, timeout)
@@ -336,9 +336,9 @@ def _is_among(one: Visitor[Any], visitor: Visitor[Any]) -> bool:
     return visitor is one
 
 
-def _next(queue: deque[_Q]) -> _Q | None:
+def _next(queue: Latest[_Q, None]) -> _Q | None:
     """Return the next one that was not returned yet, or ``None``.  Several threads may be waiting."""
     if queue:  # called after each event: usually empty, and an exception costs as much as an event
-        with suppress(IndexError):  # another thread has just taken it
-            return queue.popleft()
+        with suppress(KeyError):  # another thread has just taken it
+            return queue.popitem(last=False)[0]
     return None

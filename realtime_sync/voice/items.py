@@ -1,8 +1,6 @@
 """The items, their content and the responses of a `Conversation`, and what fills them in for you to read."""
 
-from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Literal, TypeVar
 
 from msgspec import Struct, structs
@@ -409,13 +407,14 @@ class Mirror(Listener):
         self._items: Latest[str, ConversationItem] = Latest(_MOST)
         # All responses, in the order in which they began; and the usage of those that are forgotten.
         self._responses: Latest[ResponseEntry, ConversationResponse] = Latest(_MOST)
+        self._responses_by_id: Latest[str, ConversationResponse] = Latest(_MOST)
         self._usage = ev.Usage()
         self._calls: Latest[str, ConversationItem] = Latest(_MOST)  # function calls by call_id
         self._outputs: Latest[str, ConversationItem] = Latest(_MOST)  # their outputs by call_id
         # What waits have yet to return, in order.
-        self._finished: deque[ConversationItem] = deque(maxlen=_MOST)
-        self._transcribed: deque[ConversationItem] = deque(maxlen=_MOST)
-        self._over: deque[ConversationResponse] = deque(maxlen=_MOST)
+        self._finished: Latest[ConversationItem, None] = Latest(_MOST)
+        self._transcribed: Latest[ConversationItem, None] = Latest(_MOST)
+        self._over: Latest[ConversationResponse, None] = Latest(_MOST)
         self._answers: Latest[str, ConversationResponse] = Latest(_REMEMBERED)  # ended ones, by event_id
         self._rejections: Latest[str, ev.ErrorDetails] = Latest(_REMEMBERED)  # of items, by their id
 
@@ -439,20 +438,18 @@ class Mirror(Listener):
             self._items.pop(item.id, None)
             self._items[item.id] = item
 
-    def _named(self, item_id: str) -> ConversationItem | None:
-        """Return the item with this id, which it may have got late; ``None`` if there is none."""
-        item = self._items.get(item_id)
-        if item is None and item_id:
-            late = (each for each in reversed(tuple(self._of_entry.values())) if each.id == item_id)
-            item = next(late, None)
-        return item
-
     def on_item_made(self, fact: facts.ItemMade) -> None:
         """Add an item, to its response if one made it."""
         item = self._item(fact.item)
         if fact.response is not None:
             item.status = item.status or "in_progress"
-            self._response(fact.response).items.append(item)
+            response = self._response(fact.response)
+            response.items.append(item)
+            del response.items[:-_MOST]
+
+    def on_item_named(self, fact: facts.ItemNamed) -> None:
+        """Let an item be found by the id that it has now."""
+        self._name(self._item(fact.item))
 
     def on_item_told(self, fact: facts.ItemTold) -> None:
         """Update an item from its form on the wire."""
@@ -492,7 +489,7 @@ class Mirror(Listener):
             item.status = "completed"
         if not item.done:
             item.done = True
-            self._finished.append(item)
+            self._finished[item] = None
 
     def on_item_placed(self, fact: facts.ItemPlaced) -> None:
         """Put an item into the conversation, or elsewhere in it."""
@@ -583,7 +580,7 @@ class Mirror(Listener):
         part.error = fact.error
         if not part.transcribed:
             part.transcribed = True
-            self._transcribed.append(self._item(fact.part.item))
+            self._transcribed[self._item(fact.part.item)] = None
 
     def on_item_truncated(self, fact: facts.ItemTruncated) -> None:
         """Cut off the audio of a part."""
@@ -599,6 +596,10 @@ class Mirror(Listener):
                 self._usage = _sum(self._usage, forgotten.usage or ev.Usage())
             response = self._responses[entry] = ConversationResponse(entry)
             response._format = output_format(self._config)
+            self._responses_by_id.pop(entry.id, None)  # an earlier one of the same id
+            self._responses_by_id[entry.id] = response
+        elif entry.id not in self._responses_by_id:  # it came late
+            self._responses_by_id[entry.id] = response
         return response
 
     def _total(self) -> ev.Usage:
@@ -623,7 +624,7 @@ class Mirror(Listener):
             self._finish(item)
         if not response.done:
             response.done = True
-            self._over.append(response)
+            self._over[response] = None
         if response.event_id is not None:
             self._answers[response.event_id] = response
 
@@ -635,17 +636,16 @@ class Mirror(Listener):
         rejected = _failed(sent.event_id, error.message, error)
         self._answers[sent.event_id] = rejected  # whatever it is: nobody waits for the response to another
         if sent.type == CREATE_RESPONSE:
-            self._over.append(rejected)
+            self._over[rejected] = None
 
     # --- What waits look for -------------------------------------------------------------------------
 
     def _complete(self, item_id: str) -> ConversationItem | None:
         """Return an item that is complete, or deleted, and let no other wait return it."""
-        item = self._named(item_id)
+        item = self._items.get(item_id)
         if item is None or not (item.done or item._deleted):
             return None
-        with suppress(ValueError):
-            self._finished.remove(item)
+        self._finished.pop(item, None)
         return item
 
     def _answer(self, event_id: str) -> ConversationResponse | None:
@@ -654,8 +654,7 @@ class Mirror(Listener):
         if response is None and self._withdrawn is not None and event_id in self._withdrawn:
             return _failed(event_id, "the request was withdrawn")
         if response is not None:
-            with suppress(ValueError):
-                self._over.remove(response)
+            self._over.pop(response, None)
         return response
 
 

@@ -165,6 +165,9 @@ class Names:
     def on_item_made(self, fact: facts.ItemMade) -> str:
         return f"made {self.of(fact.item)}" + (f" in {self.of(fact.response)}" if fact.response else "")
 
+    def on_item_named(self, fact: facts.ItemNamed) -> str:
+        return f"named {self.of(fact.item)} {fact.item.id}"
+
     def on_item_told(self, fact: facts.ItemTold) -> str:
         return f"told {self.of(fact.item)}"
 

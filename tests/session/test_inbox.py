@@ -1,14 +1,22 @@
 """`Inbox`: the queue between the reader and the user, without either."""
 
 import contextlib
+import gc
+import json
 import queue
 import threading
+import tracemalloc
+from typing import Any
 
 import pytest
+from conversation_events import answer, at, message
 from scripted import DEADLINE
 
 from realtime_sync.events import UnknownEvent
-from realtime_sync.session.inbox import Inbox
+from realtime_sync.events.codec import Binary, Message, decode_messages
+from realtime_sync.events.surrogates import Joiner
+from realtime_sync.session.inbox import Inbox, memory_of
+from realtime_sync.session.ledger import Ledger
 
 A, B = UnknownEvent("a", b""), UnknownEvent("b", b"")
 
@@ -152,3 +160,66 @@ def test_a_nudge_is_not_taken_by_another() -> None:
             inbox.get(0.001, inbox.nudged)
         thread.join(DEADLINE)
         assert not thread.is_alive()
+
+
+# --- How much memory is held ---------------------------------------------------------------------------
+
+
+def item(**fields: Any) -> dict[str, Any]:
+    return {"type": "conversation.item.added", "event_id": "e", "item": {"type": "new", **fields}}
+
+
+IDS = {"event_id": "event_CMfOVsFLVdqVI8vO4Zz0L", **at("item_CMfOV1YXTGLq", 0, "resp_CMfOVhNu3D1p")}
+HOSTILE: dict[str, tuple[int, Any]] = {  # how many, and the event
+    "deltas": (2000, {"type": "response.output_text.delta", **IDS, "delta": " hello"}),
+    "empty deltas": (2000, {"type": "response.output_text.delta", **at(), "event_id": "", "delta": ""}),
+    "small events": (2000, {"type": "input_audio_buffer.cleared", "event_id": "e"}),
+    "no events": (2000, 1),
+    "unknown events": (2000, {"type": "x"}),
+    "audio": (200, {"type": "response.output_audio.delta", **IDS, "delta": "AAAA" * 1600}),
+    "items": (300, {"type": "conversation.item.added", "event_id": "e", "item": message("i", "Hello.")}),
+    "responses": (300, {"type": "response.created", "event_id": "e", "response": {"id": "r"}}),
+    "items of a response": (20, {"type": "response.done", "response": {"output": [answer("i")] * 100}}),
+    "wrong items": (20, {"type": "response.done", "response": {"output": [1] * 1000}}),
+    "wrong parts": (20, {"type": "conversation.item.added", "item": {**message("i"), "content": [1] * 1000}}),
+    "empty lists": (20, item(x=[[]] * 1000)),
+    "empty objects": (20, item(x=[{}] * 1000)),
+    "numbers": (20, item(x=[1.5] * 1000)),
+    "names": (20, item(x={str(number): 1 for number in range(1000)})),
+    "nested lists": (20, item(x=json.loads("[" * 200 + "]" * 200))),
+    "tools": (20, {"type": "session.updated", "session": {"tools": [{}] * 1000}}),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_is_held_is_memory(kind: str) -> None:
+    """What counts against the limit is about the memory that events really take, however small their messages."""
+    count, event = HOSTILE[kind]
+    frame = json.dumps(event).encode()
+    messages: list[Message] = [bytes(frame) for _ in range(count)]
+    inbox, ledger, joiner = Inbox(10**12), Ledger(), Joiner()
+
+    def take(each: Message) -> None:
+        events = decode_messages([each], lambda *told: None, joiner)
+        for event in events:
+            event.__dict__["facts"] = ledger.note(event)
+        inbox.put(events, memory_of(events, [each]))
+
+    take(frame)  # what is made once
+    gc.collect()
+    tracemalloc.start()
+    try:
+        held, before = inbox.held, tracemalloc.get_traced_memory()[0]
+        for each in messages:
+            take(each)
+        gc.collect()
+        real, counted = tracemalloc.get_traced_memory()[0] - before, inbox.held - held
+    finally:
+        tracemalloc.stop()
+    assert counted / 4 < real < counted * 1.5
+
+
+def test_a_binary_message_is_held_as_it_came() -> None:
+    """Whatever a binary message holds, it is one value."""
+    whole = Binary(b"[[[[," * 100)
+    assert memory_of([UnknownEvent("", whole.payload, "binary message")], [whole]) == 1000
