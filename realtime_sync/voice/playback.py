@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Literal
 
@@ -25,6 +25,8 @@ _log = logging.getLogger("realtime_sync")
 
 _TICKS = 48  # per millisecond: in every format a byte lasts a whole number of ticks, so sums are exact
 _REMEMBERED = 256  # interrupted responses, and deleted items
+_MOST_PARTS = 4096  # of responses that run or were not played to their end; the oldest are forgotten
+_MOST_INTERRUPTIONS = 1000
 _SHORTEST_WAIT = 0.005  # seconds, even if less is left to play
 _STALLED = 5.0  # seconds without progress after which a speaker with pending audio counts as stalled
 
@@ -125,7 +127,7 @@ class Playback(Listener):
 
     Attributes:
         speaker: The speaker passed as ``speaker``.
-        interruptions: All interruptions, in order.
+        interruptions: The interruptions, in order; of more than 1000 the last.
         failure: The first exception that the speaker raised, or ``None``.  It is logged once; the session
             goes on, and audio that can't be played counts as not played.
 
@@ -163,13 +165,16 @@ class Playback(Listener):
         self._heard = self._end = _position(speaker)  # ticks that it has played, and will have played
         self._segments: deque[_Segment] = deque()  # segments that were not played to their end
         # Parts of responses that run or were not played to their end.
-        self._parts: dict[PartEntry, _Part] = {}
+        self._parts: Latest[PartEntry, _Part] = Latest(_MOST_PARTS)
+        self._swept = 0  # how many of them there were when those of others were forgotten last
+        self._newest: Latest[ResponseEntry, _Part] = Latest(_REMEMBERED)  # of running responses; all else is whole
         self._last: _Part | None = None  # the part that was written last
-        self._waiting: list[_Part] = []  # parts to be played once that is complete
+        self._waiting: OrderedDict[_Part, None] = OrderedDict()  # parts to be played once that is complete
         # Running responses, with the ticks per byte of their audio.
         self._running: Latest[ResponseEntry, int] = Latest(_REMEMBERED)
         self._cut_off: Latest[ResponseEntry, None] = Latest(_REMEMBERED)  # interrupted responses
         self._gone: Latest[ItemEntry, None] = Latest(_REMEMBERED)  # items that are about to be deleted
+        self._begun: Latest[ItemEntry, None] = Latest(_MOST_PARTS)  # items of which a millisecond was played
         self._has_warned = False  # whether a mismatch of formats was logged
         self._cuts = 0
         self._telling = 0  # interruptions of which the server is being informed
@@ -283,17 +288,17 @@ class Playback(Listener):
             self._running.pop(fact.response, None)
             self._complete(fact.response)
             self._play_waiting()
-            self._forget()
+            self._forget_some()
 
     def on_speech_started(self, fact: facts.SpeechStarted) -> None:
         """Fall silent."""
         self._interrupt(by_hand=False)
 
     def _complete(self, response: ResponseEntry) -> None:
-        """Mark all parts of a response as complete."""
-        for part in self._parts.values():
-            if part.response is response:
-                part.complete = True
+        """Mark all parts of a response as complete, of which only the newest may not be."""
+        part = self._newest.pop(response, None)
+        if part is not None:
+            part.complete = True
 
     def _ticks_now(self) -> int:
         audio_format = self._format or output_format(self._session.config)
@@ -308,6 +313,8 @@ class Playback(Listener):
         self._complete(response)
         ticks = self._running.get(response) or self._ticks_now()
         part = self._parts[entry] = _Part(entry, response, ticks, complete=response not in self._running)
+        if not part.complete:
+            self._newest[response] = part
         return part
 
     def _play(self, part: _Part, audio: bytes) -> None:
@@ -317,8 +324,7 @@ class Playback(Listener):
             self._write(part, audio)
         elif part in self._waiting or self._has_to_wait(part):
             part.held += audio
-            if part not in self._waiting:
-                self._waiting.append(part)
+            self._waiting[part] = None
         else:
             self._write(part, audio)
 
@@ -335,8 +341,8 @@ class Playback(Listener):
 
     def _play_waiting(self) -> None:
         """Write the held parts that no longer have to wait."""
-        while self._waiting and not self._has_to_wait(self._waiting[0]):
-            part = self._waiting.pop(0)
+        while self._waiting and not self._has_to_wait(next(iter(self._waiting))):
+            part, _ = self._waiting.popitem(last=False)
             audio, part.held = bytes(part.held), bytearray()
             self._write(part, audio)
 
@@ -374,17 +380,31 @@ class Playback(Listener):
         forgets = False
         while self._segments and self._segments[0].end <= self._heard:
             segment = self._segments.popleft()
-            segment.part.heard += segment.end - segment.start
+            self._count_played(segment.part, segment.end - segment.start)
             forgets = True
         if forgets:
-            self._forget()
+            self._forget_some()
         if not self._segments:  # the speaker may have played audio that is not ours
             self._heard = self._end = max(self._heard, played)
+
+    def _count_played(self, part: _Part, ticks: int) -> None:
+        part.heard += ticks
+        if part.item is not None and part.heard >= _TICKS:
+            self._begun[part.item] = None
+
+    def _forget_some(self) -> None:
+        """Forget what need not be kept, once that may be half of it: so it costs no more than what was added."""
+        is_over = not (self._running or self._segments or self._waiting)
+        if is_over or len(self._parts) > 2 * self._swept:
+            self._forget()
 
     def _forget(self) -> None:
         """Forget the parts of responses that have ended and were played to their end."""
         kept = {*self._running, *(part.response for part in self._pending_parts())}
-        self._parts = {entry: part for entry, part in self._parts.items() if part.response in kept}
+        for entry in [entry for entry, part in self._parts.items() if part.response not in kept]:
+            del self._parts[entry]
+            self._begun.pop(entry.item, None)
+        self._swept = len(self._parts)
 
     def _pending_parts(self) -> list[_Part]:
         """Return the parts with received audio that was not played yet."""
@@ -394,13 +414,12 @@ class Playback(Listener):
         """Return the part that is playing; if no audio is pending, the last incomplete one."""
         if self._segments:
             return self._segments[0].part
-        unfinished = (part for part in reversed(self._parts.values()) if not part.complete)
+        unfinished = (part for part in reversed(self._newest.values()) if not part.complete)
         return next((part for part in unfinished if part.response not in self._cut_off), None)
 
     def _is_unheard(self, item: ItemEntry) -> bool:
         """Return whether an item is in the conversation and less than a millisecond of it was played."""
-        heard = any(part.heard >= _TICKS for part in self._parts.values() if part.item is item)
-        return not heard and self._is_in_conversation(item)
+        return item not in self._begun and self._is_in_conversation(item)
 
     def _is_in_conversation(self, item: ItemEntry | None) -> bool:
         if item is None or not item.id or item.deleted or item in self._gone:
@@ -432,6 +451,7 @@ class Playback(Listener):
                 return None
             interruption = self._report(cut)
             self.interruptions.append(interruption)
+            del self.interruptions[:-_MOST_INTERRUPTIONS]
         finally:
             with self._changed:
                 self._telling -= 1
@@ -478,8 +498,9 @@ class Playback(Listener):
 
     def _drop(self) -> list[ItemEntry]:
         """Discard all pending audio; return the items to delete, of which nothing was played."""
+        self._forget()
         if self._segments:
-            self._segments[0].part.heard += self._heard - self._segments[0].start
+            self._count_played(self._segments[0].part, self._heard - self._segments[0].start)
         pending = self._pending_parts()
         self._segments.clear()
         self._waiting.clear()
