@@ -19,6 +19,10 @@ _LONGEST = 160
 _MOST_LINES = 60
 """Of a list of events; the last ones are shown."""
 _WIDTH = 90
+_NARROWEST = 20
+"""Of a value within others; a narrower one stays on one line, however long."""
+_MOST_COMPARED, _LONGEST_COMPARED = 50, 300
+"""Lines that differ, and characters of a line, in which it is looked for what differs: it takes their square."""
 
 
 def readable(value: object) -> str:
@@ -33,7 +37,7 @@ def readable(value: object) -> str:
 def _pretty(value: object, width: int = _WIDTH) -> str:
     """Return a value on as many lines as it needs."""
     line, parts = readable(value), _parts(value)
-    if parts is None or len(line) <= width:
+    if parts is None or len(line) <= width or width < _NARROWEST:
         return line
     begin, fields, end = parts
     body = "".join(f"{label}{_pretty(part, width - 4)},\n" for label, part in fields)
@@ -98,7 +102,33 @@ def difference(expected: object, received: object) -> list[str]:
         left, right = repr(expected).splitlines(), repr(received).splitlines()
     else:
         left, right = _pretty(expected).splitlines(), _pretty(received).splitlines()
-    return [line.rstrip() for line in difflib.ndiff(left, right)]
+    head = len(os.path.commonprefix([left, right]))
+    left, right, same = left[head:], right[head:], left[:head]
+    tail = len(os.path.commonprefix([left[::-1], right[::-1]]))
+    end = left[len(left) - tail :]
+    left, right = left[: len(left) - tail], right[: len(right) - tail]
+    changed = [*(f"  {line}" for line in same), *_compared(left, right), *(f"  {line}" for line in end)]
+    return [line.rstrip() for line in changed]
+
+
+def _compared(left: list[str], right: list[str]) -> Iterable[str]:
+    """Return the same for lines that differ."""
+    if max(len(left), len(right)) > _MOST_COMPARED:
+        return [*(f"- {line}" for line in left), *(f"+ {line}" for line in right)]
+    if len(left) == len(right) == 1:
+        start = max(len(os.path.commonprefix([*left, *right])) - _WIDTH, 0)
+        left, right = [_cut(left[0], start)], [_cut(right[0], start)]
+    if max(map(len, (*left, *right)), default=0) > 2 * _LONGEST_COMPARED:
+        return [*(f"- {line}" for line in left), *(f"+ {line}" for line in right)]
+    return difflib.ndiff(left, right)
+
+
+def _cut(line: str, start: int) -> str:
+    """Return a line, or of a long one what is around a place."""
+    if len(line) <= _LONGEST_COMPARED:
+        return line
+    end = start + _LONGEST_COMPARED
+    return f"{'...' if start else ''}{line[start:end]}{'...' if end < len(line) else ''}"
 
 
 def event_lines(events: Iterable[Event]) -> list[str]:

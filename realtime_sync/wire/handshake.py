@@ -6,6 +6,7 @@ limits.
 """
 
 import contextlib
+import io
 import ssl
 import time
 from collections.abc import Sequence
@@ -101,8 +102,8 @@ class _HandshakeSocket:
         self._link = link
         self._deadline = deadline
         self._redact = redact
-        self._head: bytes | None = None  # the answer up to its blank line, for websocket-client
-        self._answer = b""  # the answer as it came
+        self._head: io.BytesIO | None = None  # the answer up to its blank line, for websocket-client
+        self._answer = bytearray()  # the answer as it came
         self.rest = b""  # what came behind the blank line
 
     def send(self, request: bytes) -> int:
@@ -114,9 +115,8 @@ class _HandshakeSocket:
     def recv(self, size: int) -> bytes:
         """Return the next bytes of the answer, at most ``size``."""
         if self._head is None:
-            self._head = self._read_answer()
-        data, self._head = self._head[:size], self._head[size:]
-        return data
+            self._head = io.BytesIO(self._read_answer())
+        return self._head.read(size)
 
     def gettimeout(self) -> None:
         """There is a deadline, not a timeout."""
@@ -125,7 +125,9 @@ class _HandshakeSocket:
         """The link is closed by whoever opened it."""
 
     def _read_answer(self) -> bytes:
-        while b"\r\n\r\n" not in self._answer:
+        seen = 0  # bytes of it that hold no blank line
+        while (end := self._answer.find(b"\r\n\r\n", seen)) < 0:
+            seen = max(0, len(self._answer) - 3)
             if len(self._answer) > _MAX_HEAD:
                 raise ConnectionFailed(f"the server's answer has more than {_MAX_HEAD} bytes of headers")
             data = self._link.read(self._deadline)
@@ -134,7 +136,7 @@ class _HandshakeSocket:
             if not data:
                 raise self.not_a_websocket()
             self._answer += data
-        head, self.rest = self._answer.split(b"\r\n\r\n", 1)
+        head, self.rest = bytes(self._answer[:end]), bytes(self._answer[end + 4 :])
         status_line, *lines = head.split(b"\r\n")
         if status_line.split()[1:2] != [b"101"]:
             raise self._rejection(status_line, lines)
@@ -169,7 +171,7 @@ class _HandshakeSocket:
         length = headers.get("content-length", "")
         most = _MAX_BODY + _LONGEST_SECRET  # so that a secret at the end is complete, and recognized
         wanted = min(int(length), most) if length.isdecimal() else most
-        body = self.rest
+        body = bytearray(self.rest)
         chunked = "chunked" in headers.get("transfer-encoding", "").lower()
         with contextlib.suppress(OSError):
             while len(body) < wanted and not (chunked and body.endswith(b"0\r\n\r\n")):
@@ -177,7 +179,7 @@ class _HandshakeSocket:
                 if not data:
                     break
                 body += data
-        return (_unchunk(body) if chunked else body)[:wanted]
+        return (_unchunk(bytes(body)) if chunked else bytes(body))[:wanted]
 
     def not_a_websocket(self) -> ConnectionFailed:
         """Return the error for an answer that is not HTTP, or not a valid WebSocket handshake."""
@@ -191,17 +193,19 @@ class _HandshakeSocket:
 
 def _unchunk(body: bytes) -> bytes:
     """Join the chunks of a chunked body; stop at the first that is malformed or incomplete."""
-    joined = b""
-    while True:
-        size, separator, body = body.partition(b"\r\n")
+    joined: list[bytes] = []
+    start = 0
+    while (end := body.find(b"\r\n", start)) >= 0:
         try:
-            length = int(size.split(b";")[0], 16)
+            length = int(body[start:end].split(b";")[0], 16)
         except ValueError:
-            return joined
-        if not separator or length <= 0:
-            return joined
-        joined += body[:length]
-        body = body[length + 2 :]
+            break
+        if length <= 0:
+            break
+        start = end + 2 + length
+        joined.append(body[end + 2 : start])
+        start += 2
+    return b"".join(joined)
 
 
 class _ErrorMessage(Struct):
