@@ -12,7 +12,9 @@ from .connections import Handler
 from .http.answers import Declined, HttpAnswer, declined, random_id
 from .http.api import MOST_BODY_BYTES, Admission, Api
 from .http.phone_calls import Call
+from .http.reading import read_body
 from .loop import Bell, Loop, Sunset
+from .memory import Memory
 from .observer import Observer
 from .protocol.machine import Protocol
 from .protocol.refusal import Refused
@@ -64,15 +66,14 @@ class HttpRequest:
         return {name: values[0] for name, values in parse_qs(query).items()}
 
     def body(self) -> bytes:
-        """Read the body, or a little more of it than is accepted."""
-        source, body = self.environ["wsgi.input"], b""
-        wanted = MOST_BODY_BYTES + 1
-        if not self.environ.get("wsgi.input_terminated"):  # not in chunks
-            length = self.headers.get("content-length", "")
-            wanted = min(wanted, int(length[:18]) if length.isdecimal() else 0)
-        while len(body) < wanted and (more := source.read(wanted - len(body))):
-            body += more
-        return body
+        """Read the body, or a little more of it than is accepted.
+
+        Raises:
+            Declined: It is not as HTTP demands.
+            OSError: The connection is lost.
+        """
+        handler: Handler = self.environ["realtime_sync.handler"]
+        return read_body(handler.ask_for_body(), self.headers, MOST_BODY_BYTES)
 
 
 class App:
@@ -84,26 +85,39 @@ class App:
         lifetime: Seconds after which a session expires.
         plan: Which faults strike which connection.
         observer: Watches the sessions.
+        memory: Bounds what all sessions hold together.
+        pings: Arguments of every session's `Liveness`.
     """
 
     def __init__(
-        self, api: Api, sessions: dict[str, Any], lifetime: float, plan: Plan, observer: Observer | None
+        self,
+        api: Api,
+        sessions: dict[str, Any],
+        lifetime: float,
+        plan: Plan,
+        observer: Observer | None,
+        memory: Memory,
+        pings: dict[str, float | None],
     ) -> None:
         self._api = api
         self._sessions = sessions
         self._lifetime = lifetime
         self._plan = plan
         self._observer = observer
+        self._memory = memory
+        self._pings = pings
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         request = HttpRequest.of(environ)
-        if request.is_upgrade:
-            answer = self._upgrade(request)
-        else:
-            answer = self._api.answer(request.method, request.path, request.headers, request.body(), now())
+        answer = self._api.refuse_stranger(request.headers) or self._answer(request)
         length = ("content-length", str(len(answer.body)))
         start_response(_status_line(answer.status), [*answer.headers, length])
         return [] if request.method == "HEAD" else [answer.body]
+
+    def _answer(self, request: HttpRequest) -> HttpAnswer:
+        if request.is_upgrade:
+            return self._upgrade(request)
+        return self._api.answer(request.method, request.path, request.headers, request.body, now())
 
     def _upgrade(self, request: HttpRequest) -> HttpAnswer:
         """Serve a session, or return why not.
@@ -117,6 +131,8 @@ class App:
         admission = self._api.admit(request.path, request.query(), request.headers, now())
         if isinstance(admission, HttpAnswer):
             return admission
+        if self._memory.full:
+            return declined(Declined(503, "server_full", "There is no memory left for this session."))
         try:
             answer = _switching(request, admission)
             faults = self._plan.next()
@@ -152,7 +168,7 @@ class App:
         call: Call | None,
     ) -> None:
         handler: Handler = request.environ["realtime_sync.handler"]
-        websocket = handler.upgrade(answer)
+        websocket = handler.upgrade(answer, self._pings)
         with _bell_of(call) as bells:
             Loop(
                 websocket,
@@ -160,6 +176,7 @@ class App:
                 faults=Stage(faults),
                 observer=self._observer,
                 bells=[handler.bell, *bells],
+                memory=self._memory,
             ).run()
 
 

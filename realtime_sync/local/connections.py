@@ -4,8 +4,9 @@ That thread is the only one that uses the connection's socket, TLS included; oth
 """
 
 import contextlib
-import io
 import logging
+import math
+import re
 import selectors
 import socket
 import ssl
@@ -13,11 +14,15 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from io import BufferedIOBase
 from typing import Any
+from urllib.parse import unquote
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from ..clock import monotonic
+from ..redaction import HIDDEN, is_secret_name, one_line, redactor
 from .loop import Bell
 from .websocket import WebSocket, shut
 
@@ -27,8 +32,17 @@ _log = logging.getLogger("realtime_sync.local")
 
 REQUEST_SECONDS = 20.0
 """How long a client may take to send its request, including the TLS handshake and the body."""
+_LINGER_SECONDS = 1.0
+"""How long a client is read from that still sends when it has its answer."""
+_MOST_LINGERING = 16 * 1024 * 1024
+"""Bytes that are then read and thrown away."""
+_READ_SIZE = 65_536
 _CHECK_SECONDS = 0.1
 """How often the server looks for requests past their deadline."""
+_PAUSE_SECONDS = 0.5
+"""How long no connection is accepted when the system has nothing left for one."""
+_QUIET_SECONDS = 60.0
+"""How long connections must have been accepted before the log says again that they can't be."""
 _FAREWELL_SECONDS = 1.0
 """How long `HttpServer.end` waits for sessions to close, and then for their threads to end."""
 _GOING_AWAY = 1001
@@ -40,17 +54,6 @@ Application = Callable[[Environ, Callable[..., Any]], Any]
 """A WSGI application; the environment's ``realtime_sync.handler`` is the request's `Handler`."""
 
 
-class _Reader(io.BufferedReader):
-    """Reads a request's body.  A client that has gone has sent all of it: Werkzeug reads to the end after its
-    answer, and an error there would leave a descriptor behind for the garbage collector."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        try:
-            return super().read(size)
-        except OSError:
-            return b""
-
-
 class Handler(WSGIRequestHandler):
     """One HTTP request.  The connection ends with it, or with the WebSocket that it becomes."""
 
@@ -58,39 +61,118 @@ class Handler(WSGIRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        reader: Any = self.rfile
-        self.rfile = _Reader(reader.detach())
+        self._upgraded = False
 
-    def make_environ(self) -> Environ:
-        return super().make_environ() | {"realtime_sync.handler": self}
+    @property
+    def _http_server(self) -> "HttpServer":
+        http_server: Any = self.server
+        assert isinstance(http_server, HttpServer)
+        return http_server
 
     @property
     def bell(self) -> Bell:
         """What ends the sessions when the server stops."""
-        http_server: Any = self.server
-        assert isinstance(http_server, HttpServer)
-        return http_server.bell
+        return self._http_server.bell
 
-    def upgrade(self, answer: bytes) -> WebSocket:
-        """Make the connection a WebSocket, which may stay open as long as it likes.
+    # --- The request -------------------------------------------------------------------------------
+
+    def make_environ(self) -> Environ:
+        return super().make_environ() | {"realtime_sync.handler": self}
+
+    def handle_expect_100(self) -> bool:
+        return True  # `ask_for_body` does it
+
+    def ask_for_body(self) -> BufferedIOBase:
+        """Return what the body is to be read from.  A client that waits to be asked for it is asked."""
+        if self.headers.get("Expect", "").strip().lower() == "100-continue":
+            self.send_response_only(100)
+            self.end_headers()
+        return self.rfile
+
+    # --- The answer --------------------------------------------------------------------------------
+
+    def run_wsgi(self) -> None:
+        """Answer the request, and no other one.
+
+        Werkzeug's own asks for each body before anything is checked, and afterwards reads on for 10 GB.
+        """
+        self.close_connection = True
+        try:
+            environ = self.make_environ()
+        except ValueError:  # no address that can be parsed
+            self.send_error(400)
+            return
+        application: Application = self._http_server.app
+        try:
+            for data in application(environ, self._begin):
+                self.wfile.write(data)
+        except OSError as error:  # the client has gone, or the session is over
+            _log.debug("a connection has ended: %s", error)
+        except Exception:
+            _log.exception("a request failed")
+            self.send_error(500)
+
+    def _begin(self, status: str, headers: list[tuple[str, str]]) -> None:
+        code, _, phrase = status.partition(" ")
+        self.send_response(int(code), phrase)
+        for name, value in (*headers, ("Connection", "close")):
+            self.send_header(name, value)
+        self.end_headers()
+
+    def finish(self) -> None:
+        if not self._upgraded:
+            self._linger()
+        super().finish()
+
+    def _linger(self) -> None:
+        """Read for a moment what the client still sends: TCP would throw away the answer of a server that
+        has closed without having read all of it."""
+        shut(self.connection, socket.SHUT_WR)
+        until, most = monotonic() + _LINGER_SECONDS, _MOST_LINGERING
+        with contextlib.suppress(OSError):
+            while most > 0 and (left := until - monotonic()) > 0:
+                self.connection.settimeout(left)
+                data = self.connection.recv(_READ_SIZE)
+                most = most - len(data) if data else 0
+
+    # --- The WebSocket -----------------------------------------------------------------------------
+
+    def upgrade(self, answer: bytes, pings: dict[str, float | None]) -> WebSocket:
+        """Make the connection a WebSocket, which may stay open as long as its client is there.
 
         Args:
             answer: The HTTP response that says so.
+            pings: Arguments of `Liveness`.
         """
-        http_server: Any = self.server
-        http_server.keep_open()
+        self._upgraded = True
+        self._http_server.keep_open()
         self.connection.setblocking(False)
         reader: Any = self.rfile
         early = b""  # what came right behind the request
         with contextlib.suppress(OSError):
             early = bytes(reader.peek())
-        return WebSocket(self.connection, answer, early)
+        return WebSocket(self.connection, answer, early, **pings)
 
-    def connection_dropped(self, error: BaseException, environ: Environ | None = None) -> None:
-        self.close_connection = True
+    # --- The log -----------------------------------------------------------------------------------
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        status = code.value if isinstance(code, HTTPStatus) else code
+        self.log("info", '"%s" %s %s', self.requestline, status, size)  # Werkzeug's own colours it
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  # the name is Werkzeug's
-        _log.debug(message, *args)
+        _log.debug("%s", _shown(message % args))
+
+
+_PARAMETER = re.compile(r"([?&;]([^\s=&;?]*)=)[^\s&;]*")
+
+
+def _shown(text: str) -> str:
+    """Return a line of the log without secrets, those in an address' query included."""
+
+    def hidden(found: "re.Match[str]") -> str:
+        return f"{found[1]}{HIDDEN}" if is_secret_name(unquote(found[2])) else found[0]
+
+    return one_line(redactor(())(_PARAMETER.sub(hidden, text)))
 
 
 @dataclass
@@ -123,6 +205,7 @@ class HttpServer(ThreadedWSGIServer):
         # Guards the table below, which every connection's thread, the acceptor and `end` use.
         self._lock = threading.Lock()
         self._serving: dict[threading.Thread, _Connection] = {}
+        self._complained = -math.inf  # when it was last noticed that no connection can be accepted
         # Accepts connections, starts a thread for each and ends those whose request takes too long; a daemon,
         # so that a forgotten server doesn't keep the program alive.
         self._acceptor = threading.Thread(target=self._accept, name="realtime-sync-server", daemon=True)
@@ -167,22 +250,37 @@ class HttpServer(ThreadedWSGIServer):
             for readable in (self.socket, self.bell.waker):
                 selector.register(readable, selectors.EVENT_READ)
             while not self.bell.rung:
-                if selector.select(_CHECK_SECONDS):
-                    self._accept_one()
+                if selector.select(_CHECK_SECONDS) and not self._accept_one():
+                    selector.unregister(self.socket)
+                    selector.select(_PAUSE_SECONDS)
+                    selector.register(self.socket, selectors.EVENT_READ)
                 self._shut_late()
 
-    def _accept_one(self) -> None:
+    def _accept_one(self) -> bool:
+        """Serve the next client.  Return False if the system has nothing left to do so with."""
         # Not `handle_request`, whose own clock a test may have frozen.
         try:
             connection, address = self.socket.accept()
-        except OSError:  # the client has gone again, or the bell has rung
-            return
+        except (BlockingIOError, ConnectionError):  # the client has gone again, or the bell has rung
+            return True
+        except OSError as error:  # no descriptor left, or no memory: the client waits
+            self._complain(error)
+            return False
         connection.setblocking(True)
         try:
             self.process_request(connection, address)
-        except RuntimeError:  # the system has no thread left
-            self.handle_error(connection, address)
+        except RuntimeError as error:  # no thread left
+            self._complain(error)
             self.shutdown_request(connection)
+            return False
+        return True
+
+    def _complain(self, error: Exception) -> None:
+        """Log why a client is not served; not again while it goes on."""
+        now, before = monotonic(), self._complained
+        self._complained = now
+        if now - before > _QUIET_SECONDS:
+            _log.error("can't accept a connection, trying again: %s", error)
 
     def _shut_late(self) -> None:
         """End the connections whose request takes too long."""

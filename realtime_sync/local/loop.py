@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from .. import events as ev
 from ..clock import monotonic
 from ..events import ServerEvent, SessionConfig
+from .memory import Memory
 from .observer import Observer
 from .protocol.machine import Protocol
 from .stage import Action, Close, Cut, Send, SendHalf, Silence, Stage
@@ -22,9 +23,11 @@ _log = logging.getLogger("realtime_sync.local")
 MOST_WAITING = 1024 * 1024
 """Backpressure: with this many unsent bytes, the client is not read from and nothing more is made for it."""
 _FAILED = 1011
+_TRY_AGAIN_LATER = 1013
 _SUNSET = 4000
 _HURRY_SECONDS = 0.25
-"""How long a session that a bell ends waits for the client's close frame."""
+"""How long a session that must end waits for the client's close frame."""
+_SESSION_BYTES = 32 * 1024  # of a session that holds nothing: its thread and its settings
 
 
 class Bell:
@@ -61,6 +64,7 @@ class Sunset:
         self.closing = (_SUNSET, "invalid_request_error.beta_api_shape_disabled")
         self.due: float | None = None
         self.active = False
+        self.held = 0
         self._event_id = event_id
 
     def start(self, now: float) -> list[ServerEvent]:
@@ -84,6 +88,7 @@ class Loop:
     Args:
         faults: Stands between the protocol and the client.
         bells: End the session when one of them rings.
+        memory: Bounds what all sessions hold.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Loop:
         faults: Stage,
         observer: Observer | None = None,
         bells: Sequence[Bell] = (),
+        memory: Memory | None = None,
     ) -> None:
         self._websocket = websocket
         self._protocol = protocol
@@ -104,6 +110,8 @@ class Loop:
         self._ended = False  # the protocol receives and sends nothing more
         self._late: deque[tuple[float, Action]] = deque()  # what a fault delays, and when it is due
         self._late_bytes = 0
+        self._memory = memory
+        self._held = 0  # bytes, by what the memory was told
 
     def run(self) -> None:
         """Serve until the connection is over, from whichever side."""
@@ -113,6 +121,7 @@ class Loop:
             self._converse(lambda: self._send(self._protocol.start(monotonic())))
             while not websocket.over:
                 self._check_bells()
+                self._check_memory()
                 self._deliver()
                 websocket.flush()
                 websocket.wait(
@@ -121,16 +130,35 @@ class Loop:
                 self._converse(self._exchange)
         finally:
             websocket.end()
+            self._hold(0)
             self._tell(lambda observer: observer.closed(self._id, websocket.code, websocket.reason))
 
     def _check_bells(self) -> None:
         for bell in [bell for bell in self._bells if bell.rung]:
             self._bells.remove(bell)
-            self._ended = True
-            self._late.clear()
-            self._websocket.patience = _HURRY_SECONDS
-            self._websocket.close(bell.code, bell.reason)
-            self._websocket.over = self._websocket.over or self._websocket.silent
+            self._hurry(bell.code, bell.reason)
+
+    def _hurry(self, code: int, reason: str) -> None:
+        """Close the connection, without what is delayed."""
+        self._ended = True
+        self._late.clear()
+        self._websocket.patience = _HURRY_SECONDS
+        self._websocket.close(code, reason)
+        self._websocket.over = self._websocket.over or self._websocket.silent
+
+    def _check_memory(self) -> None:
+        """End the session if it wants more memory than there is for all sessions."""
+        held = _SESSION_BYTES + self._protocol.held + self._websocket.held + self._late_bytes
+        if self._ended or self._hold(held):
+            return
+        self._hurry(_TRY_AGAIN_LATER, "the server has no memory left for this session")
+        self._protocol = Sunset(self._id, "")  # holds nothing
+        self._hold(0)
+
+    def _hold(self, held: int) -> bool:
+        fine = self._memory is None or self._memory.change(held - self._held)
+        self._held = held
+        return fine
 
     def _until(self) -> float | None:
         times = [self._websocket.due]

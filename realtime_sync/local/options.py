@@ -4,7 +4,7 @@
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
 from .observer import Observer
@@ -23,10 +23,14 @@ class ServerOptions(TypedDict, total=False):
     delay: float
     realtime_pace: bool
     api_key: str | None
+    allowed_hosts: Iterable[str]
     ssl_context: ssl.SSLContext | None
     faults: Sequence[Fault | str]
     sunset_beta: bool
     lifetime: float
+    ping_interval: float | None
+    ping_timeout: float | None
+    max_memory: int
 
 
 class LocalServerOptions(ServerOptions, total=False):

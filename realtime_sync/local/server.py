@@ -11,6 +11,7 @@ from ..wire.proxy import is_loopback
 from .faults import parse_all
 from .http.api import Api
 from .http.phone_calls import Call
+from .memory import Memory
 from .options import LocalServerOptions
 from .stage import Plan
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalServer"]
 
 _SESSION_SECONDS = 60 * 60
+_PING_SECONDS = 20.0  # as for our client
+_MOST_MEMORY = 1024 * 1024 * 1024
 _LONGEST_LIFETIME = 366 * 24 * 60 * 60
 
 
@@ -45,18 +48,28 @@ class LocalServer:
         transcriber: Transcribes in place of a model; see `realtime_sync.local.Transcriber`.
         delay: Seconds between two deltas of a response, so that streaming can be seen; default 0.
         realtime_pace: Whether responses take as long as a live server's would; default ``False``.
-        api_key: The only key that is accepted; ``None`` (the default) accepts every client, which is allowed
-            on a loopback address only.
+        api_key: The only key that is accepted; ``None`` (the default) accepts every client of this machine,
+            which is allowed on a loopback address only.  Requests that are meant for another host, and those
+            of web pages of other hosts, are then rejected with 403 (headers ``Host`` and ``Origin``).
+        allowed_hosts: Names of hosts that count as this machine there, without scheme and port; default none.
         ssl_context: The server's certificate and key: makes the server speak TLS, and nothing else
             (``https`` and ``wss``).  Default ``None``: plain ``http`` and ``ws``.
         faults: What goes wrong; see `realtime_sync.local.faults`, also for the words of ``serve --fault``.
         sunset_beta: Whether clients that speak Beta are rejected, as OpenAI does; default ``False``.
         lifetime: Seconds after which a session expires; default an hour.
+        ping_interval: Seconds without data of a client after which it is pinged (default 20); ``None``:
+            never.
+        ping_timeout: Seconds without data after a ping, after which the client counts as gone (default 20);
+            ``None``: never.
+        max_memory: Bytes that all sessions together may hold: conversations, audio, messages (default 1 GiB).
+            Beyond that, a session that needs more is closed with 1013, and a new one is rejected with 503.
         observer: Is called at what sessions receive and send; see `realtime_sync.local.Observer`.
 
     Raises:
-        TypeError: An option is unknown; the text has the nearest right name.
-        ValueError: Other machines could connect, and there is no key; or a time is out of its range.
+        TypeError: An option is unknown; the text has the nearest right name.  Or ``allowed_hosts`` is one
+            string.
+        ValueError: Other machines could connect, and there is no key; a number is out of its range, or one of
+            ``allowed_hosts`` is not the name of a host.
     """
 
     def __init__(
@@ -71,9 +84,21 @@ class LocalServer:
             raise ValueError(f"delay must be 0 or more, got {delay}")
         if not 0 < lifetime < _LONGEST_LIFETIME:
             raise ValueError(f"lifetime must be more than 0 and less than a year, got {lifetime}")
+        pings = {
+            "ping_interval": options.get("ping_interval", _PING_SECONDS),
+            "ping_timeout": options.get("ping_timeout", _PING_SECONDS),
+        }
+        max_memory = options.get("max_memory", _MOST_MEMORY)
+        for name, number in (*pings.items(), ("max_memory", max_memory)):
+            if number is not None and not number > 0:
+                raise ValueError(f"{name} must be more than 0, got {number!r}")
         self._host = host
         self._wanted_port = port
-        self._api = Api(api_key, sunset_beta=options.get("sunset_beta", False))
+        self._api = Api(
+            api_key,
+            allowed_hosts=options.get("allowed_hosts", ()),
+            sunset_beta=options.get("sunset_beta", False),
+        )
         sessions = {
             "responder": options.get("responder"),
             "transcriber": options.get("transcriber"),
@@ -81,7 +106,8 @@ class LocalServer:
             "realtime_pace": options.get("realtime_pace", False),
         }
         plan = Plan(parse_all(options.get("faults", ())))
-        self._app = App(self._api, sessions, lifetime, plan, options.get("observer"))
+        memory = Memory(max_memory)
+        self._app = App(self._api, sessions, lifetime, plan, options.get("observer"), memory, pings)
         self._ssl_context: ssl.SSLContext | None = options.get("ssl_context")
         self._http: HttpServer | None = None
         self._port = 0

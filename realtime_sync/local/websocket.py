@@ -7,6 +7,7 @@ it lets the thread wait for the client and for the time at once.
 import base64
 import binascii
 import contextlib
+import logging
 import select
 import socket
 import ssl
@@ -17,8 +18,11 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessa
 from wsproto.utilities import generate_accept_token
 
 from ..clock import monotonic
+from .liveness import Liveness
 
 __all__ = ["BadHandshake", "WebSocket", "accepting", "shut"]
+
+_log = logging.getLogger("realtime_sync.local")
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of one message: the 15 MiB that an event may carry, as base64, and room to spare."""
@@ -32,6 +36,8 @@ _READ_SIZE = 65_536
 _WRITE_SIZE = 262_144
 _RECORD_SIZE = 16_384  # of TLS: what it writes at once, so that progress is seen
 _NEVER_CLOSED = 1006  # the code of a connection that ended without a close frame
+
+_UNSENT_BYTES = 65_536  # that the system takes of what the client is not ready for
 
 _READ = getattr(select, "POLLIN", 1)
 _WRITE = getattr(select, "POLLOUT", 4)
@@ -86,6 +92,7 @@ class WebSocket:
         sock: Plain or TLS; becomes non-blocking.
         answer: The response to the handshake, which goes out first.
         early: What the client sent right behind its handshake, and was read with it.
+        ping_interval, ping_timeout: As for `Liveness`.
 
     Attributes:
         over: The connection is of no more use.
@@ -96,7 +103,15 @@ class WebSocket:
         patience: Seconds that a close waits for its answer.
     """
 
-    def __init__(self, sock: socket.socket, answer: bytes = b"", early: bytes = b"") -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        answer: bytes = b"",
+        early: bytes = b"",
+        *,
+        ping_interval: float | None = None,
+        ping_timeout: float | None = None,
+    ) -> None:
         self.over = False
         self.closing = False
         self.code, self.reason = _NEVER_CLOSED, ""
@@ -108,7 +123,9 @@ class WebSocket:
         self._message = bytearray()  # the fragments of a message so far
         self._out = bytearray(answer)
         self._moved = monotonic()  # when something went out, or nothing was waiting to
+        self._full = False  # the system had no room for what is queued
         self._flushed: float | None = None  # when the last byte of a connection that closes went out
+        self._liveness = Liveness(ping_interval, ping_timeout)
         self.silent = False
         self._dropping = False
         self._unreadable = False  # wsproto can't parse what the client sends
@@ -117,8 +134,14 @@ class WebSocket:
         self._write_needs = _WRITE
         self._read_needs = _READ
         sock.setblocking(False)
+        _keep_little_unsent(sock)
 
     # --- Out -----------------------------------------------------------------------------------------
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory: those that wait, and the message that is coming."""
+        return len(self._out) + len(self._message)
 
     @property
     def waiting(self) -> int:
@@ -167,7 +190,7 @@ class WebSocket:
                 with memoryview(self._out) as whole, whole[: self._write_size] as part:
                     sent = self._sock.send(part)
             except (BlockingIOError, ssl.SSLWantWriteError):
-                self._write_needs = _WRITE
+                self._write_needs, self._full = _WRITE, True
                 break
             except ssl.SSLWantReadError:
                 self._write_needs = _READ
@@ -177,6 +200,9 @@ class WebSocket:
             else:
                 del self._out[:sent]
                 self._moved = monotonic()
+                if self._full:  # it has room again: the client has taken something
+                    self._full = False
+                    self._liveness.hear()
         self._conclude()
 
     def _conclude(self) -> None:
@@ -201,9 +227,12 @@ class WebSocket:
         """The deadline by which `flush` must be called again, on `clock.monotonic`; ``None`` without one."""
         if self.silent:
             return None
+        if self._flushed is not None:
+            return self._flushed + self.patience
+        times = [None if self.closing else self._liveness.due]
         if self._out:
-            return self._moved + STALL_SECONDS
-        return None if self._flushed is None else self._flushed + self.patience
+            times.append(self._moved + STALL_SECONDS)
+        return min((time for time in times if time is not None), default=None)
 
     def wait(self, until: float | None, *, reading: bool, wakers: Sequence[socket.socket] = ()) -> None:
         """Wait for the client, for a waker to have something to read, or for the time; read what has come.
@@ -218,6 +247,8 @@ class WebSocket:
             reading = reading or self.closing
         if reading and self._unread:
             return
+        if not reading:
+            self._liveness.ignore()
         wanted = 0 if reading or (self.closing and not self.silent) else _GONE
         if reading:
             wanted |= self._read_needs
@@ -228,6 +259,8 @@ class WebSocket:
         if reading:
             if pending or ready & self._read_needs or ready & ~(_READ | _WRITE):
                 self._read()
+            else:
+                self._judge()
         elif ready & ~(_READ | _WRITE):
             self.over = True
 
@@ -235,6 +268,8 @@ class WebSocket:
         """Return the next whole message of what was read; ``None``: that was all."""
         for event in self._events:
             message = self._take(event)
+            if not self._message:
+                self._liveness.complete()
             if message is not None and not self.closing:
                 return message
         self._unread = False
@@ -254,9 +289,23 @@ class WebSocket:
         if not data:
             self.over = True
         elif not self._unreadable and self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+            self._liveness.receive(len(data))
             self._ws.receive_data(data)
             self._events = self._ws.events()
             self._unread = True
+
+    def _judge(self) -> None:
+        """Do what is to be done about a client of which there is nothing to read."""
+        if self.closing:
+            return
+        match self._liveness.verdict():
+            case "ping":
+                self._put(self._ws.send(Ping()))
+            case "late":
+                self.close(1008, "the message took too long to arrive")
+            case "gone":
+                _log.debug("a client has not answered a ping")
+                self.over = True
 
     def _take(self, event: Event) -> str | None:
         """Handle a frame; return the message, if it completes one."""
@@ -298,6 +347,14 @@ class WebSocket:
             with contextlib.suppress(OSError, ValueError):
                 self._sock.unwrap()  # sends TLS's close_notify, without waiting for the client's
         shut(self._sock, socket.SHUT_RDWR)
+
+
+def _keep_little_unsent(sock: socket.socket) -> None:
+    """Make the system's room for what is unsent small, so that room in it means that the client has taken
+    something: a slow one is told from one that is gone."""
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux, macOS
+        with contextlib.suppress(OSError):  # not a TCP socket
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
 
 def shut(sock: socket.socket, how: int) -> None:

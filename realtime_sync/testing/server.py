@@ -37,8 +37,9 @@ class RealtimeServer(LocalServer):
     Everything is kept as long as the server object, audio too: it is made for tests, not to run long.
 
     Args:
-        host, port, responder, transcriber, delay, realtime_pace, api_key, ssl_context, faults, sunset_beta,
-            lifetime: As for `LocalServer`.  The responder answers while nothing is expected.
+        host, port, responder, transcriber, delay, realtime_pace, api_key, allowed_hosts, ssl_context, faults,
+            sunset_beta, lifetime, ping_interval, ping_timeout, max_memory: As for `LocalServer`.  The
+            responder answers while nothing is expected.
 
     Attributes:
         api_key: The only key that is accepted, or ``None``.

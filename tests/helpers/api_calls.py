@@ -55,7 +55,7 @@ def post(
     given = {"content_type": "application/json", "authorization": f"Bearer {KEY}"} | changed
     headers = {name.replace("_", "-"): value for name, value in given.items() if value is not None}
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    answer = api.answer("POST", path, headers, data, now)
+    answer = api.answer("POST", path, headers, lambda: data, now)
     return answer.status, json.loads(answer.body)
 
 

@@ -152,7 +152,7 @@ Tls = tuple[ssl.SSLContext | None, dict[str, Any]]
 
 
 HANDSHAKE = (
-    b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: x\r\n"
+    b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: localhost\r\n"
     b"Upgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )

@@ -39,7 +39,9 @@ def test_body_in_chunks() -> None:
 @pytest.mark.parametrize("length", ["-5", "many", "1e3"])
 def test_bad_content_length(length: str) -> None:
     """A length that is none is no body."""
-    request = f"POST /v1/realtime/client_secrets HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
+    request = (
+        f"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+    )
     with (
         LocalServer() as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock,
@@ -138,6 +140,37 @@ def test_api_key() -> None:
             assert refusal.resp_headers["x-request-id"].startswith("req_")
         with connected(server, header=["Authorization: Bearer sk-right"]):
             pass
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Host": "evil.example:8765"},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+    ],
+)
+def test_pages_of_others(headers: dict[str, str]) -> None:
+    """Without a key, a page of another host gets a 403: from a WebSocket, and from every address."""
+    watcher = Watcher()
+    with LocalServer(observer=watcher, faults=["refuse:status=429,times=1"]) as server:
+        header = [f"{name}: {value}" for name, value in headers.items() if name == "Host"]
+        for options in ({"origin": headers.get("Origin"), "host": headers.get("Host")}, {"header": header}):
+            if not any(options.values()):
+                continue
+            with pytest.raises(websocket.WebSocketBadStatusException) as caught:
+                Peer(server, **options)
+            refusal: Any = caught.value
+            assert refusal.status_code == 403
+        for path in ("/", "/v1/realtime", "/v1/realtime/client_secrets", "/v1/realtime/calls/x/accept"):
+            for method in ("GET", "POST", "OPTIONS"):
+                connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE)
+                sent = {"Content-Type": "application/json", **headers}
+                connection.request(method, path, "{}", sent)
+                assert connection.getresponse().status == 403
+                connection.close()
+    assert watcher.told == []
 
 
 def test_other_paths() -> None:

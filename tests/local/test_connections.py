@@ -2,13 +2,17 @@
 
 import contextlib
 import gc
+import json
+import logging
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trustme
@@ -19,6 +23,7 @@ from local_peer import DEADLINE, HANDSHAKE, Peer, Tls, connected, get, joined, r
 import realtime_sync as rt
 from realtime_sync.local import LocalServer, Say, ScriptedResponder
 from realtime_sync.local import connections as serving
+from realtime_sync.local.http.api import Api
 
 RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 """SO_LINGER: on, for 0 seconds."""
@@ -132,7 +137,12 @@ def test_handshakes_that_are_broken_off(
 
 
 @pytest.mark.parametrize(
-    "begun", [b"", b"GET /v1/realtime HT", b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\n"]
+    "begun",
+    [
+        b"",
+        b"GET /v1/realtime HT",
+        b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+    ],
 )
 def test_slow_requests(begun: bytes, tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes too long over a request is dropped; a session may take as long as it likes."""
@@ -144,6 +154,149 @@ def test_slow_requests(begun: bytes, tls: Tls, monkeypatch: pytest.MonkeyPatch) 
         slow.sendall(begun)
         assert read_all(slow) == b""
         good.turn("Still there?")
+
+
+WRONG_KEY = b"POST /v1/realtime/client_secrets HTTP/1.1\r\nAuthorization: Bearer sk-wrong\r\n"
+
+
+@pytest.mark.parametrize(
+    ("framing", "piece"),
+    [
+        (b"Content-Length: 10000000000\r\n\r\n", b"x" * 65_536),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b"x" * 65_536 + b"\r\n"),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"nonsense"),
+    ],
+)
+def test_an_endless_body(framing: bytes, piece: bytes, tls: Tls) -> None:
+    """The key is looked at before the body, of which little is read; the answer arrives all the same."""
+    context, options = tls
+    with LocalServer(ssl_context=context, api_key="sk-right") as server:
+        sent = 0
+        with contextlib.ExitStack() as stack:
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE))
+            if options:
+                trusting = options["sslopt"]["context"]
+                sock = stack.enter_context(trusting.wrap_socket(sock, server_hostname="127.0.0.1"))
+            sock.sendall(WRONG_KEY + framing)
+            with contextlib.suppress(OSError):  # the server has closed
+                while sent < 1_000_000_000:
+                    sock.sendall(piece)
+                    sent += len(piece)
+            assert sent < 100_000_000  # what the server throws away, and what the system keeps
+            assert read_all(sock).startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_body_that_waits_to_be_asked_for() -> None:
+    """A client that asks whether to send its body is asked for it if it has the key, and only then."""
+    head = b"Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    with LocalServer(api_key="sk-right") as server:
+        for request, answer in ((WRONG_KEY, b"HTTP/1.1 401 "), (WRONG_KEY.replace(b"wrong", b"right"), None)):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock:
+                sock.sendall(request + head)
+                if answer is None:
+                    asked = b"HTTP/1.1 100 Continue\r\n\r\n"
+                    assert sock.recv(len(asked), socket.MSG_WAITALL) == asked
+                    sock.sendall(b"{}")
+                assert read_all(sock).startswith(answer or b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("target", [b"http://[", b"//[/", b"http://[::1/v1/realtime"])
+def test_an_address_that_is_none(target: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A request whose address can't be parsed gets an answer, not a traceback."""
+    with (
+        LocalServer() as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock,
+    ):
+        sock.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % target)
+        assert read_all(sock)[:10] == b"HTTP/1.1 4"
+    assert caplog.record_tuples == []
+
+
+def test_a_request_that_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug of the server's is logged, and is a 500."""
+
+    def fail(*arguments: object) -> NoReturn:
+        raise LookupError("oh no")
+
+    monkeypatch.setattr(Api, "answer", fail)
+    with LocalServer() as server, pytest.raises(json.JSONDecodeError):
+        get(server, "/")
+    assert "oh no" in caplog.text
+
+
+LINES = [
+    (
+        b"GET /v1/realtime?model=m&api_key=sk-1&k%65y=2;sig=3 HTTP/1.1",
+        "model=m&api_key=***&k%65y=***;sig=*** ",
+    ),
+    (b"GET /v1/realtime?x=ek_0123456789&token= HTTP/1.1", '"GET /v1/realtime?x=***&token=*** HTTP/1.1" 426'),
+    (b"GET /?key=sk-1 HTTP/1.1 more", "?key=*** "),
+    (b"BREW /?key=sk-1 HTTP/9.9", "?key=*** "),
+    (b"GET /\x1b[31m\x9b\x85\x08 HTTP/1.1", r"/\x1b[31m\x9b\x85\x08 HTTP/1.1"),
+]
+
+
+@pytest.mark.parametrize(("line", "shown"), LINES)
+def test_the_log(line: bytes, shown: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The log of requests shows no secret of a query, and no control character."""
+    caplog.set_level(logging.DEBUG, "realtime_sync.local")
+    with (
+        LocalServer() as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock,
+    ):
+        sock.sendall(line + b"\r\nHost: localhost\r\n\r\n")
+        read_all(sock)
+    messages = [record.getMessage() for record in caplog.records]
+    assert any(shown in message for message in messages)
+    assert not any("sk-1" in message or "ek_0" in message for message in messages)
+    assert all(message.isprintable() for message in messages)
+
+
+HUNGRY = """
+import logging, resource, socket, threading, time
+from realtime_sync.local import LocalServer
+
+logging.basicConfig(format="%(message)s")
+
+def connected():
+    sock = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    sock.sendall(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+    return sock
+
+with LocalServer() as server:
+    with connected() as first:
+        print(first.recv(12))
+    while threading.active_count() > 2:  # until the server has closed its end
+        time.sleep(0.01)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+    kept = []
+    try:
+        while True:
+            kept.append(socket.socket())
+    except OSError:
+        kept.pop().close()
+    waiting, used = connected(), time.process_time()
+    waiting.settimeout(1)
+    try:
+        print(waiting.recv(12))
+    except TimeoutError:
+        print("waits")
+    print(time.process_time() - used < 0.5)
+    for sock in kept:
+        sock.close()
+    waiting.settimeout(60)
+    print(waiting.recv(12))
+    waiting.close()
+"""
+
+
+def test_no_descriptor_left() -> None:
+    """Without a descriptor for it a client waits, at no cost, with a line in the log; then it is served."""
+    done = subprocess.run([sys.executable, "-c", HUNGRY], capture_output=True, text=True, timeout=DEADLINE)
+    assert done.stdout.splitlines() == ["b'HTTP/1.1 404'", "waits", "True", "b'HTTP/1.1 404'"]
+    assert done.stderr.splitlines() == [
+        "can't accept a connection, trying again: [Errno 24] Too many open files"
+    ]
 
 
 def test_clients_that_reset() -> None:

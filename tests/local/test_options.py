@@ -22,10 +22,14 @@ def test_each_default_may_be_given() -> None:
         delay=0,
         realtime_pace=False,
         api_key=None,
+        allowed_hosts=[],
         ssl_context=None,
         faults=[],
         sunset_beta=False,
         lifetime=3600,
+        ping_interval=20,
+        ping_timeout=20,
+        max_memory=1024**3,
         observer=None,
     )
 

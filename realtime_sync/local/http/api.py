@@ -13,7 +13,7 @@ Where the specification leaves it open:
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ from .bodies import (
     value_of,
 )
 from .credentials import BETA_SUBPROTOCOL, Credentials, Secret, offered_subprotocols
+from .hosts import check_hosts, host_names
 from .phone_calls import Call, Calls
 
 __all__ = ["MOST_BODY_BYTES", "Admission", "Api"]
@@ -93,12 +94,20 @@ class Api:
     """What the server answers over HTTP, and which WebSockets it accepts.
 
     Args:
-        api_key: The only key that is accepted; ``None`` accepts every client.
+        api_key: The only key that is accepted; ``None`` accepts every client of this machine.
+        allowed_hosts: Names of hosts that count as this machine, where there is no key.
         sunset_beta: Whether Beta is answered as OpenAI does now that it is switched off.
+
+    Raises:
+        TypeError, ValueError: ``allowed_hosts`` are not names of hosts.
     """
 
-    def __init__(self, api_key: str | None, *, sunset_beta: bool = False) -> None:
+    def __init__(
+        self, api_key: str | None, *, allowed_hosts: Iterable[str] = (), sunset_beta: bool = False
+    ) -> None:
         self._sunset_beta = sunset_beta
+        hosts = host_names(allowed_hosts)
+        self._allowed_hosts = None if api_key else hosts
         self._credentials = Credentials(api_key)
         self._calls = Calls()
         self._handlers: dict[str, _Handler] = {
@@ -132,8 +141,20 @@ class Api:
 
     # --- Plain HTTP --------------------------------------------------------------------------------
 
+    def refuse_stranger(self, headers: Mapping[str, str]) -> HttpAnswer | None:
+        """Return the answer to a request that a page of another host makes, or that is for another host.
+
+        With a key there are no strangers: it says who may come in.
+        """
+        try:
+            if self._allowed_hosts is not None:
+                check_hosts(headers, self._allowed_hosts)
+        except Declined as error:
+            return declined(error)
+        return None
+
     def answer(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, now: float
+        self, method: str, path: str, headers: Mapping[str, str], read_body: Callable[[], bytes], now: float
     ) -> HttpAnswer:
         """Answer a request.  Never raises for what is in it.
 
@@ -141,29 +162,33 @@ class Api:
             method: In capitals.
             path: Unquoted, without the query.
             headers: With names in lower case.
-            body: All of it, or the beginning with more than `MOST_BODY_BYTES`.
+            read_body: Returns all of the body, or the beginning with more than `MOST_BODY_BYTES`, and may
+                raise `Declined`; is called once the client is known to have the key.
             now: Unix seconds.
         """
         try:
-            return accepted(self._answer(method, path.rstrip("/"), _Post(headers, body, now)))
+            return accepted(self._answer(method, path.rstrip("/"), headers, read_body, now))
         except (Declined, Refused) as error:
             return declined(error)
 
-    def _answer(self, method: str, path: str, post: _Post) -> Any:
+    def _answer(
+        self, method: str, path: str, headers: Mapping[str, str], read_body: Callable[[], bytes], now: float
+    ) -> Any:
         if path in (_REALTIME, _TRANSLATIONS):
-            self._credentials.check_upgrade(post.headers, post.now)
+            self._credentials.check_upgrade(headers, now)
             _check_method(method, "GET")
             message = "This address speaks WebSocket only."
             raise Declined(426, "upgrade_required", message, upgrade="websocket")
         handler = self._handler(method, path)
         if path == _CALLS:  # where the real server takes secrets as well
-            self._credentials.check_upgrade(post.headers, post.now)
+            self._credentials.check_upgrade(headers, now)
         else:
-            self._credentials.check_key(post.headers)
+            self._credentials.check_key(headers)
         _check_method(method, "POST")
-        if len(post.body) > MOST_BODY_BYTES:
+        body = read_body()
+        if len(body) > MOST_BODY_BYTES:
             raise Declined(413, "request_too_large", f"At most {MOST_BODY_BYTES} bytes are accepted.")
-        return handler(post)
+        return handler(_Post(headers, body, now))
 
     def _handler(self, method: str, path: str) -> _Handler:
         if path in self._handlers:

@@ -27,6 +27,7 @@ class Answer:
         history: Where its items go; ``None`` if it is out-of-band.
         over: It has returned its ``response.done``.
         rate: Bytes per second of its audio.
+        size: Bytes of the event that asked for it.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Answer:
         history: History | None,
         conversation_id: str | None,
         metadata: dict[str, str] | None,
+        size: int = 0,
     ) -> None:
         self.id = ids("resp")
         self.history = history
         self.over = False
+        self.size = size
         self._ids = ids
         self._settings = settings
         self._conversation_id = conversation_id

@@ -47,6 +47,11 @@ class History:
         self._size = 0
 
     @property
+    def size(self) -> int:
+        """About how many bytes it keeps in memory."""
+        return self._size
+
+    @property
     def last_id(self) -> str | None:
         return self._order.last
 

@@ -69,6 +69,10 @@ class InputAudioBuffer:
         wanted = self._wanted()
         self._detector = Detector(format_of(self._settings), *wanted) if wanted else None
 
+    def __len__(self) -> int:
+        """The bytes held."""
+        return len(self._bytes)
+
     # --- Positions ---------------------------------------------------------------------------------
 
     @property

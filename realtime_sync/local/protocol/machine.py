@@ -18,6 +18,7 @@ Structs are never changed once they were put in an event or in the history, only
 can share them.
 """
 
+import msgspec
 from msgspec import structs
 
 from ... import events as ev
@@ -100,6 +101,7 @@ class Protocol:
             self._session = ConversationSession(self._ids, fresh, responder, transcriber, self._jobs)
         if settings is not None:
             self._session.configure(settings, 0.0)
+        self._settings_size = self._measured()
 
     @property
     def active(self) -> bool:
@@ -113,6 +115,11 @@ class Protocol:
             return None
         times = (self._jobs.due, self._session.due, self._expires)
         return min((time for time in times if time is not None), default=None)
+
+    @property
+    def held(self) -> int:
+        """About how many bytes the session holds: its conversation, its audio, its settings."""
+        return self._session.held + self._settings_size
 
     @property
     def session(self) -> SessionConfig:
@@ -148,9 +155,15 @@ class Protocol:
             if isinstance(event, ev.SessionUpdate):
                 self._check_update(event.session)
             events = self._session.obey(event, now, len(frame))
+            if isinstance(event, ev.SessionUpdate):
+                self._settings_size = self._measured()
         except Refused as refusal:
             events = [refusal.event(event_id)]
         return self._stamped(events + self._farewell())
+
+    def _measured(self) -> int:
+        """Return about how many bytes the settings take, which costs what announcing them does."""
+        return len(msgspec.json.encode(self.session, enc_hook=repr))
 
     def _check_update(self, new: SessionConfig) -> None:
         """Reject an update that would change the kind of the session, or its model."""

@@ -26,6 +26,7 @@ from .writers import AudioWriter
 __all__ = ["ConversationSession"]
 
 _MOST_JOBS = 100  # at which no more out-of-band responses begin
+_ID_BYTES = 150  # that one id takes in memory
 
 
 class ConversationSession:
@@ -43,7 +44,7 @@ class ConversationSession:
         self.due: float | None = None
         self.conversation_id = ids("conv")
         self._made_ids: set[str] = set()
-        self._ids = self._remembered(ids)
+        self._ids = _remembered(ids, self._made_ids)
         self._empty = cleared(fresh)
         self._responder = responder
         self._transcriber = transcriber
@@ -57,15 +58,11 @@ class ConversationSession:
         self._silent_from = 0  # position in the input, in ms, at which the last response was over
         self._listed: set[str] = set()  # MCP servers whose tools were listed
 
-    def _remembered(self, ids: Ids) -> Ids:
-        """Return a maker of the same ids that remembers them, so that no client may use them."""
-
-        def make(prefix: str) -> str:
-            made = ids(prefix)
-            self._made_ids.add(made)
-            return made
-
-        return make
+    @property
+    def held(self) -> int:
+        """About how many bytes of memory it holds."""
+        asked = sum(job.size for job in self._jobs if isinstance(job, Answer))
+        return self._history.size + len(self._buffer) + asked + len(self._made_ids) * _ID_BYTES
 
     def obey(self, event: ClientEvent, now: float, size: int) -> list[ServerEvent]:
         """Answer an event that came in ``size`` bytes.
@@ -103,7 +100,7 @@ class ConversationSession:
                 case ev.ConversationItemTruncate():
                     return self._truncate(event)
                 case ev.ResponseCreate():
-                    return self._respond(event.response or ev.ResponseCreateParams(), now)
+                    return self._respond(event.response or ev.ResponseCreateParams(), now, size)
                 case ev.ResponseCancel():
                     return self._cancel(event.response_id, now)
         # Playback on the server's side (WebRTC, SIP), translation, Beta
@@ -274,7 +271,7 @@ class ConversationSession:
 
     # --- Responses ---------------------------------------------------------------------------------
 
-    def _respond(self, params: ev.ResponseCreateParams, now: float) -> list[ServerEvent]:
+    def _respond(self, params: ev.ResponseCreateParams, now: float, size: int = 0) -> list[ServerEvent]:
         out_of_band = params.conversation == "none"
         if not out_of_band and params.conversation not in (UNSET, None, "auto"):
             raise Refused(
@@ -299,6 +296,7 @@ class ConversationSession:
             history=None if out_of_band else self._history,
             conversation_id=None if out_of_band else self.conversation_id,
             metadata=params.metadata or None,
+            size=size,
         )
         if not out_of_band:
             self._answer, self._said, self.due = answer, 0, None
@@ -358,6 +356,17 @@ class ConversationSession:
             playing = self._said / answer.rate
             self._silent_from = self._buffer.end_ms + int(playing * 1000)
             self.due = now + playing + self._idle_timeout / 1000
+
+
+def _remembered(ids: Ids, made: set[str]) -> Ids:
+    """Return a maker of the same ids that puts them into ``made``, so that no client may use them."""
+
+    def make(prefix: str) -> str:
+        new = ids(prefix)
+        made.add(new)
+        return new
+
+    return make
 
 
 def _within(end_ms: int, size: int, rate: int) -> int:

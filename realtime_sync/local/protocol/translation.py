@@ -87,6 +87,11 @@ class TranslationSession:
     def wake(self, now: float) -> list[ServerEvent]:
         return []
 
+    @property
+    def held(self) -> int:
+        """Bytes of audio that are not translated yet."""
+        return sum(utterance.size for utterance in self._utterances) + len(self._speech)
+
     # --- Audio in ----------------------------------------------------------------------------------
 
     def _append(self, audio: bytes, now: float) -> None:
@@ -94,8 +99,7 @@ class TranslationSession:
             raise Refused(
                 "invalid_value", f"expected at most {MOST_AUDIO} bytes of audio, got {len(audio)}", "audio"
             )
-        waiting = sum(utterance.size for utterance in self._utterances)
-        if waiting + len(self._speech) + len(audio) > _MOST_BYTES:
+        if self.held + len(audio) > _MOST_BYTES:
             raise Refused(
                 "input_audio_buffer_full", f"more than {_MOST_BYTES} bytes of audio wait to be translated"
             )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 from api_calls import BEARER, CLIENT_SECRETS, JSON, NOW, header
 
@@ -13,7 +14,10 @@ from realtime_sync.local.protocol.refusal import Refused
 def test_every_answer_has_its_headers(api: Api) -> None:
     """Good or bad, an answer is JSON and has a request id of its own."""
     requests = [("POST", CLIENT_SECRETS, b"{}"), ("POST", CLIENT_SECRETS, b""), ("GET", "/", b"")]
-    answers = [api.answer(method, path, {**BEARER, **JSON}, body, NOW) for method, path, body in requests]
+    answers = [
+        api.answer(method, path, {**BEARER, **JSON}, partial(bytes, body), NOW)
+        for method, path, body in requests
+    ]
     assert [answer.status for answer in answers] == [200, 400, 404]
     ids = [header(answer, "x-request-id") or "" for answer in answers]
     assert all(one.startswith("req_") for one in ids)

@@ -161,9 +161,9 @@ def test_unknown_address(api: Api, path: str) -> None:
 def test_wrong_method(api: Api, path: str, allowed: str, slash: str) -> None:
     """A wrong method is a 405 that names the right one, and a wrong key comes before it."""
     for method in {"GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"} - {allowed}:
-        answer = api.answer(method, path + slash, BEARER, b"", NOW)
+        answer = api.answer(method, path + slash, BEARER, lambda: b"", NOW)
         assert (answer.status, header(answer, "allow")) == (405, allowed)
-        assert api.answer(method, path + slash, {}, b"", NOW).status == 401
+        assert api.answer(method, path + slash, {}, lambda: b"", NOW).status == 401
     if allowed == "POST":
         assert turned_away(api, path + slash)[:2] == (405, "method_not_supported")
         assert turned_away(api, path + slash, headers={})[0] == 401
@@ -172,7 +172,7 @@ def test_wrong_method(api: Api, path: str, allowed: str, slash: str) -> None:
 @pytest.mark.parametrize("path", [REALTIME, f"{REALTIME}/", TRANSLATIONS])
 def test_no_upgrade(api: Api, path: str) -> None:
     """A plain GET where a WebSocket belongs is told to upgrade."""
-    answer = api.answer("GET", path, BEARER, b"", NOW)
+    answer = api.answer("GET", path, BEARER, lambda: b"", NOW)
     assert (answer.status, header(answer, "upgrade")) == (426, "websocket")
     assert refusal((answer.status, json.loads(answer.body)))[1] == "upgrade_required"
 
@@ -371,7 +371,7 @@ def test_any_request(method: str, path: str, headers: dict[str, str], body: byte
     for api_key in (KEY, None):
         api = Api(api_key)
         api.create_call("rtc_1")
-        check_answer(api.answer(method, path, headers, body, NOW))
+        check_answer(api.answer(method, path, headers, lambda: body, NOW))
 
 
 @given(PATHS, st.dictionaries(st.sampled_from(["model", "intent", "call_id"]), st.text(max_size=9)), HEADERS)

@@ -40,7 +40,7 @@ def test_wrong_key(api: Api, authorization: str | None) -> None:
     assert "sk-" not in json.dumps(body)
     headers = {} if authorization is None else {"authorization": authorization}
     assert turned_away(api, headers=headers) == (401, "invalid_api_key", None)
-    answer = api.answer("GET", REALTIME, headers, b"", NOW)
+    answer = api.answer("GET", REALTIME, headers, lambda: b"", NOW)
     assert (answer.status, header(answer, "www-authenticate")) == (401, 'Bearer realm="OpenAI API"')
 
 
@@ -56,7 +56,7 @@ def test_no_key_needed() -> None:
     api = Api(None)
     for headers in ({}, {"authorization": "Bearer any"}, {"sec-websocket-protocol": "realtime"}):
         assert admitted(api, headers=headers).session_type == "realtime"
-        assert api.answer("POST", CLIENT_SECRETS, {**headers, **JSON}, b"{}", NOW).status == 200
+        assert api.answer("POST", CLIENT_SECRETS, {**headers, **JSON}, lambda: b"{}", NOW).status == 200
     assert turned_away(api, headers={"authorization": "Bearer ek_unknown"})[:2] == (401, "invalid_api_key")
 
 
@@ -73,7 +73,7 @@ def test_key_that_looks_like_a_secret() -> None:
     api = Api("ek_key")
     headers = {"authorization": "Bearer ek_key"}
     assert admitted(api, headers=headers).settings is None
-    assert api.answer("POST", CLIENT_SECRETS, {**headers, **JSON}, b"{}", NOW).status == 200
+    assert api.answer("POST", CLIENT_SECRETS, {**headers, **JSON}, lambda: b"{}", NOW).status == 200
 
 
 def test_nothing_secret_is_logged_or_shown(api: Api, caplog: pytest.LogCaptureFixture) -> None:
