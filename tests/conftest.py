@@ -90,7 +90,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have keys, addresses and proxies of their own in the environment."""
     for name in list(os.environ):
-        if name.startswith("OPENAI_") or name.lower().endswith("_proxy"):
+        if name.startswith(("OPENAI_", "REALTIME_SYNC_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
 
 

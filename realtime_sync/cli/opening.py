@@ -23,6 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base-url", metavar="URL", help=f"default: {OPENAI.url_variable}, or OpenAI's ({OPENAI.url})"
     )
+    parser.add_argument(
+        "--ca-file", metavar="FILE", help="trust these certificates (PEM) in place of the system's"
+    )
+    parser.add_argument(
+        "--allow-insecure",
+        action="store_true",
+        help="send the key to another machine also without TLS, where others may read it",
+    )
 
 
 @contextlib.contextmanager
@@ -36,12 +44,26 @@ def opener(options: argparse.Namespace, **local: Any) -> Iterator[Callable[..., 
     """
     if not options.local:
         _check_key(options.base_url)
-        yield functools.partial(connect, base_url=options.base_url)
+        yield functools.partial(
+            _connect,
+            base_url=options.base_url,
+            ca_file=options.ca_file,
+            allow_insecure=options.allow_insecure,
+        )
         return
     from ..local import LocalServer  # only here: it needs the extra "local"
 
     with LocalServer(**local) as server:
         yield functools.partial(connect, base_url=server.url, api_key="local")
+
+
+def _connect(*arguments: Any, **options: Any) -> Session:
+    """Open a session; what is refused is said in the words of the command line."""
+    try:
+        return connect(*arguments, **options)
+    except ValueError as error:
+        text = str(error).replace("pass allow_insecure=True", "add --allow-insecure")
+        raise ValueError(text) from error
 
 
 def _check_key(base_url: str | None) -> None:

@@ -3,10 +3,12 @@
 import argparse
 import contextlib
 import logging
+import os
 import signal
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 from ..providers import LOCAL_PORT
@@ -15,6 +17,7 @@ from .screen import complain, hint
 
 __all__ = ["add_arguments", "run"]
 
+_KEY_VARIABLE = "REALTIME_SYNC_API_KEY"
 _LIFETIME = 3600.0  # seconds that a session may last, as OpenAI's
 
 
@@ -32,8 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--realtime-pace", action="store_true", help="take as long over a response as a live server would"
     )
+    key = parser.add_mutually_exclusive_group()
+    key.add_argument(
+        "--api-key-file",
+        metavar="FILE",
+        help="admit only clients with the key in this file (default: "
+        f"{_KEY_VARIABLE}, or all clients of this machine)",
+    )
+    key.add_argument("--api-key", metavar="KEY", help="the key itself, which the list of processes shows")
     parser.add_argument(
-        "--api-key", metavar="KEY", help="admit only clients with this key (default: all of this machine)"
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="without a key, let in requests for this host and pages of it too; may be repeated",
     )
     parser.add_argument(
         "--certfile",
@@ -70,13 +85,15 @@ def run(options: argparse.Namespace) -> int:
     """Run the server until Ctrl-C, or until it is terminated."""
     from ..local import LocalServer, faults  # only here: it needs the extra "local"
 
+    api_key = _key(options)
     context = _tls(options.certfile, options.keyfile)
     server = LocalServer(
         options.host,
         options.port,
         delay=options.delay,
         realtime_pace=options.realtime_pace,
-        api_key=options.api_key,
+        api_key=api_key,
+        allowed_hosts=options.allow_host,
         ssl_context=context,
         lifetime=options.lifetime,
         sunset_beta=options.sunset_beta,
@@ -86,7 +103,8 @@ def run(options: argparse.Namespace) -> int:
     # Ctrl-C is how it is meant to end.
     with contextlib.suppress(KeyboardInterrupt), told, _terminable(), server:
         print(server.http_url if context else server.url, flush=True)
-        hint(f"{_key(options.api_key)}  Use it as base_url; Ctrl-C stops it.")
+        needed = "The key" if api_key else "No key"
+        hint(f"{needed} is needed.  Use it as base_url; Ctrl-C stops it.")
         server.serve_forever()
     return status.DONE
 
@@ -120,8 +138,23 @@ def _no_password() -> NoReturn:
     raise ValueError("the private key is encrypted: expected one without a password")
 
 
-def _key(api_key: str | None) -> str:
-    return "The key is needed." if api_key else "No key is needed."
+def _key(options: argparse.Namespace) -> str | None:
+    """Return the key that clients need, by the options or the environment.
+
+    Raises:
+        ValueError: The file holds no key.
+        OSError: It can't be read.
+    """
+    if options.api_key is not None:
+        complain(f"others can see --api-key in the list of processes: use --api-key-file or {_KEY_VARIABLE}")
+        key: str = options.api_key
+        return key
+    if options.api_key_file is None:
+        return os.environ.get(_KEY_VARIABLE) or None
+    key = Path(options.api_key_file).read_text("utf-8", "replace").strip()
+    if not key.isascii() or len(key.split()) != 1:
+        raise ValueError(f"{options.api_key_file}: expected a key, in ASCII and nothing else")
+    return key
 
 
 class _Complaints(logging.Handler):

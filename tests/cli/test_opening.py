@@ -1,8 +1,11 @@
 """Where the sessions of a command come from."""
 
 import argparse
+import ssl
+from pathlib import Path
 
 import pytest
+import trustme
 
 from realtime_sync.cli import opening
 from realtime_sync.exceptions import ConnectionFailed
@@ -52,6 +55,40 @@ def test_other_servers_need_no_key() -> None:
     """A server that isn't OpenAI's is tried without a key."""
     with (
         opening.opener(options("--base-url", "ws://127.0.0.1:1/v1")) as open_session,
+        pytest.raises(ConnectionFailed),
+    ):
+        open_session("a-model")
+
+
+def test_a_server_with_a_certificate_of_its_own(
+    authority: trustme.CA, server_tls: ssl.SSLContext | None, tmp_path: Path
+) -> None:
+    """`--ca-file` says whom to trust, in place of the system's authorities."""
+    trusted = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    with RealtimeServer(ssl_context=server_tls) as server:
+        given = options("--base-url", server.http_url, "--ca-file", str(trusted))
+        with opening.opener(given) as open_session, open_session("a-model") as session:
+            assert session.id
+        if server_tls:
+            with (
+                opening.opener(options("--base-url", server.http_url)) as open_session,
+                pytest.raises(ConnectionFailed, match="certificate"),
+            ):
+                open_session("a-model")
+
+
+def test_another_machine_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key goes to another machine without TLS if `--allow-insecure` says so, which the refusal names."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-right")
+    url = ["--base-url", "ws://machine.invalid/v1"]
+    with (
+        opening.opener(options(*url)) as open_session,
+        pytest.raises(ValueError, match=r"unencrypted to machine\.invalid: .*, or add --allow-insecure$"),
+    ):
+        open_session("a-model")
+    with (
+        opening.opener(options(*url, "--allow-insecure")) as open_session,
         pytest.raises(ConnectionFailed),
     ):
         open_session("a-model")

@@ -77,16 +77,52 @@ def test_what_goes_wrong_inside(capsys: pytest.CaptureFixture[str], asked: str) 
     assert asked or err == "realtime-sync: a session failed: ZeroDivisionError('a bug')\n"
 
 
-def test_a_key() -> None:
-    """`--api-key` admits only who has it."""
+def only_with_the_key(url: str) -> None:
+    rt.connect(base_url=url, api_key="sk-right").close()
+    with pytest.raises(rt.ConnectionFailed) as failed:
+        rt.connect(base_url=url, api_key="sk-wrong")
+    assert failed.value.status == 401
+
+
+def test_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key from a file, from the environment or, with a warning, from an option admits only who has it."""
+    file = tmp_path / "key.txt"
+    file.write_text("sk-right\n")
+    monkeypatch.setenv("REALTIME_SYNC_API_KEY", "sk-other")
+    assert served(only_with_the_key, "--api-key-file", str(file))[0] == 0
+    monkeypatch.setenv("REALTIME_SYNC_API_KEY", "sk-right")
+    assert served(only_with_the_key)[0] == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.delenv("REALTIME_SYNC_API_KEY")
+    assert served(only_with_the_key, "--api-key", "sk-right")[0] == 0
+    warning = capsys.readouterr().err
+    assert len(warning.splitlines()) == 1
+    assert "others can see --api-key in the list of processes" in warning
+    assert "sk-right" not in warning
+
+
+@pytest.mark.parametrize("text", ["", "\n", "sk-one sk-two\n", "sk-one\nsk-two\n", "sk-\u00fc"])
+def test_a_file_without_a_key(text: str, tmp_path: Path) -> None:
+    """A file that holds no key, more than one, or one that can't be sent: one line and status 2."""
+    file = tmp_path / "key.txt"
+    file.write_text(text, "utf-8")
+    status, out, err = call("serve", "--port", "0", "--api-key-file", str(file))
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert "key.txt: expected a key" in err
+    assert "sk-" not in err
+
+
+def test_pages_of_other_hosts() -> None:
+    """Without a key, pages of this machine are let in, and those of hosts that are allowed."""
 
     def use(url: str) -> None:
-        rt.connect(base_url=url, api_key="sk-right").close()
-        with pytest.raises(rt.ConnectionFailed) as failed:
-            rt.connect(base_url=url, api_key="sk-wrong")
-        assert failed.value.status == 401
+        for origin in ("http://localhost:3000", "https://studio.example", "https://other.example"):
+            rt.connect(base_url=url, headers={"Origin": origin}).close()
 
-    assert served(use, "--api-key", "sk-right")[0] == 0
+    for arguments, host in (([], "studio"), (["--allow-host", "studio.example"], "other")):
+        with pytest.raises(rt.ConnectionFailed, match=f"https://{host}.example") as failed:
+            served(use, *arguments)
+        assert failed.value.status == 403
 
 
 def test_faults() -> None:
@@ -107,6 +143,8 @@ def test_faults() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["--api-key-file", "missing.txt"], "missing.txt: No such file"),
+        (["--allow-host", "https://studio.example"], "expected names such as 'studio.example'"),
         (["--host", "0.0.0.0"], "other machines can connect"),
         (["--fault", "flood"], "close, drop, silent"),
         (["--fault", "close:code=4000"], "events="),
