@@ -42,11 +42,8 @@ _FIRST_PAUSE = 0.5  # seconds; doubled with each retry
 _LONGEST_PAUSE = 8.0  # seconds before a retry
 _PATIENCE = 60.0  # seconds that a server may ask to wait before a retry
 _JSON = "application/json"
-_CANT_BE_SENT = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidHeader,
-    urllib3.exceptions.LocationValueError,
-)
+# Not InvalidHeader: our own headers are checked before, so that is one of the answer's.
+_CANT_BE_SENT = (requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError)
 
 
 class _Request(Struct, frozen=True):
@@ -215,12 +212,19 @@ def _may_retry(request: _Request, failure: Failure) -> bool:
 
 
 def _read(response: requests.Response) -> bytes:
-    """Read the body; stop as soon as it is larger than is accepted."""
+    """Read the body; stop as soon as it is larger than is accepted.
+
+    Raises:
+        OSError: It is lost, late, or not as HTTP demands.
+    """
     body = bytearray()
-    for chunk in response.iter_content(_CHUNK):
-        body += chunk
-        if len(body) > _MOST_ANSWER:
-            break
+    try:
+        for chunk in response.iter_content(_CHUNK):
+            body += chunk
+            if len(body) > _MOST_ANSWER:
+                break
+    except ValueError as error:  # of http.client, for a chunk of a negative size
+        raise requests.exceptions.ChunkedEncodingError(str(error)) from error
     return bytes(body)
 
 
