@@ -409,7 +409,7 @@ def test_socks(scheme: str, open_client: Open) -> None:
     """A SOCKS proxy is used by both halves."""
     pytest.importorskip("socks")
     pytest.importorskip("python_socks")
-    with LocalServer() as local:
+    with LocalServer(allowed_hosts=["server.example"]) as local:
         script = SocksProxy(local.port)
         with ScriptedServer(script) as proxy:
             url = f"{scheme}://127.0.0.1:{proxy.port}"
