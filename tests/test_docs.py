@@ -390,6 +390,17 @@ def test_links(page: Path) -> None:
         assert not anchor or anchor in anchors_of(file), link
 
 
+PROMISES = re.findall(
+    r"`((?:[a-z_]+/)*test_[a-z_]+\.py)(?:::(\w+))?`", (ROOT / "docs/security.md").read_text()
+)
+
+
+@pytest.mark.parametrize(("file", "name"), PROMISES, ids=["-".join(promise) for promise in PROMISES])
+def test_promises_are_held(file: str, name: str) -> None:
+    """Each test that holds a promise of security is there."""
+    assert f"def {name}" in (ROOT / "tests" / file).read_text()
+
+
 def test_all_pages_are_listed() -> None:
     """The table of contents names every page, and no other."""
     listed = [
