@@ -1,7 +1,6 @@
 """Audio devices: how they are listed, chosen and opened, with a sounddevice that the test controls."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from threads import wait_until
 
 import realtime_sync as rt
 from realtime_sync.voice import devices
-from realtime_sync.voice.devices import Device, DeviceError, list_devices
+from realtime_sync.voice.devices import Device, DeviceError, Line, chosen, list_devices
 from realtime_sync.voice.microphones import Microphone
 from realtime_sync.voice.speakers import Speaker
 
@@ -108,31 +107,40 @@ def test_library_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 # --- Devices that are stuck ------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def stuck(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
-    """Devices that are waited for only briefly, and go on after the test."""
+def get_stuck(fake: Fake, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on this call doesn't return, and devices are waited for only briefly."""
+    fake.stuck = call
     monkeypatch.setattr(devices, "_ANSWER", 0.05)
-    yield fake
-    fake.released.set()
 
 
 @pytest.mark.parametrize("call", ["open", "start", "stop"])
-def test_stuck(call: str, stuck: Fake) -> None:
+def test_stuck(call: str, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that doesn't answer is an error that names it; what is opened later is closed again."""
-    stuck.stuck = call
-    with pytest.raises(DeviceError, match=r"^the output device 'Built-in Audio' has not answered within 0\."):
-        Speaker().stop()
-    stuck.released.set()
-    wait_until(lambda: bool(stuck.streams))
-    if call != "stop":
-        assert stuck.stream.closed.wait(DEADLINE)
+    device, play = chosen(None, "output"), Fake.block
+    if call == "open":
+        get_stuck(fake, call, monkeypatch)
+        with pytest.raises(DeviceError, match=NO_ANSWER):
+            Line("output", device, 24_000, 0, 0.05, play)
+    else:
+        line = Line("output", device, 24_000, 0, 0.05, play)
+        get_stuck(fake, call, monkeypatch)
+        with pytest.raises(DeviceError, match=NO_ANSWER):
+            line.start() if call == "start" else line.stop()
+        line.close(0)
+    fake.released.set()
+    wait_until(lambda: bool(fake.streams))
+    assert fake.stream.closed.wait(DEADLINE)
 
 
-def test_stuck_sound_system(stuck: Fake) -> None:
+NO_ANSWER = "^the output device 'Built-in Audio' has not answered within 0.05 s"
+
+
+def test_stuck_sound_system(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     """So is a system that does not even say which devices it has."""
-    stuck.stuck = "query"
+    get_stuck(fake, "query", monkeypatch)
     with pytest.raises(DeviceError, match="the sound system has not answered within"):
         list_devices()
+    fake.released.set()
 
 
 def test_stuck_in_closing(fake: Fake, caplog: pytest.LogCaptureFixture) -> None:
