@@ -24,7 +24,7 @@ from command import TIMEOUT, Terminal, start, streams
 from fake_devices import Fake
 from fake_ffmpeg import replace_ffmpeg
 from scripted import DEADLINE, Caller, ScriptedServer
-from stuck import Stalled, ctrl_c_when_stuck, fill, wait_until_stuck
+from stuck import Pressed, Stalled, ctrl_c_when_stuck, fill, wait_until_stuck
 from tones import silence
 from transcripts import event_frame, response, updated, wav
 
@@ -551,7 +551,8 @@ def test_ctrl_c(name: str, place: Place, record_property: Callable[[str, object]
     """Ctrl-C ends the call within a second, and so does the ``with`` around it."""
     prepare, presses = ROWS[name]
     call = prepare(place)
-    with pytest.raises(KeyboardInterrupt), ctrl_c_when_stuck(presses) as pressed:
+    pressed = Pressed()
+    with pytest.raises(KeyboardInterrupt), ctrl_c_when_stuck(pressed, presses):
         call()
     record_property("seconds", round(pressed.seconds, 3))
     assert pressed.at, "it has not waited"

@@ -76,15 +76,16 @@ class Pressed:
 
 
 @contextlib.contextmanager
-def ctrl_c_when_stuck(presses: int = 1) -> Iterator[Pressed]:
+def ctrl_c_when_stuck(pressed: Pressed, presses: int = 1) -> Iterator[None]:
     """Press Ctrl-C when the main thread, which is this one, is stuck; once more when it is stuck again.
 
     The KeyboardInterrupt comes out of it.
     """
-    pressed, over = Pressed(), threading.Event()
+    begun, over = threading.Event(), threading.Event()
     main = threading.main_thread()
 
     def press() -> None:
+        begun.wait(DEADLINE)
         for _ in range(presses):
             if not wait_until_stuck(main, over):
                 return
@@ -93,7 +94,8 @@ def ctrl_c_when_stuck(presses: int = 1) -> Iterator[Pressed]:
 
     thread = in_thread(press)
     try:
-        yield pressed
+        begun.set()
+        yield
     finally:
         pressed.seconds = time.monotonic() - pressed.at
         over.set()
