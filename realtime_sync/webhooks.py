@@ -107,9 +107,12 @@ class UnknownWebhook(WebhookEvent, kw_only=True):
 
 
 class Headers(Protocol):
-    """Headers of a request, as web frameworks give them: a mapping, or something like one."""
+    """Headers of a request, as web frameworks give them: a mapping, or something like one.
 
-    def items(self) -> Iterable[tuple[str, str]]:
+    Names and values are ``str`` or ``bytes``.
+    """
+
+    def items(self) -> Iterable[tuple[Any, Any]]:
         """Return names and values."""
         ...
 
@@ -119,7 +122,7 @@ class Headers(Protocol):
 
 def unwrap(
     body: bytes | str,
-    headers: Headers,
+    headers: Headers | Iterable[tuple[Any, Any]],
     secret: str | None = None,
     *,
     tolerance: float = _TOLERANCE,
@@ -129,7 +132,8 @@ def unwrap(
 
     Args:
         body: The request's body as it came.  JSON that was read and written again has another signature.
-        headers: The request's headers, in any letter case.
+        headers: The request's headers, in any letter case: a mapping, or pairs of name and value, as ASGI
+            has them.  Names and values are ``str`` or ``bytes``.
         secret: ``whsec_...``, from where the webhook was set up; default: the environment's
             ``OPENAI_WEBHOOK_SECRET``.
         tolerance: Seconds that the signature may be older or newer than now, so that an old webhook can't
@@ -144,6 +148,7 @@ def unwrap(
         InvalidWebhookSignature: It is unsigned, signed with another secret, changed, too old or too new.
             Answer with status 400.
         ValueError: There is no secret, or it can't be used; or the body is signed, but not JSON.
+        TypeError: One of the three headers is neither ``str`` nor ``bytes``, such as a list.
     """
     key = _key(secret)
     raw = _bytes(body)
@@ -223,13 +228,37 @@ def _key(secret: str | None) -> bytes:
     return key
 
 
-def _verify(body: bytes, headers: Headers, key: bytes, tolerance: float, now: float) -> None:
+def _signing_headers(headers: Headers | Iterable[tuple[Any, Any]]) -> dict[str, str]:
+    """Return the headers that the scheme is about, by their names in lower case.
+
+    Raises:
+        TypeError: One is no text.
+    """
+    pairs: Any = getattr(headers, "items", lambda: headers)()
+    found = {name: value for key, value in pairs if (name := _text(key).lower()) in _HEADERS}
+    for name, value in found.items():
+        if not isinstance(value, str | bytes | bytearray | None):
+            raise TypeError(f"the header {name}: expected str or bytes, got {type(value).__name__}")
+    return {name: _text(value) for name, value in found.items()}
+
+
+def _text(value: Any) -> str:
+    """Return the name or the value of a header as text; ``""`` for what is none."""
+    if isinstance(value, bytes | bytearray):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else ""
+
+
+def _verify(
+    body: bytes, headers: Headers | Iterable[tuple[Any, Any]], key: bytes, tolerance: float, now: float
+) -> None:
     """Compare the signature with the expected one.
 
     Raises:
         InvalidWebhookSignature: They differ; the message quotes neither.
+        TypeError: A header is no text.
     """
-    found = {name.lower(): value for name, value in headers.items()}
+    found = _signing_headers(headers)
     missing = [name for name in _HEADERS if not found.get(name)]
     if missing:
         raise InvalidWebhookSignature(f"the webhook is not signed: no header {' and no '.join(missing)}")

@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from email import message_from_string
 from typing import Any
 
 import openai
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from secrets_watch import WEBHOOK_SECRET
+from werkzeug.datastructures import Headers
 
 import realtime_sync as rt
 from realtime_sync.webhooks import IncomingCall, RealtimeCallIncoming, SipHeader, UnknownWebhook, sign, unwrap
@@ -169,6 +171,37 @@ def test_the_vector_of_the_specification() -> None:
 def test_letter_case_of_headers(spell: Any) -> None:
     """Headers are found however the web framework spells them."""
     assert read(BODY, {spell(name): value for name, value in signed().items()})
+
+
+def in_bytes(headers: dict[str, str]) -> dict[bytes, bytes]:
+    return {name.encode(): value.encode() for name, value in headers.items()}
+
+
+@pytest.mark.parametrize(
+    "frameworks",
+    [
+        in_bytes,
+        lambda headers: list(in_bytes(headers).items()),  # ASGI, Starlette's `raw`
+        lambda headers: iter(headers.items()),
+        lambda headers: tuple(map(list, headers.items())),
+        lambda headers: {name: value.encode() for name, value in headers.items()},
+        lambda headers: {name: bytearray(value.encode()) for name, value in headers.items()},
+        lambda headers: {name.encode(): value for name, value in headers.items()},
+        lambda headers: {**headers, "x-list": ["a"], b"x-other": b"\xff", 7: None},
+        lambda headers: message_from_string("".join(f"{name}: {headers[name]}\n" for name in headers)),
+        Headers,
+    ],
+)
+def test_the_headers_of_frameworks(frameworks: Any) -> None:
+    """Headers are taken as mappings or pairs, of text or of bytes, whatever else is among them."""
+    assert read(BODY, frameworks(signed()))
+
+
+def test_a_header_that_is_no_text() -> None:
+    """A value that can't be one is the program's mistake, which is told."""
+    headers: Any = {**signed(), "webhook-id": ["wh_1"]}
+    with pytest.raises(TypeError, match=r"^the header webhook-id: expected str or bytes, got list$"):
+        unwrap(BODY, headers, WEBHOOK_SECRET, now=NOW)
 
 
 @pytest.mark.parametrize(

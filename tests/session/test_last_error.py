@@ -58,7 +58,7 @@ def test_a_completed_response(failed: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("failed", "later", "says", "retryable"),
     [
-        (BUSY, [delta("x")], "the connection was lost (code 1006): ", True),
+        (BUSY, [delta("x")], "the connection was lost (code 1006)", True),
         (BUSY, [done("failed")], f"; the server's last error: {BUSY[0]}", True),
         (QUOTA, [delta("x"), done("failed")], f"; the server's last error: {QUOTA[0]}", False),
     ],
