@@ -17,6 +17,7 @@ from ..events import (
     Message,
 )
 from ..local.protocol.responders import CallFunction, DefaultResponder, Output, Request, Responder, Say
+from ..redaction import one_line
 from .readable import difference, name_of, readable
 from .record import Recorder
 
@@ -77,7 +78,7 @@ class Turn:
 
     def __str__(self) -> str:
         said = [self._said(item) for item in self.new]
-        return ", ".join(said) or "nothing new, just the request for a response"
+        return one_line(", ".join(said)) or "nothing new, just the request for a response"
 
     def _said(self, item: Item) -> str:
         if isinstance(item, FunctionCallOutput):
@@ -191,7 +192,10 @@ def _check_function_output(wanted: Any, turn: Turn) -> list[str]:
 def _check_function_outputs(wanted: Any, turn: Turn) -> list[str]:
     outputs = turn.function_outputs
     if len(wanted) != len(outputs):
-        return [f"expected {len(wanted)}: {_shown(wanted)}", f"received {len(outputs)}: {readable(outputs)}"]
+        return [
+            f"expected {len(wanted)}: {_shown(wanted)}",
+            f"received {len(outputs)}: {one_line(readable(outputs))}",
+        ]
     lines = []
     for one, output in zip(wanted, outputs, strict=True):
         is_text = isinstance(one, str | re.Pattern) or callable(one)
@@ -252,12 +256,12 @@ def _verdict(judge: Callable[[Any], object], received: Any) -> list[str]:
     except (
         BaseException
     ) as error:  # an assert, pytest.fail (no Exception), or an error at what it did not expect
-        said = f"{type(error).__name__}: {error}".splitlines()
+        said = [one_line(line) for line in f"{type(error).__name__}: {error}".splitlines()]
     else:
         if answer:
             return []
         said = [f"returned {answer!r}"]
-    shown = "the request" if isinstance(received, Request) else readable(received)
+    shown = "the request" if isinstance(received, Request) else one_line(readable(received))
     return [f"{_shown(judge)} was called with {shown}", *said]
 
 

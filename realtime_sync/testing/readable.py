@@ -4,15 +4,18 @@ import difflib
 import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
+from typing import TypeVar
 
 from msgspec import UNSET, Struct, structs
 
 from ..events import ClientEvent, InputAudioBufferAppend, ServerEvent, UnknownEvent
+from ..redaction import one_line
 
 __all__ = ["compared", "difference", "event_lines", "name_of", "readable"]
 
 Event = ClientEvent | ServerEvent
+_S = TypeVar("_S", str, list[str])
 
 _LONGEST = 160
 """Characters of one string."""
@@ -21,8 +24,8 @@ _MOST_LINES = 60
 _WIDTH = 90
 _NARROWEST = 20
 """Of a value within others; a narrower one stays on one line, however long."""
-_MOST_COMPARED, _LONGEST_COMPARED = 50, 300
-"""Lines that differ, and characters of a line, in which it is looked for what differs: it takes their square."""
+_MOST_COMPARED = {"character": 400, "line": 40}
+"""Of what differs: to compare more of it takes time that grows with its square and worse."""
 
 
 def readable(value: object) -> str:
@@ -47,7 +50,7 @@ def _pretty(value: object, width: int = _WIDTH) -> str:
 def _parts(value: object) -> tuple[str, list[tuple[str, object]], str] | None:
     """Return what comes before, the labelled fields, what comes after; ``None`` for what has no fields."""
     if isinstance(value, dict):
-        return "{", [(f"{key!r}: ", part) for key, part in value.items()], "}"
+        return "{", [(f"{_leaf(key)}: ", part) for key, part in value.items()], "}"
     if isinstance(value, list | tuple):
         return "[", [("", part) for part in value], "]"
     # Structs with a repr of their own redact a secret.
@@ -85,7 +88,7 @@ def _leaf(value: object) -> str:
         return f"{value.problem or 'unknown event'}: {_leaf(frame)}"
     if isinstance(value, str) and len(value) > _LONGEST:
         return f"{value[:_LONGEST]!r}... ({len(value)} characters)"
-    return repr(value)
+    return one_line(repr(value))
 
 
 def name_of(function: object) -> str:
@@ -97,38 +100,28 @@ def name_of(function: object) -> str:
 
 
 def difference(expected: object, received: object) -> list[str]:
-    """Return lines: ``-`` what was expected, ``+`` what was received, ``?`` where they differ."""
-    if isinstance(expected, str) and isinstance(received, str):  # whole: they may differ at the end
-        left, right = repr(expected).splitlines(), repr(received).splitlines()
+    """Return lines: ``-`` what was expected, ``+`` what was received, ``?`` where they differ.
+
+    Where both are long, that is the place of the first difference.
+    """
+    if isinstance(expected, str) and isinstance(received, str):
+        remark, texts = _around_difference(expected, received, "character")
+        left, right = ([repr(text)] for text in texts)
     else:
-        left, right = _pretty(expected).splitlines(), _pretty(received).splitlines()
-    head = len(os.path.commonprefix([left, right]))
-    left, right, same = left[head:], right[head:], left[:head]
-    tail = len(os.path.commonprefix([left[::-1], right[::-1]]))
-    end = left[len(left) - tail :]
-    left, right = left[: len(left) - tail], right[: len(right) - tail]
-    changed = [*(f"  {line}" for line in same), *_compared(left, right), *(f"  {line}" for line in end)]
-    return [line.rstrip() for line in changed]
+        lines = _pretty(expected).splitlines(), _pretty(received).splitlines()
+        remark, (left, right) = _around_difference(*lines, "line")
+    return [*remark, *(line.rstrip() for line in difflib.ndiff(left, right))]
 
 
-def _compared(left: list[str], right: list[str]) -> Iterable[str]:
-    """Return the same for lines that differ."""
-    if max(len(left), len(right)) > _MOST_COMPARED:
-        return [*(f"- {line}" for line in left), *(f"+ {line}" for line in right)]
-    if len(left) == len(right) == 1:
-        start = max(len(os.path.commonprefix([*left, *right])) - _WIDTH, 0)
-        left, right = [_cut(left[0], start)], [_cut(right[0], start)]
-    if max(map(len, (*left, *right)), default=0) > 2 * _LONGEST_COMPARED:
-        return [*(f"- {line}" for line in left), *(f"+ {line}" for line in right)]
-    return difflib.ndiff(left, right)
-
-
-def _cut(line: str, start: int) -> str:
-    """Return a line, or of a long one what is around a place."""
-    if len(line) <= _LONGEST_COMPARED:
-        return line
-    end = start + _LONGEST_COMPARED
-    return f"{'...' if start else ''}{line[start:end]}{'...' if end < len(line) else ''}"
+def _around_difference(left: _S, right: _S, unit: str) -> tuple[list[str], tuple[_S, _S]]:
+    """Return what is said of a cut, and both: around the first difference, if they are long."""
+    most = _MOST_COMPARED[unit]
+    if max(len(left), len(right)) <= most:
+        return [], (left, right)
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
+    start = max(alike - most // 4, 0)
+    lengths = f"of {len(left)} and {len(right)} {unit}s, at most {most} from the {start + 1}. on"
+    return [f"({lengths})"], (left[start : start + most], right[start : start + most])
 
 
 def event_lines(events: Iterable[Event]) -> list[str]:
@@ -145,7 +138,7 @@ def _lines(events: Iterable[Event]) -> Iterator[str]:
             size = sum(len(event.audio) for event in run if isinstance(event, InputAudioBufferAppend))
             yield f"{run[0].type}(audio=<{size} bytes of audio in {len(run)} events>)"
         else:
-            yield from map(readable, run)
+            yield from (one_line(readable(event)) for event in run)
 
 
 def compared(left: object, right: object) -> list[str] | None:

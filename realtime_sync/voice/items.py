@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 from .. import events as ev
 from ..chain import Chain
 from ..events import UnknownObject
+from ..redaction import one_line
 from ..session import Session, facts
 from ..session.facts import ItemEntry, PartEntry, ResponseEntry
 from ..session.latest import Latest
@@ -127,7 +128,7 @@ class ConversationPart:
         return self.text or self.transcript or ""
 
     def __repr__(self) -> str:
-        return f"<ConversationPart {self.kind}, {self.said!r:.60}, {self.received_ms} ms>"
+        return one_line(f"<ConversationPart {self.kind}, {self.said!r:.60}, {self.received_ms} ms>")
 
     # --- Filled in by `Mirror` -----------------------------------------------------------------
 
@@ -254,7 +255,7 @@ class ConversationItem:
 
     def __repr__(self) -> str:
         what = self.role or self.name or ""
-        return f"<ConversationItem {self.id} {self.type} {what} {self.status}, {self.text!r:.60}>"
+        return one_line(f"<ConversationItem {self.id} {self.type} {what} {self.status}, {self.text!r:.60}>")
 
     # --- Filled in by `Mirror` -----------------------------------------------------------------------
 
@@ -360,7 +361,7 @@ class ConversationResponse:
 
     def __repr__(self) -> str:
         why = f" ({self.reason})" if self.reason else ""
-        return f"<ConversationResponse {self.id} {self.status}{why}, {self.text!r:.60}>"
+        return one_line(f"<ConversationResponse {self.id} {self.status}{why}, {self.text!r:.60}>")
 
     # --- Filled in by `Mirror` -----------------------------------------------------------------------
 

@@ -1,10 +1,12 @@
 """Events as a person reads them."""
 
+import time
+
 import pytest
 from dialogues import user
 
 import realtime_sync as rt
-from realtime_sync.testing.readable import compared, event_lines, readable
+from realtime_sync.testing.readable import compared, difference, event_lines, readable
 
 ev = rt.events
 
@@ -59,3 +61,56 @@ def test_compared() -> None:
         compared([ev.ResponseCreate(event_id="1")], [ev.ResponseCreate(event_id="2")]) or []
     )
     assert compared([1], "x") is None
+
+
+def test_long_texts_are_compared_where_they_differ() -> None:
+    """Of two long texts, the place of the first difference is shown."""
+    shown = difference("ab" * 5000 + "!", "ab" * 5000 + "?" * 900)
+    assert shown[0] == "(of 10001 and 10900 characters, at most 400 from the 9901. on)"
+    assert shown[1].startswith("- 'ababab")
+    assert shown[1].endswith("ab!'")
+    assert max(map(len, shown)) < 500
+    assert difference("a" * 400, "b")[0] == f"- '{'a' * 400}'"
+
+
+def test_a_long_list_is_compared_where_it_differs() -> None:
+    """So are two values of many lines."""
+    one, two = [*["same" * 10] * 100, "a"], [*["same" * 10] * 100, "b"]
+    shown = difference(one, two)
+    assert shown[0] == "(of 103 and 103 lines, at most 40 from the 92. on)"
+    assert "-     'a'," in shown
+    assert "+     'b'," in shown
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("ab" * 100_000, "ba" * 100_000 + "x"),
+        ([f"one {number}" * 9 for number in range(1000)], [f"two {number}" * 9 for number in range(1000)]),
+        ({"x" * 200_000: 1}, {"y" * 200_000: 1, "z": "u" * 200_000}),
+        (
+            rt.decode_client(b'{"type":"new","x":"%s"}' % (b"ab" * 100_000)),
+            rt.decode_client(b'{"type":"new","x":"%s"}' % (b"ba" * 100_000)),
+        ),
+    ],
+)
+def test_comparing_takes_no_time(one: object, two: object) -> None:
+    """However much a client sends, and however little of it is as expected, the test goes on."""
+    began = time.thread_time()
+    lines = difference(one, two)
+    assert time.thread_time() - began < 5  # it took hours
+    assert max(map(len, lines)) <= 2100
+
+
+def test_lines_of_hostile_events() -> None:
+    """The line of an event has no control characters and ends, whatever is in it."""
+    text = "\x1b[2J\u202e\n" + "x" * 5000
+    tools: list[ev.Tool] = [ev.FunctionTool(name=text) for _ in range(100)]
+    for event in (
+        ev.SessionUpdate(session=ev.SessionConfig(type=text, tools=tools)),
+        ev.ConversationItemCreate(item=ev.FunctionCallOutput(call_id=text, output=text)),
+        rt.decode_client(text),
+    ):
+        [line] = event_lines([event])
+        assert line.isprintable()
+        assert len(line) <= 2000
