@@ -17,6 +17,7 @@ __all__ = [
     "CUT",
     "HIDDEN",
     "LONGEST",
+    "LONGEST_SECRET",
     "Redact",
     "beginning",
     "is_secret_name",
@@ -32,6 +33,8 @@ HIDDEN = "***"
 """The text that is shown in place of a secret."""
 LONGEST = 2000
 """Characters that are shown of one text of a peer's."""
+LONGEST_SECRET = 16384
+"""Characters of a secret at most: no server takes longer headers."""
 CUT = "... [cut]"
 """The end of a text of which more came than is shown."""
 
@@ -44,7 +47,6 @@ _SECRET_NAME = re.compile(
 )
 _SHORTEST = 4  # characters of a secret; shorter words occur by chance
 _SHORTEST_ANYWHERE = 12  # the same, in texts of which we don't know whether they are about its session
-_LONGEST_SECRET = 16384  # the same: no server takes longer headers
 _EPHEMERAL = r"\bek_[\w-]+"
 _FIND_EPHEMERAL = re.compile(_EPHEMERAL)
 
@@ -147,10 +149,10 @@ def beginning(text: str, redact: Redact, longest: int = LONGEST, *, more: bool =
         longest: Characters that are returned at most.
         more: Whether the text was cut already, so that it may end within a secret.
     """
-    head = text[: longest + _LONGEST_SECRET]
+    head = text[: longest + LONGEST_SECRET]
     shown = redact(head)
     if more or len(head) < len(text):  # what comes last may be the beginning of a secret
-        shown = shown[:-_LONGEST_SECRET]
+        shown = shown[:-LONGEST_SECRET]
     return shown[:longest]
 
 
@@ -229,7 +231,7 @@ def one_line(text: str, longest: int = LONGEST, *, redact: Redact | None = None,
 
     shown = beginning(text, clean, longest + 1, more=more)
     line = _FIND_IN_A_LINE.sub(lambda found: _escaped(found[0]), shown)
-    if len(line) <= longest and not more and len(text) <= longest + _LONGEST_SECRET:
+    if len(line) <= longest and not more and len(text) <= longest + LONGEST_SECRET:
         return line
     return line[: longest - len(CUT)] + CUT
 

@@ -92,6 +92,7 @@ ECHO = json.dumps({"error": {"message": f"Incorrect key: {API_KEY}", "code": API
         b"HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(ECHO), ECHO),
         b"HTTP/1.1 401 No\r\n\r\n<html>" + API_KEY.encode(),
         b"HTTP/1.1 401 No\r\n\r\n" + b"." * (65536 - 10) + API_KEY.encode(),
+        b"HTTP/1.1 401 No\r\n\r\n" + b"." * 9 + API_KEY.encode() * 10_000,
         f"HTTP/1.1 401 {API_KEY}\r\n\r\n".encode(),
         f"HTTP/1.1 401 No\r\nX-You-Sent: Bearer {API_KEY}\r\n\r\n".encode(),
         f"HTTP/1.1 401 No\r\n{API_KEY}: yours\r\n\r\n".encode(),

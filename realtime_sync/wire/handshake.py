@@ -18,7 +18,7 @@ import websocket
 from msgspec import Struct
 
 from ..exceptions import ConnectionFailed
-from ..redaction import Redact
+from ..redaction import LONGEST_SECRET, Redact, beginning, one_line
 from .dial import dial
 from .link import Link, Outgoing
 from .tls import default_context
@@ -28,7 +28,6 @@ __all__ = ["open_transport"]
 
 _MAX_HEAD = 65536  # bytes of the handshake's answer up to its blank line
 _MAX_BODY = 65536  # bytes kept of a rejection's body
-_LONGEST_SECRET = 4096  # bytes
 
 
 def open_transport(
@@ -86,7 +85,9 @@ def _handshake(url: str, facade: "_HandshakeSocket", headers: Sequence[tuple[str
     except (ConnectionFailed, OSError):
         raise
     except Exception as error:  # for an answer that it can't read, it raises errors of any class
-        raise facade.not_a_websocket() from error
+        # It may quote what the server said.
+        cause = OSError(one_line(f"{type(error).__name__}: {error}", redact=facade.redact))
+        raise facade.not_a_websocket() from cause
     finally:
         client.sock = None  # the link is ours: the client must not touch it from here on
 
@@ -101,7 +102,7 @@ class _HandshakeSocket:
     def __init__(self, link: Link, deadline: float, redact: Redact) -> None:
         self._link = link
         self._deadline = deadline
-        self._redact = redact
+        self.redact = redact
         self._head: io.BytesIO | None = None  # the answer up to its blank line, for websocket-client
         self._answer = bytearray()  # the answer as it came
         self.rest = b""  # what came behind the blank line
@@ -147,15 +148,17 @@ class _HandshakeSocket:
 
     def _rejection(self, status_line: bytes, lines: list[bytes]) -> ConnectionFailed:
         """Return the error for an answer that is HTTP, but not 101."""
-        words = self._redact(status_line.decode("latin-1")).split(None, 2)
+        words = self.redact(status_line.decode("latin-1")).split(None, 2)
         if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdecimal():
             return self.not_a_websocket()
         status = int(words[1])
         headers = {}
         for line in lines:
-            name, _, value = self._redact(line.decode("latin-1")).partition(":")
+            name, _, value = self.redact(line.decode("latin-1")).partition(":")
             headers[name.strip().lower()] = value.strip()
-        body = self._redact(self._read_body(headers).decode("utf-8", "replace"))
+        whole = self._read_body(headers)
+        more = len(whole) >= _MAX_BODY + LONGEST_SECRET
+        body = beginning(whole.decode("utf-8", "replace"), self.redact, _MAX_BODY, more=more)
         text = f"the server rejected the connection: HTTP {' '.join(words[1:])}"
         if 300 <= status < 400:
             target = urlsplit(headers.get("location", "")).hostname or "another path"
@@ -169,7 +172,7 @@ class _HandshakeSocket:
     def _read_body(self, headers: dict[str, str]) -> bytes:
         """Read the body until its end, our limit or the deadline."""
         length = headers.get("content-length", "")
-        most = _MAX_BODY + _LONGEST_SECRET  # so that a secret at the end is complete, and recognized
+        most = _MAX_BODY + LONGEST_SECRET  # so that a secret at the end is complete, and recognized
         wanted = min(int(length), most) if length.isdecimal() else most
         body = bytearray(self.rest)
         chunked = "chunked" in headers.get("transfer-encoding", "").lower()
@@ -187,7 +190,7 @@ class _HandshakeSocket:
             return ConnectionFailed(
                 "the server closed the connection without an answer; is it a WebSocket server?"
             )
-        start = self._redact(self._answer.decode("latin-1"))[:80]  # in this order: half a key is a secret too
+        start = self.redact(self._answer.decode("latin-1"))[:80]  # in this order: half a key is a secret too
         return ConnectionFailed(f"this is not a WebSocket server: it answered {start!r}")
 
 
