@@ -1,6 +1,5 @@
 """What a peer says is shown without secrets, control characters and endless lines, wherever it surfaces."""
 
-import contextlib
 import json
 import logging
 from collections.abc import Iterator
@@ -10,17 +9,17 @@ from typing import Any
 import pytest
 from command import call
 from hostile_text import HOSTILE, KEY, LATIN, MARK, shown, tainted, tainted_frames, unfit
-from http_api import CREATED as SECRET_CREATED
 from http_api import read_http, refusal
-from scripted import CREATED, DEADLINE, Caller, Script, ScriptedServer, delta, error
-from transcripts import Transcriber, completed, event_frame, response, says, turn, wav, words
+from scripted import CREATED, DEADLINE, Caller, Script, ScriptedServer, error
+from transcripts import INPUT, RESPONSE, completed, event_frame, response, turn, updated, wav, words
 
 import realtime_sync as rt
 from realtime_sync import voice
-from realtime_sync.events import FunctionTool
+from realtime_sync.cli.cues import FORMATS
 
 FRAMES = tainted_frames()
 END = '{"type":"the.end","event_id":"e"}'
+DIRECTIONS = "\u061c\u200e\u200f\u202e\u2066\U000e0041"  # which a player of subtitles knows
 REASON = ("tainted \x1b[2J\x07\u202e " + KEY)[:120]
 
 
@@ -158,9 +157,9 @@ def test_an_http_answer(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever an answer says and where, its error is a few lines; also in the logs of the libraries."""
     caplog.set_level(logging.DEBUG)
     with ScriptedServer(answering(data)) as server:
-        with rt.Client(base_url=server.url, api_key=KEY, max_retries=0, timeout=DEADLINE) as client:
-            with pytest.raises(rt.APIError) as failed:
-                client.client_secrets.create()
+        client = rt.Client(base_url=server.url, api_key=KEY, max_retries=0, timeout=DEADLINE)
+        with client, pytest.raises(rt.APIError) as failed:
+            client.client_secrets.create()
     assert unfit(shown(failed.value)) == []
 
 
@@ -184,3 +183,63 @@ def test_a_proxy(data: bytes) -> None:
                 client.connect()
     assert unfit(shown(failed.value)) == []
     assert unfit(shown(rejected.value)) == []
+
+
+# --- Commands ----------------------------------------------------------------------------------------
+
+FAILED = {"type": "failed", "error": {"type": HOSTILE, "message": HOSTILE, "code": HOSTILE}}
+SAID = [
+    *turn("a", 0, 400),
+    completed("a", HOSTILE),
+    *turn("b", 400, 800),
+    event_frame(f"{INPUT}delta", item_id="b", delta=HOSTILE),
+    event_frame(f"{INPUT}failed", item_id="b", error={"message": HOSTILE, "code": HOSTILE}),
+    response("created"),
+    event_frame("response.output_text.delta", delta=HOSTILE, **RESPONSE),
+    words(HOSTILE),
+    error(HOSTILE, HOSTILE),
+    *FRAMES[::7],
+    response("done", status="failed", status_details=FAILED),
+]
+
+
+def after(kind: str, *frames: str) -> ScriptedServer:
+    """A server that takes settings, and says this, and goodbye, when it is sent such an event."""
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        caller.text(CREATED)
+        while (event := caller.read_event()["type"]) != kind:
+            if event == "session.update":
+                caller.text(updated())
+        caller.text(*frames)
+        caller.close(1008, REASON)
+
+    return ScriptedServer(script)
+
+
+@pytest.mark.parametrize("terminal", ["", "stdout stderr"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["chat", "hello"],
+        ["talk", "--pace", "fast", "--input", "{file}", "--output", "{output}"],
+        *(["transcribe", "--format", kind, "{file}"] for kind in FORMATS),
+    ],
+    ids=lambda command: " ".join(command[:3]),
+)
+def test_commands(command: list[str], terminal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command writes what it may not, on a terminal or elsewhere, however talkative it is."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    file = wav(tmp_path / "a.wav", bytes(48_000))
+    arguments = [word.format(file=file, output=tmp_path / "b.wav") for word in command]
+    begins = "response.create" if command[0] == "chat" else "input_audio_buffer.append"
+    with after(begins, *SAID) as server:
+        _, out, err = call(*arguments, "-vv", "--base-url", server.url, terminal=terminal)
+    assert unfit(err) == []
+    for_players = command[0] == "transcribe" and not terminal
+    assert (
+        unfit("".join(char for char in out if not (for_players and char in DIRECTIONS)), content=True) == []
+    )
+    assert MARK in out
+    assert MARK in err

@@ -1,4 +1,4 @@
-"""A text with all that may not be shown, in every place where a server can put words, and what looks for it."""
+"""A text with all that may not be shown, wherever a server can put words, and what looks for it."""
 
 import json
 import re
