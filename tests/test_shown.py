@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from realtime_sync.cli.cues import FORMATS
 FRAMES = tainted_frames()
 END = '{"type":"the.end","event_id":"e"}'
 DIRECTIONS = "\u061c\u200e\u200f\u202e\u2066\U000e0041"  # which a player of subtitles knows
+PROGRESS = re.compile(r"\ra\.wav: [^\r\n]*?\]|\r +\r")  # of tqdm, on a terminal
 REASON = ("tainted \x1b[2J\x07\u202e " + KEY)[:120]
 
 
@@ -50,7 +52,27 @@ def closing(*frames: str) -> Script:
     return script
 
 
+def called(number: int, name: str, arguments: str) -> list[str]:
+    """A response that calls a function."""
+    call = {"type": "function_call", "id": f"f{number}", "call_id": f"c{number}", "status": "completed"}
+    item = {**call, "name": name, "arguments": arguments}
+    place = {"response_id": f"r{number}", "output_index": 0, "item": item}
+    return [
+        response("created", f"r{number}"),
+        event_frame("response.output_item.added", **place),
+        event_frame("response.output_item.done", **place),
+        response("done", f"r{number}", output=[item]),
+    ]
+
+
 # --- Sessions ----------------------------------------------------------------------------------------
+
+CALLS = [
+    *called(1, HOSTILE, "{}"),
+    *called(2, "weather", HOSTILE),
+    *called(3, "weather", json.dumps({HOSTILE: 1})),
+    *called(4, "weather", json.dumps({"city": HOSTILE.replace("\ud83d", "")})),
+]
 
 
 def test_every_text_of_every_event(lines: pytest.LogCaptureFixture) -> None:
@@ -61,7 +83,7 @@ def test_every_text_of_every_event(lines: pytest.LogCaptureFixture) -> None:
         raise ValueError(f"no weather in {city}")
 
     reprs: list[str] = []
-    with ScriptedServer(closing(*FRAMES)) as server, connected(server) as session:
+    with ScriptedServer(closing(*CALLS, *FRAMES)) as server, connected(server) as session:
         conversation = voice.Conversation(session)
         with voice.ToolRunner(session, voice.Tools(weather)) as tools:
             for event in session:
@@ -78,6 +100,8 @@ def test_every_text_of_every_event(lines: pytest.LogCaptureFixture) -> None:
     assert [found for text in reprs for found in unfit(text, content=True)] == []
     assert unfit(shown(closed.value)) == []
     assert lines.text.count(MARK) > len(FRAMES)
+    assert r"the model called 'tainted \x00" in lines.text
+    assert r"ValueError: no weather in tainted \x00" in lines.text
 
 
 @pytest.mark.parametrize("field", ["type", "code", "message", "param", "event_id"])
@@ -236,7 +260,7 @@ def test_commands(command: list[str], terminal: str, tmp_path: Path, monkeypatch
     begins = "response.create" if command[0] == "chat" else "input_audio_buffer.append"
     with after(begins, *SAID) as server:
         _, out, err = call(*arguments, "-vv", "--base-url", server.url, terminal=terminal)
-    assert unfit(err) == []
+    assert unfit(PROGRESS.sub("", err)) == []
     for_players = command[0] == "transcribe" and not terminal
     assert (
         unfit("".join(char for char in out if not (for_players and char in DIRECTIONS)), content=True) == []

@@ -18,7 +18,9 @@ HOSTILE = f"{MARK} {NASTY} Bearer {KEY} \ud83d {'x' * 3000}"
 LATIN = HOSTILE.encode("latin-1", "ignore").replace(b"\r", b"").replace(b"\n", b"")
 """The same in the head of an HTTP answer."""
 
-_FORBIDDEN = re.compile(f"[{''.join(set(NASTY) - set(chr(10) + chr(13)))}\r\ud800-\udfff]")
+_FORBIDDEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u061c\u200e\u200f\u2066-\u206f\ud800-\udfff\U000e0041]"
+)
 _LONGEST = 2500  # characters of a line, which has words of ours beside 2,000 of a peer's
 
 
