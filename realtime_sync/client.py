@@ -191,8 +191,8 @@ class Client:
                 lost (default 20); ``None`` = never.
             max_message_size: Largest message accepted, in bytes (default 64 MiB); a larger one ends the
                 session with code 1009.
-            max_buffered: Bytes of memory that events not taken yet may take, about, before ``overflow`` applies
-                (default 64 MiB); see `Stats.buffered`.
+            max_buffered: Bytes of memory, as `Stats.buffered` counts them, of events not taken yet at which
+                ``overflow`` applies (default 64 MiB).
             overflow: ``"pause"`` (default) = stop reading until you catch up: backpressure makes the
                 server wait, and nothing is lost; ``"fail"`` = end the session.
 

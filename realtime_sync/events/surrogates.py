@@ -10,6 +10,7 @@ from . import ResponseCancelled, ResponseDone, ServerEvent
 __all__ = ["Joiner", "whole"]
 
 _MOST_HELD = 64  # parts; a response has a few at a time
+_LONGEST_ID = 1000  # characters
 _ENDS = {"done", "completed", "failed"}  # the last word of the event that ends a part
 
 
@@ -62,7 +63,8 @@ class Joiner:
 
     def _joined(self, part: _Part, text: str) -> str:
         text = self.held.pop(part, "") + text
-        if not "\ud800" <= text[-1:] <= "\udbff":
+        is_named = all(len(name) <= _LONGEST_ID for name in part if isinstance(name, str))
+        if not ("\ud800" <= text[-1:] <= "\udbff" and is_named):
             return whole(text)
         if len(self.held) >= _MOST_HELD:
             del self.held[next(iter(self.held))]  # the oldest, whose other half will hardly come

@@ -93,7 +93,8 @@ class ItemEntry(Struct, eq=False):
         response: The response that made it; ``None`` if none did.
         type, role, name, call_id: As on the wire; ``""`` = not known.
         arguments: Those of a call, as the model wrote them, once they are complete; until then ``None``.
-        deltas: The deltas of the arguments until then.
+        deltas: The deltas of the arguments until then, up to 16 Mi characters.
+        written: The number of characters of all deltas.
         parts: Its content parts, by their index.
         done: It is complete.
         called: There was a `CallMade` for it.
@@ -110,6 +111,7 @@ class ItemEntry(Struct, eq=False):
     call_id: str = ""
     arguments: str | None = None
     deltas: list[str] = field(default_factory=list)
+    written: int = 0
     parts: "dict[int, PartEntry]" = field(default_factory=dict)
     done: bool = False
     called: bool = False

@@ -28,7 +28,7 @@ MOST_INDEX = 1000
 """Indexes of parts and of items from here on are invalid."""
 _MOST_KNOWN = 2 * MOST_ITEMS  # items, in the conversation or not; the oldest are forgotten
 _MOST_PARTS = 20_000  # of all items together; the oldest are forgotten
-_LONGEST_ID = 1000  # characters
+_LONGEST_ID = 1000  # characters of an id, and of a name, a role and a type: an item is kept for long
 _ENDED = ("completed", "incomplete")
 
 OfItem = (
@@ -348,13 +348,13 @@ class Items:
 
     def absorb(self, item: ItemEntry, wire: ev.Item, event: ServerEvent) -> None:
         """Take over an item's form on the wire."""
-        item.type = wire.type
+        item.type = as_id(wire.type)
         if isinstance(wire, ev.Message):
-            item.role = wire.role or item.role
+            item.role = as_id(wire.role) or item.role
         elif isinstance(wire, ev.FunctionCall | ev.McpCall | ev.McpApprovalRequest):
-            item.name = wire.name or item.name
+            item.name = as_id(wire.name) or item.name
             if isinstance(wire, ev.FunctionCall):
-                item.call_id = wire.call_id or item.call_id
+                item.call_id = call_id_of(wire) or item.call_id
                 if wire.arguments and wire.status not in ("in_progress", "incomplete"):
                     item.arguments = wire.arguments
         self._tell(facts.ItemTold(item, wire))
@@ -383,7 +383,7 @@ def as_id(text: object) -> str:
 
 def call_id_of(told: object) -> str:
     """Return the ``call_id`` of an event or a wire item; ``""`` if it has none."""
-    return getattr(told, "call_id", None) or ""
+    return as_id(getattr(told, "call_id", None))
 
 
 def is_index(index: int) -> bool:

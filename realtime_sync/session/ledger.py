@@ -28,7 +28,7 @@ from ..visitor import Visitor
 from . import facts
 from .calls import Calls
 from .facts import Audio, Fact, Facts, ItemEntry, PartEntry, ResponseEntry, Sent, Text, Transcript
-from .items import Entering, Items, OfCall, OfItem, OfTranscript, call_id_of, is_id, is_index
+from .items import Entering, Items, OfCall, OfItem, OfTranscript, as_id, call_id_of, is_id, is_index
 from .outbox import Event, Letter
 from .requests import Requests
 from .responses import Responses
@@ -36,6 +36,7 @@ from .responses import Responses
 __all__ = ["Ledger"]
 
 _LONGEST_MS = 10**10  # of audio: some months
+_MOST_ARGUMENTS = 16 * 1024 * 1024  # characters of those of one call, in deltas
 _HOT = 64  # parts that deltas find without a search
 
 _Announcement = (
@@ -500,7 +501,11 @@ class Ledger(Visitor[Facts]):
         """Arguments of a call came."""
         item = self._called(event, "function_call")
         if item.arguments is None:
-            item.deltas.append(event.delta)
+            item.written += len(event.delta)
+            if item.written <= _MOST_ARGUMENTS:
+                item.deltas.append(event.delta)
+            else:  # they are no JSON then, so that the call fails
+                self._count(event, "arguments too long")
         self._tell(facts.Arguments(item, event.delta))
 
     def visit_response_function_call_arguments_done(
@@ -508,7 +513,7 @@ class Ledger(Visitor[Facts]):
     ) -> None:
         """All arguments of a call came; some servers send no other event for a call."""
         item = self._called(event, "function_call")
-        item.name = event.name or item.name  # Beta sends it with the item only
+        item.name = as_id(event.name) or item.name  # Beta sends it with the item only
         item.arguments = event.arguments
         item.deltas.clear()
         self._tell(facts.Arguments(item, event.arguments, whole=True))

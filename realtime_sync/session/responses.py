@@ -59,7 +59,8 @@ class Responses:
         self._has_spoken = False  # the user has, since the last response began
         self._is_unannounced = False  # a response runs that was not announced: it made a request fail
         self._is_stalled = False  # what runs delays pending requests no longer
-        self._by_id: Latest[str, ResponseEntry] = Latest(_REMEMBERED)
+        self._begun: list[ResponseEntry] = []  # in this order
+        self._by_id: Latest[str, ResponseEntry] = Latest(2 * _REMEMBERED)  # by each id that they have had
         self._running: list[ResponseEntry] = []  # in the order in which they began
         self._cancelled = 0  # number of responses that were cancelled as they began
 
@@ -163,11 +164,9 @@ class Responses:
             self.active, self._is_unannounced, self._is_stalled = response, False, False
             self._rounds = 0 if self._is_turn_over else self._rounds
         self._by_id.pop(response_id, None)
-        if len(self._by_id) == _REMEMBERED:
-            # By their response, its items would stay as long as one of them is known.
-            oldest = next((name for name, each in self._by_id.items() if each.done), next(iter(self._by_id)))
-            self._by_id.pop(oldest).items.clear()
         self._by_id[response_id] = self.latest = response
+        self._begun.append(response)
+        self._forget_oldest()
         self._running.append(response)
         del self._running[:-_REMEMBERED]
         self._has_spoken = False
@@ -176,6 +175,16 @@ class Responses:
             response.unwanted = True
             self._cancel(response, asked.unwanted)
         return response
+
+    def _forget_oldest(self) -> None:
+        """Forget the oldest response that has ended, or else the oldest, if there are too many."""
+        if len(self._begun) <= _REMEMBERED:
+            return
+        oldest = next((each for each in self._begun if each.done), self._begun[0])
+        self._begun.remove(oldest)
+        oldest.items.clear()  # by their response, all would stay as long as one of them is known
+        if self._by_id.get(oldest.id) is oldest:
+            del self._by_id[oldest.id]
 
     def _place(self, response: ResponseEntry, wire: ev.Response) -> None:
         if wire.conversation_id:

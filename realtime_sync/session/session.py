@@ -45,8 +45,8 @@ class Stats(Struct, frozen=True):
         seconds: Seconds since the connection was opened, or from then to its end.
         events_in, events_out: Number of events received, and given to `Session.send`.
         bytes_in, bytes_out: Bytes of WebSocket frames received, and of those of the events given to `send`.
-        buffered: About how many bytes of memory the events take that were received and not taken yet: those of
-            their messages, 500 for each event, and 100 for each value in an event that holds others.
+        buffered: About how many bytes of memory the events take that were received and not taken yet: the
+            bytes of their messages, 500 for each event, and 100 for each value in an event that holds others.
         buffered_most: The maximum of ``buffered`` so far.
         deviations: How often the server deviated from the specification.
         round_trip: Seconds from our last ping to its answer; ``None`` before the first answer.

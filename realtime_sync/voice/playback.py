@@ -167,7 +167,9 @@ class Playback(Listener):
         # Parts of responses that run or were not played to their end.
         self._parts: Latest[PartEntry, _Part] = Latest(_MOST_PARTS)
         self._swept = 0  # how many of them there were when those of others were forgotten last
-        self._newest: Latest[ResponseEntry, _Part] = Latest(_REMEMBERED)  # of running responses; all else is whole
+        self._newest: Latest[ResponseEntry, _Part] = Latest(
+            _REMEMBERED
+        )  # of running responses; all else is whole
         self._last: _Part | None = None  # the part that was written last
         self._waiting: OrderedDict[_Part, None] = OrderedDict()  # parts to be played once that is complete
         # Running responses, with the ticks per byte of their audio.
@@ -393,7 +395,7 @@ class Playback(Listener):
             self._begun[part.item] = None
 
     def _forget_some(self) -> None:
-        """Forget what need not be kept, once that may be half of it: so it costs no more than what was added."""
+        """Forget what need not be kept once that may be half of it, so that to look for it costs little."""
         is_over = not (self._running or self._segments or self._waiting)
         if is_over or len(self._parts) > 2 * self._swept:
             self._forget()

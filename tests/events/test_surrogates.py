@@ -220,3 +220,13 @@ def test_what_is_decoded_is_not_looked_at(connection: Connection) -> None:
 def test_whole() -> None:
     """Pairs are joined, and each half that is alone is replaced."""
     assert whole(f"{HIGH}{LOW} {HIGH} {LOW}{HIGH}") == f"{EMOJI} {LOST} {LOST}{LOST}"
+
+
+def test_what_has_absurd_ids_is_not_held(connection: Connection) -> None:
+    """Half a character is not held back for a part whose ids are absurdly long: they would be held, too."""
+    long = "i" * 2000
+    events = connection.receive(
+        frame(DELTAS[0], delta=HIGH, item_id=long), frame(DELTAS[0], delta=LOW, item_id=long)
+    )
+    assert [event.delta for event in events] == ["\ufffd", "\ufffd"]
+    assert not connection.joiner.held

@@ -193,7 +193,7 @@ HOSTILE: dict[str, tuple[int, Any]] = {  # how many, and the event
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_what_is_held_is_memory(kind: str) -> None:
-    """What counts against the limit is about the memory that events really take, however small their messages."""
+    """What counts against the limit is about the memory that events take, however small their messages."""
     count, event = HOSTILE[kind]
     frame = json.dumps(event).encode()
     messages: list[Message] = [bytes(frame) for _ in range(count)]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from conversation_events import (
     added,
+    answer,
     approval,
     call,
     called,
@@ -29,6 +30,7 @@ from conversation_events import (
     speaks,
     spoken,
     truncated,
+    wire,
     written,
 )
 from hostile_events import ENDLESS, KINDS, at_random, held, plain_turn
@@ -72,6 +74,47 @@ def test_bounded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger, longer = flood(kind, 2500), flood(kind, 5000)
     assert len(held(longer)) < len(held(ledger)) + 500
     assert len(longer.deviations) < 10
+
+
+def test_bounded_where_an_id_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of responses that all have one id, the items without an id are kept only of the latest."""
+    monkeypatch.setattr("realtime_sync.session.responses._REMEMBERED", 10)
+    ledger = Ledger()
+    play(ledger, created("first"), done("first"))
+    for number in range(100):
+        nameless = [item_added({"type": "function_call", "call_id": f"c{k}"}, output=k) for k in range(20)]
+        play(ledger, created(conversation=None), item_added(answer(f"i{number}")), *nameless, done())
+    assert sum(isinstance(thing, ItemEntry) for thing in held(ledger)) < 100 + 12 * 20
+
+
+def test_long_texts_are_not_kept() -> None:
+    """What is no id, name or type, being absurdly long, is not kept for as long as its item is."""
+    long = "x" * 100_000
+    call = {"type": "function_call", "id": "i", "call_id": long, "name": long, "arguments": "{}"}
+    ledger = Ledger()
+    play(
+        ledger,
+        created(),
+        item_added(call),
+        added({**message("u"), "role": long}),
+        added({"id": "n", "type": long}),
+    )
+    kept = [thing for thing in held(ledger) if isinstance(thing, ItemEntry)]
+    assert len(kept) == 3
+    texts = [text for item in kept for text in (item.name, item.call_id, item.role, item.type)]
+    assert max(map(len, texts)) < 1000
+
+
+def test_arguments_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of arguments that never end only the beginning is kept, which is no JSON, so that the call fails."""
+    monkeypatch.setattr("realtime_sync.session.ledger._MOST_ARGUMENTS", 10)
+    at = {"response_id": "r", "item_id": "i", "output_index": 0, "call_id": "c"}
+    deltas = [wire("response.function_call_arguments.delta", **at, delta='{"a"') for _ in range(5)]
+    ledger = Ledger()
+    told = play(ledger, created(), *deltas, done())
+    [call] = [fact.call for fact in told if isinstance(fact, facts.CallMade)]
+    assert call.arguments == '{"a"{"a"'
+    assert ledger.deviations["response.function_call_arguments.delta: arguments too long"] == 3
 
 
 @pytest.mark.slow

@@ -1160,6 +1160,16 @@ def test_speech_means_what_had_begun(quiet: rt.Session) -> None:
     assert [found.item_id for found in playback.interruptions] == ["i", "j"]
 
 
+def test_interruptions_without_end(quiet: rt.Session) -> None:
+    """However often a server says that the user speaks, the last thousand interruptions are kept."""
+    playback, _ = play(quiet)
+    for n in range(1010):
+        playback.visit(created(f"r{n}"))
+        playback.visit(ev.InputAudioBufferSpeechStarted(event_id=str(n), audio_start_ms=0, item_id="u"))
+    assert len(playback.interruptions) == 1000
+    assert playback.interruptions[-1].response_id == "r1009"
+
+
 def test_an_hour(quiet: rt.Session) -> None:
     """What was played is forgotten: after a long call there is no more than at its beginning."""
     playback, clock = play(quiet)
