@@ -172,6 +172,7 @@ class Playback(Listener):
         )  # of running responses; all else is whole
         self._last: _Part | None = None  # the part that was written last
         self._waiting: OrderedDict[_Part, None] = OrderedDict()  # parts to be played once that is complete
+        self._held = 0  # ticks of their audio
         # Running responses, with the ticks per byte of their audio.
         self._running: Latest[ResponseEntry, int] = Latest(_REMEMBERED)
         self._cut_off: Latest[ResponseEntry, None] = Latest(_REMEMBERED)  # interrupted responses
@@ -204,7 +205,7 @@ class Playback(Listener):
 
     @property
     def _pending(self) -> int:
-        return self._end - self._heard + sum(len(part.held) * part.ticks_per_byte for part in self._waiting)
+        return self._end - self._heard + self._held
 
     def wait_played(self, timeout: float | None = None) -> bool:
         """Wait until all received audio was played.  This doesn't run the session, so no audio is added.
@@ -326,6 +327,7 @@ class Playback(Listener):
             self._write(part, audio)
         elif part in self._waiting or self._has_to_wait(part):
             part.held += audio
+            self._held += len(audio) * part.ticks_per_byte
             self._waiting[part] = None
         else:
             self._write(part, audio)
@@ -346,6 +348,7 @@ class Playback(Listener):
         while self._waiting and not self._has_to_wait(next(iter(self._waiting))):
             part, _ = self._waiting.popitem(last=False)
             audio, part.held = bytes(part.held), bytearray()
+            self._held -= len(audio) * part.ticks_per_byte
             self._write(part, audio)
 
     def _write(self, part: _Part, audio: bytes) -> None:
@@ -506,6 +509,7 @@ class Playback(Listener):
         pending = self._pending_parts()
         self._segments.clear()
         self._waiting.clear()
+        self._held = 0
         self._end = self._heard
         unheard: dict[ItemEntry, None] = {}
         if self._delete_unheard:
