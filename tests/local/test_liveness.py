@@ -89,9 +89,7 @@ def test_half_open(tls: Tls) -> None:
         wait_until(lambda: watcher.closes == [(1006, "")])
 
 
-@pytest.mark.parametrize(
-    "first", [frame(1, b"x" * 60_000), frame(1, b"x", final=False) + frame(9, b"x" * 120)]
-)
+@pytest.mark.parametrize("first", [frame(1, b"x" * 500), frame(1, b"x", final=False) + frame(9, b"x" * 120)])
 def test_a_message_that_drips(first: bytes, tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame that comes byte by byte, a control frame too, ends its session with 1008, and no other one."""
     monkeypatch.setattr(judging, "MESSAGE_SECONDS", 0.3)
@@ -109,6 +107,16 @@ def test_a_message_that_drips(first: bytes, tls: Tls, monkeypatch: pytest.Monkey
         assert answer[2:4] == (1008).to_bytes(2, "big")
         peer.drop()
         good.turn("Still there?")
+
+
+def test_messages_at_leisure(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two messages there may be more time than one message may take."""
+    monkeypatch.setattr(judging, "MESSAGE_SECONDS", 0.1)
+    context, options = tls
+    with LocalServer(ssl_context=context) as server, connected(server, **options) as peer:
+        for _ in range(3):
+            peer.say("Take your time")
+            threading.Event().wait(0.2)
 
 
 @pytest.mark.slow

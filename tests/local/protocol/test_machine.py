@@ -1,5 +1,6 @@
 """The protocol as a whole: how a session opens, that nothing raises, and how it ends."""
 
+import base64
 import json
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from talk import Talk, wire
-from tones import one
+from tones import one, tone
 
 from realtime_sync import events as ev
 from realtime_sync.events import CLIENT_EVENTS, SessionConfig, codec
@@ -130,3 +131,53 @@ def test_nothing_a_client_sends_raises(frames: list[tuple[str, dict[str, Any]]])
         for event in talk.protocol.receive(json.dumps({**body, "type": tag})) + talk.protocol.step():
             assert type(codec.decode(codec.encode(event), report=complaints.append)) is type(event)
     assert complaints == []
+
+
+TEXT = "x" * 100_000
+AUDIO = base64.b64encode(tone(3000)).decode()
+ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": TEXT}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "less"),
+    [
+        (
+            "realtime",
+            {"type": "conversation.item.create", "item": {"id": "item_1", **ITEM}},
+            {"type": "conversation.item.delete", "item_id": "item_1"},
+        ),
+        (
+            "realtime",
+            {"type": "input_audio_buffer.append", "audio": AUDIO},
+            {"type": "input_audio_buffer.clear"},
+        ),
+        (
+            "realtime",
+            {"type": "session.update", "session": {"type": "realtime", "instructions": TEXT}},
+            {"type": "session.update", "session": {"type": "realtime", "instructions": ""}},
+        ),
+        (
+            "realtime",
+            {"type": "response.create", "response": {"conversation": "none", "input": [ITEM]}},
+            None,
+        ),
+        (
+            "translation",
+            {"type": "session.input_audio_buffer.append", "audio": AUDIO},
+            {"type": "session.close"},
+        ),
+    ],
+    ids=["item", "audio", "settings", "question", "translation"],
+)
+def test_what_is_held(kind: str, more: dict[str, Any], less: dict[str, Any] | None) -> None:
+    """`held` grows by what a session keeps of its client's events, until it keeps them no longer."""
+    protocol = Protocol(session_type=kind)
+    protocol.start()
+    before = protocol.held
+    assert 0 < before < 10_000
+    protocol.receive(json.dumps(more))
+    assert before + 99_000 < protocol.held < before + 200_000
+    protocol.receive(json.dumps(less or {}))
+    while protocol.active:
+        protocol.step()
+    assert before - 1000 < protocol.held < before + 5000
