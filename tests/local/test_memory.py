@@ -2,7 +2,6 @@
 
 import gc
 import json
-import weakref
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from threads import wait_until
 import realtime_sync as rt
 from realtime_sync.local import LocalServer, Protocol
 from realtime_sync.local.memory import Memory
+from realtime_sync.local.protocol.history import History
 
 MIB = 1024 * 1024
 AUDIO = "A" * (MIB * 4 // 3 // 4 * 4)  # 1 MiB
@@ -108,17 +108,22 @@ def test_no_room_for_a_new_session() -> None:
 
 def test_a_session_that_has_ended_is_freed() -> None:
     """What a session held is free at once, without the garbage collector, which may not run for long."""
-    protocol = Protocol()
-    protocol.start()
-    protocol.receive(json.dumps({"type": "conversation.item.create", "item": message("x")}))
-    protocol.receive('{"type":"response.create"}')
-    while protocol.active:
-        protocol.step()
-    gone = weakref.ref(protocol)
+
+    def histories() -> int:
+        return sum(isinstance(one, History) for one in gc.get_objects())
+
     gc.collect()
     gc.disable()
     try:
+        before = histories()
+        protocol = Protocol()
+        protocol.start()
+        protocol.receive(json.dumps({"type": "conversation.item.create", "item": message("x")}))
+        protocol.receive('{"type":"response.create"}')
+        while protocol.active:
+            protocol.step()
+        assert histories() == before + 1
         del protocol
-        assert gone() is None
+        assert histories() == before
     finally:
         gc.enable()
