@@ -75,6 +75,8 @@ class Sunset:
         )
         return [ev.ErrorEvent(event_id=self._event_id, error=error)]
 
+    def close(self) -> None: ...
+
     def receive(self, frame: str, now: float) -> list[ServerEvent]:
         return []
 
@@ -130,7 +132,7 @@ class Loop:
                 self._converse(self._exchange)
         finally:
             websocket.end()
-            self._hold(0)
+            self._let_go()
             self._tell(lambda observer: observer.closed(self._id, websocket.code, websocket.reason))
 
     def _check_bells(self) -> None:
@@ -152,7 +154,12 @@ class Loop:
         if self._ended or self._hold(held):
             return
         self._hurry(_TRY_AGAIN_LATER, "the server has no memory left for this session")
-        self._protocol = Sunset(self._id, "")  # holds nothing
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Free the memory at once: without this, the garbage collector would, some time."""
+        self._protocol.close()
+        self._protocol = Sunset(self._id, "")  # which holds nothing
         self._hold(0)
 
     def _hold(self, held: int) -> bool:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import trustme
@@ -312,6 +312,38 @@ def test_no_descriptor_left() -> None:
     assert done.stdout.splitlines() == ["b'HTTP/1.1 404'", "waits", "True", "b'HTTP/1.1 404'"]
     assert done.stderr.splitlines() == [
         "can't accept a connection, trying again: [Errno 24] Too many open files"
+    ]
+
+
+@pytest.mark.parametrize("lacking", ["descriptor", "thread"])
+def test_what_the_system_lacks(
+    lacking: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the system lacks for a client is said once, and the clients after it are served."""
+    failures = [OSError("none left"), OSError("none left")]
+    accept, begin = socket.socket.accept, threading.Thread.start
+
+    def accept_late(listener: socket.socket) -> Any:
+        if failures:
+            raise failures.pop()
+        return accept(listener)
+
+    def start_late(thread: threading.Thread) -> None:
+        if failures:
+            raise RuntimeError(str(failures.pop()))
+        begin(thread)
+
+    with LocalServer() as server:
+        if lacking == "descriptor":
+            monkeypatch.setattr(socket.socket, "accept", accept_late)
+        else:
+            monkeypatch.setattr(threading.Thread, "start", start_late)
+            for _ in range(2):
+                with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as sock:
+                    assert read_all(sock) == b""
+        assert get(server, "/")[0] == 404
+    assert [record.getMessage() for record in caplog.records] == [
+        "can't accept a connection, trying again: none left"
     ]
 
 

@@ -1,5 +1,6 @@
 """The bound on what all sessions hold: counted, and kept by a server."""
 
+import base64
 import gc
 import json
 from typing import Any
@@ -7,11 +8,15 @@ from typing import Any
 import pytest
 from local_peer import Peer, Watcher, connected, frame
 from threads import wait_until
+from tones import silence, tone
 
 import realtime_sync as rt
 from realtime_sync.local import LocalServer, Protocol
 from realtime_sync.local.memory import Memory
+from realtime_sync.local.protocol.answer import Answer
 from realtime_sync.local.protocol.history import History
+from realtime_sync.local.protocol.realtime import ConversationSession
+from realtime_sync.local.protocol.translation import TranslationSession
 
 MIB = 1024 * 1024
 AUDIO = "A" * (MIB * 4 // 3 // 4 * 4)  # 1 MiB
@@ -106,24 +111,53 @@ def test_no_room_for_a_new_session() -> None:
         rt.connect(base_url=server.url).close()
 
 
-def test_a_session_that_has_ended_is_freed() -> None:
-    """What a session held is free at once, without the garbage collector, which may not run for long."""
+HEARD = {"turn_detection": None, "transcription": {"model": "whisper-1"}}
+MCP = {"type": "mcp", "server_label": "m", "server_url": "https://m.example"}
+SETTINGS = {"type": "realtime", "audio": {"input": HEARD}, "tools": [MCP]}
+ALL_KINDS_OF_JOBS = [
+    {"type": "conversation.item.create", "item": message("Hello")},
+    {"type": "input_audio_buffer.append", "audio": AUDIO},
+    {"type": "session.update", "session": SETTINGS},
+    {"type": "input_audio_buffer.append", "audio": AUDIO},
+    {"type": "input_audio_buffer.commit"},
+    {"type": "response.create"},
+    {"type": "response.create", "response": {"conversation": "none"}},
+]
+UTTERANCE = base64.b64encode(tone(300) + silence(800)).decode()
 
-    def histories() -> int:
-        return sum(isinstance(one, History) for one in gc.get_objects())
+
+@pytest.mark.parametrize("steps", [0, 1, 7, 1_000_000])
+@pytest.mark.parametrize(
+    ("kind", "sent"),
+    [
+        ("realtime", ALL_KINDS_OF_JOBS),
+        ("translation", [{"type": "session.input_audio_buffer.append", "audio": UTTERANCE}] * 3),
+    ],
+)
+def test_a_session_that_has_ended_is_freed(kind: str, sent: list[dict[str, Any]], steps: int) -> None:
+    """What a session held is free at once, without the garbage collector, which may not run for long.
+
+    Whether it ends in the middle of what it does, or later.
+    """
+
+    def held() -> int:
+        sessions = (ConversationSession, TranslationSession, History, Answer)
+        return sum(isinstance(one, sessions) for one in gc.get_objects())
 
     gc.collect()
     gc.disable()
     try:
-        before = histories()
-        protocol = Protocol()
+        before = held()
+        protocol = Protocol(session_type=kind)
         protocol.start()
-        protocol.receive(json.dumps({"type": "conversation.item.create", "item": message("x")}))
-        protocol.receive('{"type":"response.create"}')
-        while protocol.active:
+        for event in sent:
+            assert "error" not in [answer.type for answer in protocol.receive(json.dumps(event))]
+        while protocol.active and steps:
             protocol.step()
-        assert histories() == before + 1
+            steps -= 1
+        assert held() > before
+        protocol.close()
         del protocol
-        assert histories() == before
+        assert held() == before
     finally:
         gc.enable()

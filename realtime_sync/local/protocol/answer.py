@@ -12,6 +12,7 @@ from .meter import Meter, RateLimits
 from .refusal import described
 from .responders import CallFunction, CallMcpTool, Output, Request, RequestMcpApproval, Responder, Say
 from .settings import format_of, output_of, rate_of
+from .steps import no_steps
 from .writers import AudioWriter, CallWriter, McpApprovalWriter, McpCallWriter, TextWriter, Writer
 
 __all__ = ["Answer"]
@@ -61,7 +62,10 @@ class Answer:
     def step(self) -> list[ServerEvent]:
         """Return the next events."""
         try:
-            return next(self._steps)
+            events = next(self._steps)
+            if self.over:
+                self.close()
+            return events
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # of the responder, any: pytest.fail's is no Exception
@@ -71,13 +75,18 @@ class Answer:
             failure = ev.ResponseError(type="server_error", code="responder_failed", message=message)
             return self._finish("failed", error=failure)
 
+    def close(self) -> None:
+        """Let go of the steps, which hold all that was asked, and this object."""
+        self._steps.close()
+        self._steps = no_steps()
+
     def writing(self, item_id: str) -> Writer | None:
         """Return what is writing this item now, if it is an item of this response in progress."""
         return self._writer if self._writer is not None and self._writer.item_id == item_id else None
 
     def cancel(self, reason: str) -> list[ServerEvent]:
         """Cancel the response: close what is open, and return its last events."""
-        self._steps.close()
+        self.close()
         return self._finish("cancelled", reason)
 
     def response(self, status: str, details: ev.ResponseStatusDetails | None = None) -> ev.Response:

@@ -26,6 +26,10 @@ class Job(Protocol):
         """Return the next events."""
         ...
 
+    def close(self) -> None:
+        """Let go of what is left of it."""
+        ...
+
 
 class Jobs:
     """All that is in flight.  What is due at the same time takes turns.

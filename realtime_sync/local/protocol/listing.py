@@ -1,11 +1,12 @@
 """The tools of an MCP server, listed when a client names the server."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from ... import events as ev
 from ...events import ServerEvent
 from .history import History, Kept
 from .ids import NEW, Ids
+from .steps import no_steps
 
 __all__ = ["Listing"]
 
@@ -28,9 +29,17 @@ class Listing:
         self._steps = self._run()
 
     def step(self) -> list[ServerEvent]:
-        return next(self._steps)
+        events = next(self._steps)
+        if self.over:
+            self.close()
+        return events
 
-    def _run(self) -> Iterator[list[ServerEvent]]:
+    def close(self) -> None:
+        """Let go of the steps, which hold this object."""
+        self._steps.close()
+        self._steps = no_steps()
+
+    def _run(self) -> Generator[list[ServerEvent], None, None]:
         empty = self._item([])
         previous = self._history.add(Kept(self._item_id, empty))
         yield [

@@ -64,6 +64,11 @@ class ConversationSession:
         asked = sum(job.size for job in self._jobs if isinstance(job, Answer))
         return self._history.size + len(self._buffer) + asked + len(self._made_ids) * _ID_BYTES
 
+    def close(self) -> None:
+        """Let go of what is in flight, in the middle of it."""
+        for job in self._jobs:
+            job.close()
+
     def obey(self, event: ClientEvent, now: float, size: int) -> list[ServerEvent]:
         """Answer an event that came in ``size`` bytes.
 
@@ -83,6 +88,7 @@ class ConversationSession:
                 for job in list(self._jobs):
                     if isinstance(job, Transcription) and job.item_id == event.item_id:
                         self._jobs.remove(job)  # now: it holds the audio
+                        job.close()
                 return [ev.ConversationItemDeleted(event_id=NEW, item_id=event.item_id)]
             case ev.InputAudioBufferAppend():
                 return self._append(event.audio, now)

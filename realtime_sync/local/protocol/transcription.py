@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from msgspec import structs
 
@@ -11,6 +11,7 @@ from ...events import ServerEvent
 from .history import History
 from .ids import NEW, Ids
 from .refusal import described
+from .steps import no_steps
 from .transcribers import Heard, Segment, Transcriber
 
 __all__ = ["Transcription", "heard", "text_of"]
@@ -85,7 +86,12 @@ class Transcription:
             self.over = True
             return [self._failed(error)]
 
-    def _run(self, transcriber: Transcriber) -> Iterator[ServerEvent]:
+    def close(self) -> None:
+        """Let go of the steps, which hold the audio, and this object."""
+        self._steps.close()
+        self._steps = no_steps()
+
+    def _run(self, transcriber: Transcriber) -> Generator[ServerEvent, None, None]:
         for part in transcriber.transcribe(self._heard):
             text = text_of(part)
             self._text.append(text)

@@ -1,6 +1,6 @@
 """A session of type ``translation``: audio in, and its translation out, as text and as audio."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain, zip_longest
 
 from ... import events as ev
@@ -14,6 +14,7 @@ from .responders import Request, Responder, Say
 from .setting_checks import check_settings
 from .settings import configured
 from .speech import speech
+from .steps import no_steps
 from .transcribers import Transcriber
 from .transcription import heard, text_of
 from .vad import Detector, Stopped
@@ -140,6 +141,11 @@ class TranslationSession:
         assert self.config.audio.input
         return self.config.audio.input.transcription or None
 
+    def close(self) -> None:
+        """Let go of what is in flight, in the middle of it."""
+        for utterance in self._utterances:
+            utterance.close()
+
     # --- Translation out ---------------------------------------------------------------------------
 
     def stepped(self, job: Job, events: list[ServerEvent], now: float) -> None:
@@ -149,7 +155,7 @@ class TranslationSession:
             if self._utterances:
                 self._jobs.add(self._utterances[0], now)
 
-    def translated(self, audio: bytes, elapsed_ms: int) -> Iterator[ServerEvent]:
+    def translated(self, audio: bytes, elapsed_ms: int) -> Generator[ServerEvent, None, None]:
         """Yield the translation of an utterance, ``elapsed_ms`` into the session."""
         what = heard(
             audio, _FORMAT, bytes_per_second(_FORMAT), self._transcription or ev.AudioTranscription()
@@ -177,6 +183,11 @@ class _Utterance:
         self.over = False
         self.size = len(audio)
         self._steps = session.translated(audio, elapsed_ms)
+
+    def close(self) -> None:
+        """Let go of the steps, which hold the audio, and the session."""
+        self._steps.close()
+        self._steps = no_steps()
 
     def step(self) -> list[ServerEvent]:
         try:
