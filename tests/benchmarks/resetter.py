@@ -42,9 +42,14 @@ class Forwarder:
             await asyncio.sleep(seconds)
             if self._open and armed.is_set():
                 for end in self._draw.choice(self._open):
-                    end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                    end.transport.abort()
+                    _reset(end)
                 print("reset", flush=True)
+
+
+def _reset(end: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):  # it has just ended by itself
+        end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    end.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

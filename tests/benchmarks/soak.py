@@ -36,6 +36,7 @@ from soak_sessions import Books, Seat
 from realtime_sync.voice import write_wav
 
 _WARM_UP = 1 / 3  # of the run, before the slope of memory is measured
+_SHOWN = 5  # losses that are shown one by one
 _PATIENCE = 30.0  # seconds until all is gone after the end
 
 MOST_PER_SESSION = 1.0  # MiB of memory of the clients' process, at the most sessions at once
@@ -322,7 +323,8 @@ class Soak:
 
     def _faults(self) -> Iterator[str]:
         counts, books = self.books.counts, self.books
-        yield from (f"lost untold: {text}" for text in books.losses.untold)
+        untold = books.losses.untold
+        yield from (f"lost untold, {len(untold)} times: {text}" for text in untold[:_SHOWN])
         yield from (f"unexpected ({times} times): {text}" for text, times in books.unexpected.items())
         if books.open:
             yield f"{books.open} sessions whose end the server never noticed"
