@@ -5,11 +5,13 @@ tools.  Each has some turns, in which users often speak before the answer is ove
 next one; and each second a forwarder between client and server resets some connection.  Clients, server and
 forwarder are processes of their own.
 
-Printed are, of the clients' process and the server's, threads, open files, memory, and its rise per minute by
-least squares after a warm-up; and what was had, lost and told.  The server counts what each session received.
-What a client gave to its session and the server did not receive is lost; it is told if it is in
-`ConnectionClosed.unsent` or `Session.unconfirmed`, or if its call raised.  A tool call that ran must reach
-`on_call`.
+Printed are, of the clients' process and the server's, threads, open files, memory and its rise per minute by
+least squares after a warm-up, and what was had, lost and told.  Memory is what a process holds once its
+allocator has given back what is free: see `common.give_back`.
+
+The server counts what each session received.  What a client gave to its session and the server did not receive
+is lost; it is told if it is in `ConnectionClosed.unsent` or `Session.unconfirmed`, or if its call raised.  A
+tool call that ran must reach `on_call`.
 
 The exit status is 1 if a bound is broken; the last lines say which.
 """
@@ -30,7 +32,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import HERE, certificate, client_context, machine, table
+from common import HERE, certificate, client_context, give_back, machine, table
 from soak_sessions import Books, Seat
 
 from realtime_sync.voice import write_wav
@@ -224,7 +226,7 @@ class Soak:
         resetter.order("strike")
         for seat in seats:
             seat.thread.start()
-        self._look_on(watches)
+        self._look_on(watches, server)
         resetter.order("calm")
         self.over.set()
         for seat in seats:
@@ -234,12 +236,14 @@ class Soak:
     def _reset(self, line: str) -> None:
         self.resets += 1
 
-    def _look_on(self, watches: list[Watch]) -> None:
+    def _look_on(self, watches: list[Watch], server: Child) -> None:
         """Sample both processes once a second, and print a line now and then."""
         begun, interval = time.monotonic(), max(5.0, self.options.seconds / 20)
         shown = begun
         print(f"{'s':>6}  {'threads':>13} {'files':>13} {'MiB':>13}  (clients / server)", flush=True)
         while (now := time.monotonic()) < begun + self.options.seconds:
+            give_back()
+            server.order("give back")
             samples = [watch.look() for watch in watches]
             if now >= shown:
                 shown += interval

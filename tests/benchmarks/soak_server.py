@@ -1,8 +1,8 @@
 """The server of `soak.py`: a local server with TLS that speaks, calls functions and counts what it receives.
 
 ``soak_server.py FOLDER SEED`` prints its port on its first line.  Then each line is JSON: what a session had
-received when it ended (`Counts`), or ``{"error": ...}`` for what the server logged as an error.  It ends when
-its standard input does.
+received when it ended (`Counts`), or ``{"error": ...}`` for what the server logged as an error.  A line of
+input lets it give free memory back, and it ends when its input does.
 """
 
 import json
@@ -14,6 +14,8 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from common import give_back
 
 from realtime_sync import events as ev
 from realtime_sync.events.codec import decode_client
@@ -97,7 +99,8 @@ def main(folder: str, seed: int) -> None:
         ssl_context=context, responder=Answers(seed), observer=bookkeeper, delay=_DELAY
     ) as server:
         print(server.port, flush=True)
-        sys.stdin.read()
+        while sys.stdin.readline():  # each line asks for that
+            give_back()
 
 
 if __name__ == "__main__":
