@@ -9,9 +9,9 @@ Printed are, of the clients' process and the server's, threads, open files, memo
 least squares after a warm-up, and what was had, lost and told.  Memory is what a process holds once its
 allocator has given back what is free: see `common.give_back`.
 
-The server counts what each session received.  What a client gave to its session and the server did not receive
-is lost; it is told if it is in `ConnectionClosed.unsent` or `Session.unconfirmed`, or if its call raised.  A
-tool call that ran must reach `on_call`.
+The server counts what each session received.  What a client gave to its session and the server did not
+receive is lost; it is told if it is in `ConnectionClosed.unsent` or `Session.unconfirmed`, or if its call
+raised.  A tool call that ran must reach `on_call`.
 
 The exit status is 1 if a bound is broken; the last lines say which.
 """
@@ -296,7 +296,7 @@ class Soak:
             [[*(str(counts[name]) for name in names), str(self.resets)]],
         )
         table(
-            "what was lost",
+            "what was lost, and what was told that it may be",
             ["", "lost", "told"],
             [
                 ["events", str(losses.events), str(losses.told_events)],

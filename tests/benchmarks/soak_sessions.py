@@ -1,7 +1,6 @@
 """The sessions of `soak.py`, and the books of what they gave, what arrived and what was told."""
 
 import json
-import math
 import random
 import threading
 import traceback
@@ -16,7 +15,6 @@ from realtime_sync.voice import Assistant, ClockedSpeaker, FileMicrophone, ToolR
 __all__ = ["Books", "Seat"]
 
 _BLOCK_MS = 100
-_BLOCK = 24_000 * 2 * _BLOCK_MS // 1000  # bytes of the microphone's events
 _TRAILING = 900.0  # seconds of silence after the question: longer than any turn
 _TURNS = (3, 9)  # of a session, from and to
 _PAUSES = (1.0, 4.5)  # seconds of a turn: answers last 1 to 5, so many are interrupted
@@ -31,23 +29,54 @@ class Account:
     """What the client's side of one session knows at its end.
 
     Attributes:
-        given: Events that were given to the connection.
-        audio, refused: Bytes of audio that the microphone gave, and those for which it got an exception.
+        given: Events that were given to the connection, audio or not.
+        appended, refused: Sizes of the audio that the microphone gave, and of that for which it got an
+            exception.
         unsent: What `ConnectionClosed.unsent` lists.
-        unconfirmed: What `Session.unconfirmed` lists.
+        unconfirmed, unconfirmed_audio: What `Session.unconfirmed` lists, and its bytes of audio.
     """
 
     session: str
     given: int
-    audio: int
-    refused: int
+    appended: list[int]
+    refused: list[int]
     unsent: list[Any]
     unconfirmed: list[Any]
+    unconfirmed_audio: int
+
+    @property
+    def told_audio(self) -> int:
+        """Bytes of audio that may be lost, as the client was told."""
+        unsent = sum(_size(event) for event in self.unsent)
+        return max(unsent, sum(self.refused), self.unconfirmed_audio)
+
+    @property
+    def told_ids(self) -> set[str]:
+        """The ids of other events that may be lost, as the client was told."""
+        return {_id(event) for event in (*self.unsent, *self.unconfirmed) if not _is_append(event)}
+
+    @property
+    def others(self) -> int:
+        """Events without audio that were given to the connection."""
+        queued = [event for event in self.unsent if _is_append(event)]
+        return self.given - len(self.appended) + len(self.refused) - len(queued)
+
+
+def _is_append(event: Any) -> bool:
+    return isinstance(event, rt.events.InputAudioBufferAppend)
+
+
+def _size(event: Any) -> int:
+    return len(event.audio) if _is_append(event) else 0
+
+
+def _id(event: Any) -> str:
+    return str(event["event_id"] if isinstance(event, dict) else event.event_id)
 
 
 @dataclass
 class Losses:
-    """Totals of what was lost."""
+    """Totals of what was lost, and the sessions in which more was lost than was told."""
 
     events: int = 0
     audio: int = 0
@@ -57,27 +86,17 @@ class Losses:
 
     def add(self, account: Account, server: dict[str, Any]) -> None:
         """Compare the books of both sides of a session."""
-        events, audio = account.given - server["events"], max(0, account.audio - server["audio"])
-        arrived = set(server["ids"])
-        listed = {str(event.event_id) for event in account.unconfirmed if not _audio_of(event)} - arrived
-        unconfirmed_audio = sum(map(_audio_of, account.unconfirmed))
-        told_audio = max(sum(map(_audio_of, account.unsent)), account.refused) + unconfirmed_audio
-        told_events = len(account.unsent) + len(listed) + math.ceil(unconfirmed_audio / _BLOCK)
+        told = len(account.told_ids - set(server["ids"]))
+        events, audio = account.others - len(server["ids"]), sum(account.appended) - server["audio"]
         self.events += events
         self.audio += audio
-        self.told_events += min(events, told_events)
-        self.told_audio += min(audio, told_audio)
-        if events > told_events or audio > told_audio:
+        self.told_events += told
+        self.told_audio += account.told_audio
+        if events > told or audio > account.told_audio:
             self.untold.append(
-                f"{account.session} (code {server['code']}): {events} events and {audio} bytes of audio, "
-                f"told {told_events} and {told_audio}"
+                f"{account.session} (code {server['code']}): lost {events} events and {audio} bytes of audio, "
+                f"told of {told} and {account.told_audio}"
             )
-
-
-def _audio_of(event: Any) -> int:
-    """Bytes of audio of what is listed as unsent or unconfirmed."""
-    audio = getattr(event, "audio", b"")
-    return audio if isinstance(audio, int) else len(audio)
 
 
 class Books:
@@ -133,7 +152,8 @@ class Ears:
     """A session as the microphone sees it, which counts the audio that it is given."""
 
     def __init__(self, session: rt.Session) -> None:
-        self.audio = self.refused = 0
+        self.appended: list[int] = []
+        self.refused: list[int] = []
         self._session = session
 
     def __getattr__(self, name: str) -> Any:
@@ -144,11 +164,11 @@ class Ears:
         return self
 
     def append(self, audio: bytes) -> str:
-        self.audio += len(audio)
+        self.appended.append(len(audio))
         try:
             return self._session.input_audio_buffer.append(audio)
         except Exception:
-            self.refused += len(audio)
+            self.refused.append(len(audio))
             raise
 
 
@@ -271,18 +291,18 @@ class Seat:
     def _settle(self, session: rt.Session, ears: Ears) -> None:
         if session.id is None:
             return  # nothing was sent
-        closed = _end_of(session)
-        unconfirmed = list(getattr(session, "unconfirmed", list)())
+        closed, unconfirmed = _end_of(session), session.unconfirmed()
         self._books.count("told unsent", len(closed.unsent))
-        self._books.count("told unconfirmed", len(unconfirmed))
+        self._books.count("told unconfirmed", len(unconfirmed.events))
         self._books.settle(
             Account(
                 session.id,
                 session.stats.events_out,
-                ears.audio,
+                ears.appended,
                 ears.refused,
                 list(closed.unsent),
-                unconfirmed,
+                list(unconfirmed.events),
+                unconfirmed.audio_bytes,
             )
         )
 
