@@ -94,7 +94,7 @@ class Losses:
         self.told_audio += account.told_audio
         if events > told or audio > account.told_audio:
             self.untold.append(
-                f"{account.session} (code {server['code']}): lost {events} events and {audio} bytes of audio, "
+                f"{account.session} (code {server['code']}): {events} events, {audio} bytes of audio, "
                 f"told of {told} and {account.told_audio}"
             )
 

@@ -8,15 +8,13 @@ from typing import Any
 
 __all__ = ["bent", "broken", "chopped", "encoded", "frames"]
 
-_ODD = [  # as JSON, so that each use is a new object
-    json.dumps(value)
-    for value in (
-        *(None, True, False, 0, -1, 1, 0.5, -0.0, 1e308, 2**31, 2**63, 10**30, float("nan"), float("inf")),
-        *("", "a", "0", "root", "null", "AAA", "AAAA", "====", "x" * 5000, "\0", "\u202e\x1b[2J\r\n"),
-        *("\ud83d", "\udc00x", [], {}, [[]], [None], {"": None}, {"type": None}, {"type": "message"}),
-        {"id": "item_1", "type": "function_call"},
-    )
-]
+_VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1, 0.5, -0.0, 1e308, 2**31, 2**63, 10**30, float("nan"), float("inf")),
+    *("", "a", "0", "root", "null", "AAA", "AAAA", "====", "x" * 5000, "\0", "\u202e\x1b[2J\r\n"),
+    *("\ud83d", "\udc00x", [], {}, [[]], [None], {"": None}, {"type": None}, {"type": "message"}),
+    {"id": "item_1", "type": "function_call"},
+)
+_ODD = [json.dumps(value) for value in _VALUES]  # as text, so that each use is a new object
 _SMALL = 1000  # characters of what may be multiplied: a few times that would fill the memory
 _DEEP = 3000  # levels of nesting, beyond what any decoder of JSON descends
 _PIECES = (b"\r\n", b"\n", b"\r", b"\0", b" ", b":", b";", b",", b"=", b"\xff", b"\xc3\x28", b"%0d%0a")

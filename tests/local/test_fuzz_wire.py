@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from typing import Any
 
 import pytest
 import samples
@@ -131,7 +132,7 @@ def settled(server: WatchedServer, memory: Memory) -> None:
 
 def talked(server: WatchedServer, memory: Memory, sent: list[bytes]) -> None:
     """Send events: the session goes on to answer the last of them, or has closed itself."""
-    client = websocket.create_connection(f"{server.url}/realtime?model=m", timeout=DEADLINE)
+    client: Any = websocket.create_connection(f"{server.url}/realtime?model=m", timeout=DEADLINE)
     try:
         for event in sent:
             client.send(event, websocket.ABNF.OPCODE_TEXT)
