@@ -6,6 +6,7 @@ has opened what it keeps open.
 """
 
 import contextlib
+import gc
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from scripted import DEADLINE
 from threads import wait_until
 
-__all__ = ["nothing_left", "open_files", "settled"]
+__all__ = ["nothing_left", "open_files", "settled", "uncollected"]
 
 _FILES = Path("/dev/fd")
 _LOOKS = 3  # in a row that must agree before a baseline counts as settled
@@ -60,6 +61,23 @@ def nothing_left() -> Iterator[None]:
     while left():
         assert time.monotonic() < deadline, f"left behind: {left()}"
         threading.Event().wait(_PAUSE)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[list[object]]:
+    """Give a list that has, after the end, what became garbage meanwhile and only a collection would free."""
+    found: list[object] = []
+    gc.collect()
+    gc.disable()
+    try:
+        yield found
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        found.extend(gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
 
 
 def _shown(file: tuple[int, int, int]) -> str:

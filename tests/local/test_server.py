@@ -11,7 +11,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from local_peer import DEADLINE, Peer, connected, joined
+from leftovers import nothing_left, uncollected
+from local_peer import DEADLINE, Peer, Tls, connected, joined
 from threads import wait_until
 
 import realtime_sync as rt
@@ -26,6 +27,18 @@ def test_text_turn() -> None:
         text = joined(events, "response.output_text.delta")
         assert "Why is the sky blue?" in text
         assert events[-1]["response"]["output"][0]["content"] == [{"type": "output_text", "text": text}]
+
+
+def test_what_has_ended_is_freed(tls: Tls) -> None:
+    """A session frees its memory when it ends, and leaves nothing to the garbage collector."""
+    context, options = tls
+    with LocalServer(ssl_context=context) as server:
+        with connected(server, **options) as peer:  # what the first one loads
+            peer.turn("Hello")
+        with uncollected() as garbage, nothing_left(), connected(server, **options) as peer:
+            peer.turn("Hello")
+    kinds = {f"{type(thing).__module__}.{type(thing).__name__}" for thing in garbage}
+    assert not {kind for kind in kinds if kind.startswith(("realtime_sync", "ssl"))}
 
 
 def test_audio_turn() -> None:
