@@ -4,6 +4,7 @@ import argparse
 import base64
 import contextlib
 import ctypes
+import gc
 import hashlib
 import json
 import os
@@ -186,11 +187,12 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 
 
 def give_back() -> None:
-    """Let the system's allocator return the memory that is free, where it is glibc's.
+    """Free what is in use no more: collect garbage, and let glibc return free memory to the system.
 
-    It keeps most of it, in up to eight heaps per processor, so that what a process with many threads holds
+    glibc keeps most of it, in up to eight heaps per processor, so that what a process with many threads holds
     says little about what it uses.
     """
+    gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

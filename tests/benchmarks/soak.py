@@ -6,8 +6,8 @@ next one; and each second a forwarder between client and server resets some conn
 forwarder are processes of their own.
 
 Printed are, of the clients' process and the server's, threads, open files, memory and its rise per minute by
-least squares after a warm-up, and what was had, lost and told.  Memory is what a process holds once its
-allocator has given back what is free: see `common.give_back`.
+least squares after a warm-up, and what was had, lost and told.  "In use" is what is left of the memory that a
+process holds after `common.give_back`, once a second; the bounds are for that.
 
 The server counts what each session received.  What a client gave to its session and the server did not
 receive is lost; it is told if it is in `ConnectionClosed.unsent` or `Session.unconfirmed`, or if its call
@@ -138,6 +138,7 @@ class Watch:
         self._pid = pid
         self._begun = time.monotonic()
         self.samples: list[Sample] = []
+        self.held = 0  # bytes, at most
         self.before = self.settled()
 
     def settled(self) -> Sample:
@@ -150,6 +151,10 @@ class Watch:
     def pause(self) -> Sample:
         time.sleep(0.5)
         return Sample.of(self._pid)
+
+    def hold(self) -> None:
+        """Note what the process holds, in use or not."""
+        self.held = max(self.held, Sample.of(self._pid).memory)
 
     def look(self) -> Sample:
         self.samples.append(Sample.of(self._pid, self._begun))
@@ -231,6 +236,7 @@ class Soak:
         self.over.set()
         for seat in seats:
             seat.thread.join(_PATIENCE)
+        self._give_back(server)
         return self._judge(watches)
 
     def _reset(self, line: str) -> None:
@@ -242,13 +248,20 @@ class Soak:
         shown = begun
         print(f"{'s':>6}  {'threads':>13} {'files':>13} {'MiB':>13}  (clients / server)", flush=True)
         while (now := time.monotonic()) < begun + self.options.seconds:
-            give_back()
-            server.order("give back")
+            for watch in watches:
+                watch.hold()
+            self._give_back(server)
             samples = [watch.look() for watch in watches]
             if now >= shown:
                 shown += interval
                 self._show(now - begun, samples)
             time.sleep(1.0)
+
+    def _give_back(self, server: Child) -> None:
+        self.books.given_back.clear()
+        server.order("give back")
+        give_back()
+        self.books.given_back.wait(_PATIENCE)
 
     def _show(self, seconds: float, samples: list[Sample]) -> None:
         def both(values: list[str]) -> str:
@@ -272,22 +285,8 @@ class Soak:
         counts, losses, sessions = self.books.counts, self.books.losses, self.options.sessions
         clients = watches[0]
         per_session = clients.most / sessions
-        table(
-            "threads, open files and memory",
-            [
-                "",
-                "threads before",
-                "most",
-                "after",
-                "files before",
-                "most",
-                "after",
-                "MiB before",
-                "most",
-                "MiB a minute",
-            ],
-            [self._row(watch, end) for watch, end in zip(watches, ends, strict=True)],
-        )
+        rows = [row for watch, end in zip(watches, ends, strict=True) for row in _rows(watch, end)]
+        table("threads, open files and memory", ["", "", "before", "most", "after", "a minute"], rows)
         print(f"\nOf the clients' process, per session: {per_session * 1024:.0f} KiB at most.")
         names = ("sessions", "turns", "tool calls", "interruptions", "resets noticed")
         table(
@@ -305,16 +304,6 @@ class Soak:
         )
         table("also", ["", ""], [[name, str(counts[name])] for name in sorted(set(counts) - set(names))])
         return [*self._leaks(watches, ends, per_session), *self._faults()]
-
-    def _row(self, watch: Watch, end: Sample) -> list[str]:
-        before, samples = watch.before, watch.samples
-        return [
-            watch.name,
-            *(str(number) for number in (before.threads, max(each.threads for each in samples), end.threads)),
-            *(str(number) for number in (before.files, max(each.files for each in samples), end.files)),
-            *(f"{number:.1f}" for number in (before.memory / _MIB, before.memory / _MIB + watch.most)),
-            f"{watch.slope:+.2f}",
-        ]
 
     def _leaks(self, watches: list[Watch], ends: list[Sample], per_session: float) -> Iterator[str]:
         for watch, end in zip(watches, ends, strict=True):
@@ -336,6 +325,17 @@ class Soak:
             yield f"{counts['resets noticed']} connections were lost, {self.resets} by a reset"
         if not counts["turns"]:
             yield "there was no turn"
+
+
+def _rows(watch: Watch, end: Sample) -> Iterator[list[str]]:
+    """What a process had before, at most, and after the end."""
+    before, samples = watch.before, watch.samples
+    for what in ("threads", "files"):
+        most = max(getattr(sample, what) for sample in samples)
+        yield [watch.name, what, str(getattr(before, what)), str(most), str(getattr(end, what)), ""]
+    sizes = (before.memory / _MIB, before.memory / _MIB + watch.most, end.memory / _MIB)
+    yield [watch.name, "MiB in use", *(f"{size:.1f}" for size in sizes), f"{watch.slope:+.2f}"]
+    yield [watch.name, "MiB held", "", f"{watch.held / _MIB:.1f}", "", ""]
 
 
 def _question() -> bytes:

@@ -2,7 +2,7 @@
 
 ``soak_server.py FOLDER SEED`` prints its port on its first line.  Then each line is JSON: what a session had
 received when it ended (`Counts`), or ``{"error": ...}`` for what the server logged as an error.  A line of
-input lets it give free memory back, and it ends when its input does.
+input lets it give free memory back and say so, and it ends when its input does.
 """
 
 import json
@@ -101,6 +101,7 @@ def main(folder: str, seed: int) -> None:
         print(server.port, flush=True)
         while sys.stdin.readline():  # each line asks for that
             give_back()
+            bookkeeper.report(given_back=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ _TRAILING = 900.0  # seconds of silence after the question: longer than any turn
 _TURNS = (3, 9)  # of a session, from and to
 _PAUSES = (1.0, 4.5)  # seconds of a turn: answers last 1 to 5, so many are interrupted
 _WHILE = 0.5  # seconds that a slow tool takes
+_LOST = 1006  # the code of a connection that was reset
 _HANG_UP = 0.1  # how likely the program itself interrupts after a turn
 
 # --- What was lost, and what was told -----------------------------------------------------------------
@@ -90,8 +91,9 @@ class Losses:
         events, audio = account.others - len(server["ids"]), sum(account.appended) - server["audio"]
         self.events += events
         self.audio += audio
-        self.told_events += told
-        self.told_audio += account.told_audio
+        if server["code"] == _LOST:  # a session that was closed has sent all of it
+            self.told_events += told
+            self.told_audio += account.told_audio
         if events > told or audio > account.told_audio:
             self.untold.append(
                 f"{account.session} (code {server['code']}): {events} events, {audio} bytes of audio, "
@@ -107,6 +109,7 @@ class Books:
         self._lock = threading.Lock()
         self._clients: dict[str, Account] = {}
         self._servers: dict[str, dict[str, Any]] = {}
+        self.given_back = threading.Event()  # the server has freed what it doesn't use
         self.losses = Losses()
         self.counts: Counter[str] = Counter()
         self.unexpected: Counter[str] = Counter()
@@ -129,7 +132,9 @@ class Books:
         """Take a line of the server."""
         report = json.loads(line)
         with self._lock:
-            if "error" in report:
+            if "given_back" in report:
+                self.given_back.set()
+            elif "error" in report:
                 self.unexpected["the server: " + report["error"]] += 1
             else:
                 self._servers[report["session"]] = report
@@ -291,8 +296,8 @@ class Seat:
     def _settle(self, session: rt.Session, ears: Ears) -> None:
         if session.id is None:
             return  # nothing was sent
-        closed, unconfirmed = _end_of(session), session.unconfirmed()
-        self._books.count("told unsent", len(closed.unsent))
+        unsent, unconfirmed = _unsent(session), session.unconfirmed()
+        self._books.count("told unsent", len(unsent))
         self._books.count("told unconfirmed", len(unconfirmed.events))
         self._books.settle(
             Account(
@@ -300,17 +305,17 @@ class Seat:
                 session.stats.events_out,
                 ears.appended,
                 ears.refused,
-                list(closed.unsent),
+                unsent,
                 list(unconfirmed.events),
                 unconfirmed.audio_bytes,
             )
         )
 
 
-def _end_of(session: rt.Session) -> rt.ConnectionClosed:
-    """The error that says how a closed session ended."""
+def _unsent(session: rt.Session) -> list[Any]:
+    """What the error lists that says how a session ended, once all its events are taken."""
     while True:
         try:
             session.next_event(0)
         except rt.ConnectionClosed as error:
-            return error
+            return list(error.unsent)
