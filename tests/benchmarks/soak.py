@@ -38,6 +38,7 @@ from soak_sessions import Books, Seat
 from realtime_sync.voice import write_wav
 
 _WARM_UP = 1 / 3  # of the run, before the slope of memory is measured
+_LOOKS = 6  # in a row that must agree, half a second apart, before a process counts as settled
 _SHOWN = 5  # losses that are shown one by one
 _PATIENCE = 30.0  # seconds until all is gone after the end
 
@@ -142,11 +143,11 @@ class Watch:
         self.before = self.settled()
 
     def settled(self) -> Sample:
-        """A sample that two in a row agree on."""
-        last = Sample.of(self._pid)
-        while (now := self.pause()) and (now.threads, now.files) != (last.threads, last.files):
-            last = now
-        return last
+        """A sample that several in a row agree on."""
+        looks = [Sample.of(self._pid)]
+        while len({(look.threads, look.files) for look in looks[-_LOOKS:]}) > 1 or len(looks) < _LOOKS:
+            looks.append(self.pause())
+        return looks[-1]
 
     def pause(self) -> Sample:
         time.sleep(0.5)
