@@ -69,12 +69,6 @@ class Handler(WSGIRequestHandler):
         assert isinstance(http_server, HttpServer)
         return http_server
 
-    def run_wsgi(self) -> None:
-        try:
-            super().run_wsgi()
-        finally:
-            self.environ = {}  # it refers to this object: a socket of TLS would wait for a garbage collection
-
     @property
     def bell(self) -> Bell:
         """What ends the sessions when the server stops."""
