@@ -101,7 +101,8 @@ def _clean(cause: BaseException, redact: Redact) -> BaseException:
     for one in chain:
         if isinstance(one, requests.RequestException):
             one.request = one.response = None  # these hold the key
-    texts = [text for one in chain for text in (str(one), repr(one))]
+    # The arguments too: an answer that was cut short is one, and is not in the text.
+    texts = [text for one in chain for text in (str(one), repr(one), repr(one.args))]
     if all(one_line(text, redact=redact) == text for text in texts):
         return cause
     return OSError(one_line(str(cause), redact=redact))

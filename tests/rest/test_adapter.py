@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import select
 import socket
 import ssl
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 import trustme
-from http_api import Open, Tries, answer, check_silent, failure, http_server, read_http
+from http_api import CREATED, Open, Tries, answer, check_silent, failure, http_server, read_http
 from proxies import SocksProxy, pump, relay
 from requests.adapters import HTTPAdapter
 from scripted import DEADLINE, Caller, Script, ScriptedServer
@@ -40,6 +41,19 @@ def test_one_connection(open_client: Open) -> None:
     assert len(bodies) == 4
     assert not any(b"cookie" in body.lower() for body in bodies)
     assert bodies[0].startswith(b"POST /v1/realtime/client_secrets HTTP/1.1\r\n")
+
+
+def test_a_chunk_cut_short(open_client: Open) -> None:
+    """What had come of an answer that was cut short, with its secret, is nowhere in the error."""
+
+    def script(caller: Caller) -> None:
+        read_http(caller)
+        caller.raw(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n" + json.dumps(CREATED).encode()
+        )
+
+    with ScriptedServer(script) as server:
+        failure(rt.APIConnectionError, open_client(base_url=server.url).client_secrets.create)
 
 
 def test_the_environment_has_no_say(
