@@ -1,0 +1,275 @@
+"""Programs on bad networks: what happens to the network, to whom, and what comes of it.
+
+In a run, a program talks to a local server over a `BadLink`. When it has said something over a good network,
+the network turns bad; what the program prints at its end is then compared with what has arrived.
+"""
+
+import json
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bad_link import BadLink, Conditions
+from network_notes import BLOCK, SECOND
+from network_peers import PROGRAMS, Program, Server, make_files, wait_until
+
+__all__ = ["KINDS", "NETWORKS", "Kind", "Network", "Outcome", "run"]
+
+_BEGINS = 60.0  # seconds in which a program has to have begun
+_ENDS = 30.0  # seconds in which it has to end, when it is asked to
+_BEFORE_CTRL_C = 4.0  # seconds from the network's turning bad
+
+Events = list[dict[str, Any]]
+
+
+# --- What happens to the network ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Network:
+    """A kind of bad network.
+
+    Attributes:
+        name: As the table has it.
+        conditions: Of the link, while it is bad.
+        nat: Whether the connections that are open are forgotten.
+        stops: Whether the server's process is stopped.
+        seconds: How long it is bad.
+        after: Seconds on a good network behind it.
+        dead: Whether nothing that is sent gets through for longer than a program may wait.
+    """
+
+    name: str
+    conditions: Conditions = field(default_factory=Conditions)
+    nat: bool = False
+    stops: bool = False
+    seconds: float = 70.0
+    after: float = 0.0
+    dead: bool = False
+
+
+def _down(seconds: float) -> Network:
+    name = f"down for {seconds:g} s"
+    return Network(name, Conditions(down=True), seconds=seconds, after=20, dead=seconds > 40)
+
+
+_ALL = [
+    Network("200 ms and jitter", Conditions(delay=0.2, jitter=0.1), seconds=30),
+    Network("5 % loss", Conditions(delay=0.02, loss=0.05), seconds=30),
+    Network("reordering", Conditions(delay=0.05, jitter=0.05, reorders=True), seconds=30),
+    Network("64 kbit/s", Conditions(delay=0.02, rate=8000)),
+    *map(_down, (5, 15, 30, 60)),
+    Network("MTU hole", Conditions(mtu=600), dead=True),
+    Network("dead NAT", nat=True, dead=True),
+    Network("stopped server", stops=True, dead=True),
+]
+NETWORKS = {network.name: network for network in _ALL}
+"""The bad networks, by their names."""
+
+
+# --- The programs ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of program.
+
+    Attributes:
+        arguments: Of Python, where ``URL`` and the names of files are replaced by what they are.
+        begun: Says, of what the server received, whether the program has begun.
+        accounts: Whether it prints an account, as `network_notes.Notes` does; else it is a command.
+        sends: Whether it sends all the time.
+    """
+
+    arguments: tuple[str, ...]
+    begun: Callable[[Events], bool]
+    accounts: bool = True
+    sends: bool = True
+
+
+def _two_items(received: Events) -> bool:
+    return sum(event["type"] == "conversation.item.create" for event in received) >= 2
+
+
+def _three_seconds(received: Events) -> bool:
+    return sum(event["audio"] for event in received) >= 3 * SECOND
+
+
+def _script(name: str, *arguments: str) -> tuple[str, ...]:
+    return (str(PROGRAMS / f"{name}.py"), "URL", *arguments)
+
+
+def _command(name: str, *arguments: str) -> Kind:
+    whole = ("-m", "realtime_sync", name, "--base-url", "URL", *arguments)
+    return Kind(whole, _three_seconds, accounts=False)
+
+
+KINDS = {
+    "raw, sending": Kind(_script("raw_session", "sending"), _three_seconds),
+    "raw, idle": Kind(_script("raw_session", "idle"), _two_items, sends=False),
+    "Assistant": Kind(_script("assistant_with_tools", "silence.wav"), _three_seconds),
+    "talk": _command("talk", "--input", "questions.wav", "--output", "answers.wav"),
+    "transcribe": _command("transcribe", "--pace", "realtime", "questions.wav"),
+    "openai, sending": Kind(_script("raw_openai", "sending"), _three_seconds),
+    "openai, idle": Kind(_script("raw_openai", "idle"), _two_items, sends=False),
+}
+"""The kinds of programs, by their names."""
+
+
+# --- What comes of it --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a program saw, and what was so.
+
+    Attributes:
+        status: The exit status; ``None`` if the program had to be killed.
+        seconds: When it ended, from when the network turned bad.
+        account: What it printed; empty for a command.
+        stdout, stderr: What it wrote.
+        received, sent: The events that the server received and sent, in order.
+        bad_at: When the network turned bad, as `time.monotonic` has it.
+        asked: Whether the program was asked to end, since it was still there.
+        to_end: Seconds from Ctrl-C, or from being asked, to the end; ``None`` if it ended by itself.
+    """
+
+    status: int | None
+    seconds: float
+    account: dict[str, Any]
+    stdout: str
+    stderr: str
+    received: Events
+    sent: Events
+    bad_at: float
+    asked: bool
+    to_end: float | None
+
+    @property
+    def noticed(self) -> float | None:
+        """After how many seconds the program saw its session end by itself; ``None`` = it did not."""
+        if not self.account:
+            return None if self.asked else self.seconds
+        end = self.account["end"]
+        by_itself = end["error"] not in (None, "KeyboardInterrupt")
+        return end["at"] - self.bad_at if by_itself else None
+
+    @property
+    def arrived(self) -> list[str]:
+        """The ids of the events that arrived, in order."""
+        return [event["id"] for event in self.received]
+
+    def lost(self, kind: str = "") -> list[str]:
+        """Return the named events that did not arrive; ``kind`` is how their names begin."""
+        arrived = set(self.arrived)
+        return [name for name in self.account["sent"] if name not in arrived and name.startswith(kind)]
+
+    def not_told(self) -> list[str]:
+        """Return the events that did not arrive and that the program was not told of; audio apart."""
+        told = {*self.account["raised"], *self.account["unsent"], *self.account["unconfirmed"]}
+        return [name for name in self.lost() if name not in told and not name.startswith("audio")]
+
+    def audio_not_told(self) -> int:
+        """Return how many bytes of audio did not arrive, without those that the program was told of."""
+        told = {*self.account["raised"], *self.account["unsent"]}
+        lost = sum(name not in told for name in self.lost("audio"))
+        return lost * BLOCK - int(self.account["audio"])
+
+
+def run(kind: str, network: str, *, ctrl_c: bool = False) -> Outcome:
+    """Run a program until the network has been bad for its time, or until Ctrl-C in the midst of that."""
+    with tempfile.TemporaryDirectory() as name, BadLink() as link:
+        folder = Path(name)
+        make_files(folder)
+        with Server(link, folder) as server:
+            values = {"URL": server.url, **{file: str(folder / file) for file in _FILES}}
+            arguments = [values.get(argument, argument) for argument in KINDS[kind].arguments]
+            with Program(link, folder, arguments) as program:
+                return _Run(link, server, program, KINDS[kind], NETWORKS[network]).outcome(ctrl_c)
+
+
+_FILES = ("questions.wav", "silence.wav", "answers.wav")
+
+
+@dataclass
+class _Run:
+    link: BadLink
+    server: Server
+    program: Program
+    kind: Kind
+    network: Network
+
+    def outcome(self, ctrl_c: bool) -> Outcome:
+        self._begin()
+        bad_at = time.monotonic()
+        self._turn_bad()
+        (self._until_ctrl_c if ctrl_c else self._until_over)()
+        asked_at = None if self.program.over else time.monotonic()
+        if asked_at is not None:
+            self._ask(ctrl_c)
+        self.program.wait(_ENDS)
+        ended_at, status = time.monotonic(), self.program.process.poll()
+        self._settle()
+        out = self.program.stdout
+        return Outcome(
+            status=status,
+            seconds=ended_at - bad_at,
+            account=_account(out) if self.kind.accounts else {},
+            stdout=out,
+            stderr=self.program.stderr,
+            received=self.server.events("received"),
+            sent=self.server.events("sent"),
+            bad_at=bad_at,
+            asked=asked_at is not None,
+            to_end=None if asked_at is None else ended_at - asked_at,
+        )
+
+    def _begin(self) -> None:
+        def begun() -> bool:
+            return self.program.over or self.kind.begun(self.server.events("received"))
+
+        def complaint() -> str:
+            return f"{self.program.stdout}{self.program.stderr} after {self.server.events('received')}"
+
+        wait_until(begun, _BEGINS, complaint)
+        assert not self.program.over, complaint()
+
+    def _turn_bad(self) -> None:
+        self.link.conditions = replace(self.network.conditions)
+        if self.network.nat:
+            self.link.forget_flows()
+        if self.network.stops:
+            self.server.signal(signal.SIGSTOP)
+
+    def _until_ctrl_c(self) -> None:
+        self.program.wait(_BEFORE_CTRL_C)
+
+    def _until_over(self) -> None:
+        self.program.wait(self.network.seconds)
+        if self.network.after and not self.program.over:
+            self.link.conditions = Conditions()
+            self.program.wait(self.network.after)
+
+    def _ask(self, ctrl_c: bool) -> None:
+        """Ask the program to end, a command by the only way there is."""
+        if ctrl_c or not self.kind.accounts:
+            self.program.signal(signal.SIGINT)
+        else:
+            self.program.ask_to_end()
+
+    def _settle(self) -> None:
+        """Let the server read what has reached its machine, and end."""
+        self.link.conditions = Conditions()
+        self.server.signal(signal.SIGCONT)
+        self.server.ask_to_end()
+        self.server.wait(_ENDS)
+
+
+def _account(out: str) -> dict[str, Any]:
+    lines = out.splitlines()
+    account: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return account
