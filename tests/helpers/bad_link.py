@@ -1,4 +1,4 @@
-"""A bad network on one machine: a link between two network namespaces, with the kernel's real TCP at both ends.
+"""A bad network on one machine: a link between two network namespaces, with the kernel's own TCP at its ends.
 
 The link is a thread that carries packets from one TUN device to another, and does to them on the way what
 `Conditions` say. Linux only; it needs root, ``/dev/net/tun`` and ``ip``.
@@ -147,7 +147,7 @@ class BadLink:
         atexit.unregister(self._remove)
 
     def forget_flows(self) -> None:
-        """Drop, from now on, the packets of each connection that is open, as a NAT does that has forgotten it."""
+        """Drop from now on the packets of each open connection, as a NAT does that has forgotten it."""
         self._dead |= set(self._flows)
 
     def inside(self, namespace: str, *command: str) -> Sequence[str]:
@@ -182,9 +182,7 @@ class BadLink:
     def _vanishes(self, packet: bytes, flow: Flow) -> bool:
         conditions = self.conditions
         too_long = conditions.mtu is not None and len(packet) > conditions.mtu
-        return (
-            conditions.down or flow in self._dead or too_long or self._random.random() < conditions.loss
-        )
+        return conditions.down or flow in self._dead or too_long or self._random.random() < conditions.loss
 
     def _due(self, size: int, end: int, flow: Flow) -> float | None:
         """Return when a packet arrives; ``None`` if the queue is full."""

@@ -9,18 +9,20 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bad_link import BadLink, Conditions
 from network_notes import BLOCK, SECOND
-from network_peers import PROGRAMS, Program, Server, make_files, wait_until
+from network_peers import SCRIPTS, Program, Server, make_files, wait_until
 
-__all__ = ["KINDS", "NETWORKS", "Kind", "Network", "Outcome", "run"]
+__all__ = ["NETWORKS", "PROGRAMS", "Kind", "Network", "Outcome", "Runs", "run"]
 
 _BEGINS = 60.0  # seconds in which a program has to have begun
 _ENDS = 30.0  # seconds in which it has to end, when it is asked to
+_PATIENCE = 40.0  # seconds after which a silent connection counts as dead, by default
 _BEFORE_CTRL_C = 4.0  # seconds from the network's turning bad
 
 Events = list[dict[str, Any]]
@@ -40,7 +42,8 @@ class Network:
         stops: Whether the server's process is stopped.
         seconds: How long it is bad.
         after: Seconds on a good network behind it.
-        dead: Whether nothing that is sent gets through for longer than a program may wait.
+        dead: Whether nothing gets through for longer than a program may wait; ``"large"``: nothing large.
+        spares: Whether it must not end a session.
     """
 
     name: str
@@ -49,21 +52,28 @@ class Network:
     stops: bool = False
     seconds: float = 70.0
     after: float = 0.0
-    dead: bool = False
+    dead: bool | Literal["large"] = False
+    spares: bool = False
+
+    def kills(self, kind: "Kind") -> bool:
+        """Return whether it must end a program's session."""
+        return kind.sends if self.dead == "large" else self.dead
 
 
 def _down(seconds: float) -> Network:
-    name = f"down for {seconds:g} s"
-    return Network(name, Conditions(down=True), seconds=seconds, after=20, dead=seconds > 40)
+    name, conditions = f"down for {seconds:g} s", Conditions(down=True)
+    return Network(
+        name, conditions, seconds=seconds, after=20, dead=seconds > _PATIENCE, spares=seconds < _PATIENCE / 2
+    )
 
 
 _ALL = [
-    Network("200 ms and jitter", Conditions(delay=0.2, jitter=0.1), seconds=30),
-    Network("5 % loss", Conditions(delay=0.02, loss=0.05), seconds=30),
-    Network("reordering", Conditions(delay=0.05, jitter=0.05, reorders=True), seconds=30),
-    Network("64 kbit/s", Conditions(delay=0.02, rate=8000)),
+    Network("200 ms and jitter", Conditions(delay=0.2, jitter=0.1), seconds=30, spares=True),
+    Network("5 % loss", Conditions(delay=0.02, loss=0.05), seconds=30, spares=True),
+    Network("reordering", Conditions(delay=0.05, jitter=0.05, reorders=True), seconds=30, spares=True),
+    Network("64 kbit/s", Conditions(delay=0.02, rate=8000), spares=True),
     *map(_down, (5, 15, 30, 60)),
-    Network("MTU hole", Conditions(mtu=600), dead=True),
+    Network("MTU hole", Conditions(mtu=600), dead="large"),
     Network("dead NAT", nat=True, dead=True),
     Network("stopped server", stops=True, dead=True),
 ]
@@ -92,15 +102,15 @@ class Kind:
 
 
 def _two_items(received: Events) -> bool:
-    return sum(event["type"] == "conversation.item.create" for event in received) >= 2
+    return [event["type"] for event in received].count("conversation.item.create") >= 2
 
 
 def _three_seconds(received: Events) -> bool:
-    return sum(event["audio"] for event in received) >= 3 * SECOND
+    return bool(sum(event["audio"] for event in received) >= 3 * SECOND)
 
 
 def _script(name: str, *arguments: str) -> tuple[str, ...]:
-    return (str(PROGRAMS / f"{name}.py"), "URL", *arguments)
+    return (str(SCRIPTS / f"{name}.py"), "URL", *arguments)
 
 
 def _command(name: str, *arguments: str) -> Kind:
@@ -108,7 +118,7 @@ def _command(name: str, *arguments: str) -> Kind:
     return Kind(whole, _three_seconds, accounts=False)
 
 
-KINDS = {
+PROGRAMS = {
     "raw, sending": Kind(_script("raw_session", "sending"), _three_seconds),
     "raw, idle": Kind(_script("raw_session", "idle"), _two_items, sends=False),
     "Assistant": Kind(_script("assistant_with_tools", "silence.wav"), _three_seconds),
@@ -117,7 +127,7 @@ KINDS = {
     "openai, sending": Kind(_script("raw_openai", "sending"), _three_seconds),
     "openai, idle": Kind(_script("raw_openai", "idle"), _two_items, sends=False),
 }
-"""The kinds of programs, by their names."""
+"""The programs, by their names."""
 
 
 # --- What comes of it --------------------------------------------------------------------------------
@@ -180,16 +190,17 @@ class Outcome:
         return lost * BLOCK - int(self.account["audio"])
 
 
-def run(kind: str, network: str, *, ctrl_c: bool = False) -> Outcome:
+def run(program: str, network: str, *, ctrl_c: bool = False) -> Outcome:
     """Run a program until the network has been bad for its time, or until Ctrl-C in the midst of that."""
     with tempfile.TemporaryDirectory() as name, BadLink() as link:
         folder = Path(name)
         make_files(folder)
         with Server(link, folder) as server:
             values = {"URL": server.url, **{file: str(folder / file) for file in _FILES}}
-            arguments = [values.get(argument, argument) for argument in KINDS[kind].arguments]
-            with Program(link, folder, arguments) as program:
-                return _Run(link, server, program, KINDS[kind], NETWORKS[network]).outcome(ctrl_c)
+            kind = PROGRAMS[program]
+            arguments = [values.get(argument, argument) for argument in kind.arguments]
+            with Program(link, folder, arguments) as process:
+                return _Run(link, server, process, kind, NETWORKS[network]).outcome(ctrl_c)
 
 
 _FILES = ("questions.wav", "silence.wav", "answers.wav")
@@ -267,6 +278,31 @@ class _Run:
         self.server.signal(signal.SIGCONT)
         self.server.ask_to_end()
         self.server.wait(_ENDS)
+
+
+class Runs:
+    """Runs, several at once and each only once, while ``with`` lasts."""
+
+    def __init__(self, at_once: int = 6) -> None:
+        self._pool = ThreadPoolExecutor(at_once)
+        self._begun: dict[tuple[str, str, bool], Future[Outcome]] = {}
+
+    def __enter__(self) -> "Runs":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, program: str, network: str, *, ctrl_c: bool = False) -> "Future[Outcome]":
+        """Begin a run when there is room for it, unless it has begun."""
+        key = (program, network, ctrl_c)
+        if key not in self._begun:
+            self._begun[key] = self._pool.submit(run, program, network, ctrl_c=ctrl_c)
+        return self._begun[key]
+
+    def __call__(self, program: str, network: str, *, ctrl_c: bool = False) -> Outcome:
+        """Return what comes of a run."""
+        return self.begin(program, network, ctrl_c=ctrl_c).result()
 
 
 def _account(out: str) -> dict[str, Any]:

@@ -10,12 +10,16 @@ from typing import Any
 
 import realtime_sync as rt
 
-__all__ = ["BLOCK", "SECOND", "Notes", "told_of"]
+__all__ = ["BLOCK", "ITEM_EVERY", "SECOND", "SETTLE", "Notes", "told_of"]
 
 BLOCK = 4800
 """Bytes of audio in an event: 100 ms of 24 kHz PCM."""
 SECOND = 48_000
 """Bytes of a second of it."""
+ITEM_EVERY = 1.0
+"""Seconds between two items."""
+SETTLE = 5.0
+"""Seconds that the last answers may take, once a program is to end."""
 
 
 class Notes:
@@ -61,10 +65,13 @@ class Notes:
         self._received.append(event_id or "")
 
     def ended(self, error: BaseException | None, told: dict[str, Any] | None = None) -> None:
-        """Note how the session ended: an error, or none; and what the program was told is lost.  Once."""
+        """Note how the session ended, and what the program was told is lost; only the first time counts.
+
+        An error that comes when the program is to end is none.
+        """
         with self._lock:
             if self._end is None:
-                name = None if error is None else type(error).__name__
+                name = None if error is None or self.finish.is_set() else type(error).__name__
                 self._end = {"error": name, "text": str(error or ""), "at": time.monotonic()}
                 self._told |= told or {}
 
@@ -87,7 +94,7 @@ class Notes:
 
 
 def told_of(session: rt.Session) -> dict[str, Any]:
-    """Return what a program is told, at the end of a session, of its events that did not or may not arrive."""
+    """Return what a program is told, when its session has ended, of what did not or may not arrive."""
     try:
         session.send({"type": "input_audio_buffer.clear"})
     except rt.ConnectionClosed as closed:

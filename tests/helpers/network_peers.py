@@ -1,4 +1,4 @@
-"""The two ends of a bad network: a server that writes down what arrives, and a program, each in its namespace."""
+"""The two ends of a bad network: a server that writes down what arrives, and a program."""
 
 import contextlib
 import json
@@ -19,11 +19,11 @@ from wav_files import QUESTION, chunk, fmt, riff
 
 from realtime_sync.sound.wav import read_wav
 
-__all__ = ["PROGRAMS", "Program", "Server", "make_files", "wait_until"]
+__all__ = ["SCRIPTS", "Program", "Server", "make_files", "wait_until"]
 
 _HELPERS = Path(__file__).parent
 _ROOT = _HELPERS.parent.parent
-PROGRAMS = _HELPERS.parent / "network"
+SCRIPTS = _HELPERS.parent / "network"
 """Where the programs are."""
 _STARTS = 30.0  # seconds in which the server has to listen
 _LOOK = 0.05  # seconds between two looks
@@ -53,7 +53,9 @@ def wait_until(condition: Callable[[], bool], timeout: float, complaint: Callabl
 class _Process:
     """A Python program in a namespace, which is to end when its stdin does."""
 
-    def __init__(self, link: BadLink, namespace: str, name: str, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self, link: BadLink, namespace: str, name: str, arguments: Sequence[str], folder: Path
+    ) -> None:
         environment = {
             "PYTHONPATH": f"{_HELPERS}{os.pathsep}{_ROOT}",
             "SSL_CERT_FILE": str(folder / "authority.pem"),
@@ -115,7 +117,7 @@ class Server(_Process):
     def __init__(self, link: BadLink, folder: Path) -> None:
         self._ledger = folder / "ledger"
         self._ledger.touch()
-        arguments = [str(PROGRAMS / "truthful_server.py"), FAR_ADDRESS]
+        arguments = [str(SCRIPTS / "truthful_server.py"), FAR_ADDRESS]
         arguments += [str(folder / "server.pem"), str(self._ledger)]
         super().__init__(link, link.far, "server", arguments, folder)
 

@@ -44,7 +44,7 @@ class Asker(rt.Visitor[None]):
         super().visit(event)
 
     def visit_response_done(self, event: rt.events.ResponseDone) -> None:
-        calls = [item for item in event.response.output if item.type == "function_call"]
+        calls = [item for item in event.response.output or () if item.type == "function_call"]
         if not calls and not self._notes.finish.is_set():
             self.ask()
 

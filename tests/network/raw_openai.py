@@ -8,9 +8,8 @@ import threading
 import time
 from typing import Any
 
-from network_notes import BLOCK, Notes
+from network_notes import BLOCK, ITEM_EVERY, SETTLE, Notes
 from openai import OpenAI
-from raw_session import ITEM_EVERY, SETTLE
 
 
 def speak(connection: Any, notes: Notes, ended: threading.Event) -> None:

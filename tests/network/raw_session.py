@@ -6,12 +6,9 @@ import sys
 import threading
 import time
 
-from network_notes import BLOCK, Notes, told_of
+from network_notes import BLOCK, ITEM_EVERY, SETTLE, Notes, told_of
 
 import realtime_sync as rt
-
-ITEM_EVERY = 1.0  # seconds
-SETTLE = 5.0  # seconds that the last answers may take, once it is to end
 
 
 def speak(session: rt.Session, notes: Notes, ended: threading.Event) -> None:
