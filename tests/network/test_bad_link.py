@@ -12,14 +12,17 @@ from bad_link import BadLink, Conditions
 pytestmark = pytest.mark.slow
 
 SERVE = """
-import socket, sys
-server = socket.create_server(("10.77.0.2", 4711))
-print("ready", flush=True)
-while True:
-    caller, _ = server.accept()
-    with caller:
-        while data := caller.recv(65536):
-            caller.sendall(data)
+import socketserver
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(65536):
+            self.request.sendall(data)
+
+socketserver.ThreadingTCPServer.daemon_threads = True
+with socketserver.ThreadingTCPServer(("10.77.0.2", 4711), Echo) as server:
+    print("ready", flush=True)
+    server.serve_forever()
 """
 CALL = """
 import json, socket, sys, time
