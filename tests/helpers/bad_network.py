@@ -20,7 +20,7 @@ from network_peers import SCRIPTS, Program, Server, make_files, wait_until
 
 __all__ = ["NETWORKS", "PROGRAMS", "Kind", "Network", "Outcome", "Runs", "run"]
 
-_BEGINS = 60.0  # seconds in which a program has to have begun
+_BEGINS = 120.0  # seconds in which a program has to have begun
 _ENDS = 30.0  # seconds in which it has to end, when it is asked to
 _PATIENCE = 40.0  # seconds after which a silent connection counts as dead, by default
 _BEFORE_CTRL_C = 4.0  # seconds from the network's turning bad

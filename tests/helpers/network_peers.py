@@ -25,7 +25,7 @@ _HELPERS = Path(__file__).parent
 _ROOT = _HELPERS.parent.parent
 SCRIPTS = _HELPERS.parent / "network"
 """Where the programs are."""
-_STARTS = 30.0  # seconds in which the server has to listen
+_STARTS = 120.0  # seconds in which the server has to listen
 _LOOK = 0.05  # seconds between two looks
 
 
