@@ -1,6 +1,6 @@
 """Prints the tables of ``docs/bad_networks.md``: what programs see on bad networks, when, and what is lost.
 
-``sudo python tests/network/table.py [--at-once 6] [--network NAME]...`` takes a quarter of an hour.
+``python tests/network/table.py [--at-once 6] [--network NAME]...`` needs root, and a quarter of an hour.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def print_all(runs: Runs, networks: Sequence[str]) -> None:
                 runs.begin(program, network, ctrl_c=how)
     for programs, title in zip(BESIDE, ("Sending all the time", "Idle"), strict=True):
         columns = [(program, cell) for program in programs for cell in (seen, lost)]
-        names = [f"{program.partition(',')[0]}: {what}" for program in programs for what in ("sees", "lost")]
+        names = [f"{client}: {what}" for client in ("realtime_sync", "openai") for what in ("sees", "lost")]
         print_table(title, names, rows(runs, networks, columns))
     columns = [("Assistant", seen), ("Assistant", lost), ("talk", seen), ("transcribe", seen)]
     names = ["Assistant sees", "Assistant lost", "talk", "transcribe"]
