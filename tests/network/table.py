@@ -71,8 +71,8 @@ def print_table(title: str, names: Sequence[str], lines: Iterator[str]) -> None:
 
 
 def print_all(runs: Runs, networks: Sequence[str]) -> None:
-    for program in PROGRAMS:
-        for how in (False, True):
+    for how in (False, True):
+        for program in PROGRAMS:
             for network in networks:
                 runs.begin(program, network, ctrl_c=how)
     for programs, title in zip(BESIDE, ("Sending all the time", "Idle"), strict=True):
