@@ -65,6 +65,7 @@ class Dialogue(Listener):
     def on_committed(self, fact: facts.Committed) -> None:
         self.heard = self.unanswered = True
         if self._transcribes and fact.item.id not in self._transcribed:
+            self.untranscribed.pop(fact.item.id, None)  # so that the last one is the latest
             self.untranscribed[fact.item.id] = self.moved
 
     def on_transcript(self, fact: facts.Transcript) -> None:
@@ -109,7 +110,7 @@ class Dialogue(Listener):
         if response_id in self._cut_off:
             return
         self._held.append((response_id, part.item.id, text))
-        if all(self.moved - since >= _HOLD for since in self.untranscribed.values()):
+        if self.moved - next(reversed(self.untranscribed.values()), -_HOLD) >= _HOLD:
             self._release()
 
     def _release(self) -> None:

@@ -98,12 +98,13 @@ class Sending:
         """Return whether the server has taken all that was sent."""
         if self._question is None:  # the session ended before it could be asked
             return False
-        rejected = any(error.event_id == self._question for error in turns.errors)
-        return rejected or (turns.commits if self.detects is False else turns.updates) > 0
+        if turns.commits if self.detects is False else turns.updates:
+            return True
+        return any(error.event_id == self._question for error in turns.errors)
 
     def is_whole(self, turns: Turns) -> bool:
         """Return whether the server has taken the whole file, and owes nothing of its transcript."""
-        return self.seconds is not None and self.answered(turns) and not turns.pending
+        return self.seconds is not None and self.answered(turns) and turns.complete
 
     def is_answer(self, error: ErrorDetails) -> bool:
         """Return whether an error only says that the server can't be asked, or has nothing to commit."""

@@ -201,11 +201,11 @@ def _listen(session: Session, turns: Turns, sending: Sending) -> None:
         if sending.ended_at is None:
             continue
         calm = time.monotonic() - max(moved, sending.ended_at)
-        waits = bool(turns.pending) or not sending.answered(turns)
+        waits = not (turns.complete and sending.answered(turns))
         unheard = not turns.found and sending.detects is None and not waits
         if not waits and not unheard and calm >= (0 if sending.detects is False else _GRACE):
             return
-        if (unheard or (turns.speaking and not helped)) and calm >= _OPEN_END:
+        if calm >= _OPEN_END and (unheard or (turns.speaking and not helped)):
             helped = True
             sending.commit()
         elif waits and calm >= _PATIENCE:

@@ -61,9 +61,13 @@ class Turns(Listener):
         self.commits = 0
         self.errors: list[ErrorDetails] = []
         self._turns: dict[str, Turn] = {}
+        self._pending: dict[str, Turn] = {}  # those whose transcript is still to come
+        self._ended = 0.0  # where the latest turn ends
 
     def _turn(self, item_id: str) -> Turn:
-        return self._turns.setdefault(item_id, Turn())
+        if item_id not in self._turns:
+            self._turns[item_id] = self._pending[item_id] = Turn()
+        return self._turns[item_id]
 
     # --- What the server says --------------------------------------------------------------------------
 
@@ -71,19 +75,21 @@ class Turns(Listener):
         self._turn(fact.item_id).start = fact.audio_ms / 1000
 
     def on_speech_stopped(self, fact: facts.SpeechStopped) -> None:
-        self._turn(fact.item_id).end = fact.audio_ms / 1000
+        end = self._turn(fact.item_id).end = fact.audio_ms / 1000
+        self._ended = max(self._ended, end)
 
     def on_committed(self, fact: facts.Committed) -> None:
         self.commits += 1
         turn = self._turn(fact.item.id)
         turn.committed = True
         if turn.start is None:  # by ourselves: it is all that came after the turn before
-            turn.start = max((other.end for other in self._turns.values() if other.end), default=0.0)
+            turn.start = self._ended
 
     def on_transcript(self, fact: facts.Transcript) -> None:
         turn = self._turn(fact.part.item.id)
         if fact.whole:
             turn.transcript = fact.text
+            self._pending.pop(fact.part.item.id, None)
         else:
             turn.deltas.append(fact.text)
 
@@ -97,6 +103,7 @@ class Turns(Listener):
         if error is not None:
             reason = error.message or error.code or error.type or "no reason given"
             self._turn(fact.part.item.id).failure = one_line(reason)
+            self._pending.pop(fact.part.item.id, None)
 
     def on_error(self, fact: facts.Error) -> None:
         self.errors.append(fact.error)
@@ -111,12 +118,17 @@ class Turns(Listener):
     @property
     def pending(self) -> list[Turn]:
         """The turns whose transcript is still to come."""
-        return [turn for turn in self._turns.values() if turn.pending]
+        return list(self._pending.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is no such turn."""
+        return not self._pending
 
     @property
     def speaking(self) -> bool:
         """Whether the server waits for the end of a turn."""
-        return any(turn.speaking for turn in self._turns.values())
+        return any(turn.speaking for turn in self._pending.values())
 
     @property
     def found(self) -> bool:

@@ -1,5 +1,7 @@
 """What a server hears in a session's input, by its events."""
 
+import time
+
 import pytest
 
 from realtime_sync import events as ev
@@ -88,3 +90,21 @@ def test_a_failure(error: dict[str, str], failure: str) -> None:
     )
     assert [turn.failure for turn in turns.in_order(1.0)] == [failure]
     assert not turns.pending
+
+
+def seconds(commits: int) -> float:
+    """How long a number of turns takes, on a processor of its own."""
+    turns = Turns()
+    events = [
+        ev.InputAudioBufferCommitted(event_id="", item_id=f"item_{number}") for number in range(commits)
+    ]
+    began = time.thread_time()
+    for event in events:
+        turns.visit(event)
+        assert not turns.complete
+    return time.thread_time() - began
+
+
+def test_many_turns() -> None:
+    """Turns cost time in proportion to their number."""
+    assert seconds(20_000) < 40 * seconds(2_000) + 0.2
