@@ -53,7 +53,7 @@ def untold(outcome: Outcome) -> str:
 
 
 def times(runs: Runs, networks: Sequence[str]) -> Iterator[str]:
-    """Yield, for each program, in how many seconds it ended after Ctrl-C on half of the networks and on all."""
+    """Yield for each program the seconds from Ctrl-C to its end, on half of the networks and on all."""
     for program in PROGRAMS:
         outcomes = [runs(program, network, ctrl_c=True) for network in networks]
         ends = [inf if outcome.status is None else outcome.to_end or 0.0 for outcome in outcomes]
