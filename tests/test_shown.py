@@ -68,7 +68,7 @@ def called(number: int, name: str, arguments: str) -> list[str]:
 # --- Sessions ----------------------------------------------------------------------------------------
 
 CALLS = [
-    *called(1, HOSTILE, "{}"),
+    *called(1, HOSTILE[:900], "{}"),  # a longer name is no name
     *called(2, "weather", HOSTILE),
     *called(3, "weather", json.dumps({HOSTILE: 1})),
     *called(4, "weather", json.dumps({"city": HOSTILE.replace("\ud83d", "")})),

@@ -329,10 +329,9 @@ class ToolRunner(Listener):
 
     def _submit(self, job: _Job) -> None:
         """Start a job now, or queue it until a worker is free; drop it if it can't be answered any more."""
-        if self._session.closed:
-            self.close()
         with self._changed:
-            dropped, starts = self._closed, self._busy < self.tools.workers
+            dropped = self._closed or self._session.closed
+            starts = self._busy < self.tools.workers
             if not dropped:
                 job.turn.open += 1
                 self._jobs[job] = None

@@ -44,9 +44,8 @@ class Jobs:
         self._realtime_pace = realtime_pace
         self._turns = count()
         self._due: dict[Job, tuple[float, int]] = {}  # when, and in which turn of those due at that time
-        self._next: list[
-            tuple[float, int, Job]
-        ] = []  # a heap of the same, with some that are over or removed
+        # A heap of the same, with some that are over or removed.
+        self._next: list[tuple[float, int, Job]] = []
 
     @property
     def due(self) -> float | None:
