@@ -1,6 +1,6 @@
 """What programs may rely on when the network is bad.
 
-Six runs at once take a quarter of an hour: ``pytest -m slow tests/network``. What the runs show is printed by
+Six runs at once take ten minutes: ``pytest -m slow tests/network``. What the runs show is printed by
 ``python tests/network/table.py``, and told in ``docs/bad_networks.md``.
 """
 
