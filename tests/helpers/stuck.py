@@ -59,13 +59,17 @@ def wait_until_stuck(thread: threading.Thread, over: threading.Event | None = No
     seen: list[tuple[int, int]] = []
     while len(seen) < _LOOKS:
         assert time.monotonic() < deadline, "the thread does not get stuck"
-        frame = sys._current_frames()[thread.ident or 0]
-        here = (id(frame), frame.f_lasti)
+        here = _place_of(thread)
         seen = [*seen, here] if seen[-1:] == [here] else [here]
-        del frame
         if over.wait(_PAUSE):
             return False
     return True
+
+
+def _place_of(thread: threading.Thread) -> tuple[int, int]:
+    """Where a thread is: the frame and the instruction."""
+    frame = sys._current_frames()[thread.ident or 0]
+    return id(frame), frame.f_lasti
 
 
 class Pressed:
@@ -89,8 +93,9 @@ def ctrl_c_when_stuck(pressed: Pressed, presses: int = 1) -> Iterator[None]:
         for _ in range(presses):
             if not wait_until_stuck(main, over):
                 return
-            pressed.at = time.monotonic()
+            pressed.at, here = time.monotonic(), _place_of(main)
             signal.pthread_kill(main.ident or 0, signal.SIGINT)
+            wait_until(lambda: over.is_set() or _place_of(main) != here)  # two at once would count as one
 
     thread = in_thread(press)
     try:
