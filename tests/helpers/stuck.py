@@ -73,10 +73,11 @@ def _place_of(thread: threading.Thread) -> tuple[int, int]:
 
 
 class Pressed:
-    """When Ctrl-C was pressed the last time (``time.monotonic()``), and how long it took from then."""
+    """When Ctrl-C was pressed the last time (``time.monotonic()``), where, and how long it took from then."""
 
     at = 0.0
     seconds = 0.0
+    place = (0, 0)
 
 
 @contextlib.contextmanager
@@ -93,9 +94,10 @@ def ctrl_c_when_stuck(pressed: Pressed, presses: int = 1) -> Iterator[None]:
         for _ in range(presses):
             if not wait_until_stuck(main, over):
                 return
-            pressed.at, here = time.monotonic(), _place_of(main)
+            pressed.at, pressed.place = time.monotonic(), _place_of(main)
             signal.pthread_kill(main.ident or 0, signal.SIGINT)
-            wait_until(lambda: over.is_set() or _place_of(main) != here)  # two at once would count as one
+            # Two at once would count as one.
+            wait_until(lambda: over.is_set() or _place_of(main) != pressed.place)
 
     thread = in_thread(press)
     try:
