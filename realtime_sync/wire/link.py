@@ -18,11 +18,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-try:
-    import fcntl
-    import termios
-except ImportError:  # pragma: no cover  # Windows
-    fcntl = None  # type: ignore[assignment]
+if sys.platform != "win32":
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
 
 __all__ = ["Link", "Outgoing"]
 
@@ -311,10 +309,10 @@ class Link:
     @property
     def delivered(self) -> int:
         """The bytes that the peer's system has acknowledged; where ours can't tell, those it has taken."""
-        if fcntl is None:  # pragma: no cover  # Windows
+        if sys.platform == "win32":  # pragma: no cover
             return self._written
         with contextlib.suppress(OSError):
-            waiting = fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4))
+            waiting = ioctl(self._sock, TIOCOUTQ, bytes(4))
             return self._written - int.from_bytes(waiting, sys.byteorder)
         return self._written
 
