@@ -18,10 +18,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-if sys.platform != "win32":
-    from fcntl import ioctl
-    from termios import TIOCOUTQ
-
 __all__ = ["Link", "Outgoing"]
 
 _READ_SIZE = 262144  # bytes of one read; fewer cost more, as measured in tests/benchmarks/receive.py
@@ -311,6 +307,9 @@ class Link:
         """The bytes that the peer's system has acknowledged; where ours can't tell, those it has taken."""
         if sys.platform == "win32":  # pragma: no cover
             return self._written
+        from fcntl import ioctl  # not there
+        from termios import TIOCOUTQ
+
         with contextlib.suppress(OSError):
             waiting = ioctl(self._sock, TIOCOUTQ, bytes(4))
             return self._written - int.from_bytes(waiting, sys.byteorder)
