@@ -141,7 +141,8 @@ class _Direct(_ThroughSocks):
                 raise LocationParseError(f"{self.host!r}: not a valid host name") from None
             kind = ConnectTimeoutError if isinstance(cause, TimeoutError) else NewConnectionError
             raise kind(this, str(error)) from cause
-        sock.settimeout(_left())
+        # Not 0, and no error if there is no time left: nobody would close the socket.
+        sock.settimeout(max(_deadline.get() - time.monotonic(), 0.001))
         return sock
 
 
