@@ -36,6 +36,7 @@ from realtime_sync import events as ev
 from realtime_sync.events import SERVER_EVENTS, ServerEvent
 from realtime_sync.local import CallFunction, CallMcpTool, Heard, LocalServer, Request, Say
 from realtime_sync.local.faults import Duplicate, Fault, Reorder, SendMalformed, SendUnknown
+from realtime_sync.session.ledger import Ledger
 from realtime_sync.sound.formats import bytes_of
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice import Conversation, ConversationItem, ToolRunner, Tools
@@ -1463,3 +1464,15 @@ def test_wait_for_answer_after_mcp_calls(
     answer = conversation.wait_for_answer(visitor=both, timeout=DEADLINE)
     assert [item.type for item in answer.items] == ["mcp_call", "message"]
     assert answer.text == "It is blue."
+
+
+def test_a_conversation_that_begins_to_listen_late() -> None:
+    """What is put after an item that was there before a conversation listened is at its end."""
+    ledger, conversation = Ledger(), Conversation()
+    early = [added(message("a")), added(message("b"), "a")]
+    late = [added(message("d"), "b"), added(message("c"), "a"), added(message("e"), "d")]
+    for event in (*early, *late):
+        event.__dict__["facts"] = ledger.note(event)
+    for event in late:
+        conversation.visit(event)
+    assert [item.id for item in conversation.items] == ["d", "e", "c"]
