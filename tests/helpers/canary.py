@@ -1,14 +1,15 @@
 """A session that has small turns while others are attacked, and servers that tell what goes wrong in them.
 
-The longest wait of a `Canary` says whether the attack holds up others.  The machine does so as well, so there
-is a second canary that nobody attacks: with a server, or in a process, of its own.
+How long the turns of a `Canary` take says whether the attack holds up others.  A busy machine does so as
+well: so what counts is the processor time of the process that is attacked, and the time beyond that of a
+second canary, whose server or process nobody attacks.
 """
 
 import contextlib
-import ctypes
 import gc
 import json
 import logging
+import os
 import resource
 import subprocess
 import sys
@@ -25,32 +26,52 @@ from realtime_sync.local import LocalServer
 
 __all__ = ["Canary", "Control", "Memory", "WatchedServer", "compare", "resident", "unharmed", "watched"]
 
-MOST_WAIT = 1.0
-"""Seconds that a turn of another session may take longer than one beside the attack."""
-MOST_MEMORY = 128 * 2**20
-"""Bytes by which a process that is attacked may grow once it is warm; allocators keep some."""
+MOST_PROCESSOR = 1.0
+"""Seconds of the attacked process's processor time that a turn of another session may take: on a busy machine
+turns are long, but not by this."""
+MOST_WAIT = 10.0
+"""Seconds that it may take longer than one that nobody attacks."""
+MOST_MEMORY = 256 * 2**20
+"""Bytes by which a process that is attacked may grow once it is warm: allocators keep what once was large."""
+MOST_BLOCKS = 200_000
+"""Objects by which this process may grow meanwhile, about 10 MB: nothing keeps those."""
 _PAUSE = 0.02  # seconds between two turns
 
 
-def resident(pid: int | str = "self") -> int:
+def resident(pid: int | str) -> int:
     """Return the bytes of memory that a process holds, 0 where the system does not tell."""
     statm = Path(f"/proc/{pid}/statm")
     return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
 
 
+def processor(pid: int | None) -> float:
+    """Return the seconds of processor time that a process has used; ``None`` = this one."""
+    stat = Path(f"/proc/{pid}/stat")
+    if pid is None or not stat.exists():
+        return time.process_time()
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Canary:
     """Has turns of text in a thread of its own, until `end`.
+
+    Args:
+        url: The server.
+        pid: The process that is attacked; ``None`` = this one.
 
     Attributes:
         turns: How many it had.
         longest: Seconds of the longest one.
+        busiest: Seconds of processor time that the attacked process used during one, at most.
         failure: What ended it, if it was not `end`.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pid: int | None = None) -> None:
         self.turns = 0
-        self.longest = 0.0
+        self.longest = self.busiest = 0.0
         self.failure: Exception | None = None
+        self._pid = pid
         self._session = rt.connect(base_url=url)
         self._over = threading.Event()
         # Has the turns, while the test attacks.
@@ -60,9 +81,10 @@ class Canary:
     def _run(self) -> None:
         try:
             while not self._over.wait(_PAUSE):
-                begun = time.monotonic()
+                begun, used = time.monotonic(), processor(self._pid)
                 self._turn()
                 self.longest = max(self.longest, time.monotonic() - begun)
+                self.busiest = max(self.busiest, processor(self._pid) - used)
                 self.turns += 1
         except Exception as error:
             self.failure = error
@@ -80,18 +102,21 @@ class Canary:
 
 
 def compare(canary: Canary, calm: float) -> None:
-    """Fail if a turn of a session took long beside the attack; ``calm`` is the longest one elsewhere."""
+    """Fail if a turn of a session was held up by the attack; ``calm`` is the longest one elsewhere."""
     assert canary.failure is None, canary.failure
     assert canary.turns
+    assert canary.busiest < MOST_PROCESSOR, (
+        f"a turn of another session took {canary.busiest:.2f} s of processor"
+    )
     assert canary.longest < MOST_WAIT + calm, (
         f"a turn of another session took {canary.longest:.2f} s, where no attack was {calm:.2f} s"
     )
 
 
 @contextlib.contextmanager
-def unharmed(attacked: str, calm: str) -> Iterator[None]:
+def unharmed(attacked: "WatchedServer", calm: "WatchedServer") -> Iterator[None]:
     """Have turns with a server that is attacked meanwhile, and with another one; compare their waits."""
-    canary, control = Canary(attacked), Canary(calm)
+    canary, control = Canary(attacked.url, attacked.pid), Canary(calm.url)
     try:
         yield
     finally:
@@ -122,29 +147,34 @@ class Control:
 
 
 class Memory:
-    """Looks at a process now and then; its growth counts from when it is warm."""
+    """Looks at a process now and then; its growth counts from when it is warm.
+
+    Args:
+        pid: The process; ``None`` = this one.
+        warm: Cases before that.
+    """
 
     def __init__(self, pid: int | None = None, warm: int = 300) -> None:
         self._pid = pid
         self._looks = -warm
-        self._before = 0
+        self._before = (0, 0)
 
     def look(self) -> None:
         """Count a case that was tried, and measure now and then; fail if the process has grown too much."""
         self._looks += 1
         if self._looks == 0:
-            self._before = self._resident()
+            self._before = self._measured()
         elif self._looks > 0 and self._looks % 100 == 0:
-            growth = self._resident() - self._before
-            assert growth < MOST_MEMORY, f"grown by {growth / 2**20:.0f} MiB"
+            size, blocks = (now - then for now, then in zip(self._measured(), self._before, strict=True))
+            assert size < MOST_MEMORY, f"grown by {size / 2**20:.0f} MiB"
+            assert blocks < MOST_BLOCKS, f"grown by {blocks} objects"
 
-    def _resident(self) -> int:
+    def _measured(self) -> tuple[int, int]:
+        """Return bytes, and the number of objects."""
         if self._pid is not None:
-            return resident(self._pid)
+            return resident(self._pid), 0
         gc.collect()
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)  # glibc would keep what is free
-        return resident()
+        return resident("self"), sys.getallocatedblocks()
 
 
 class WatchedServer:

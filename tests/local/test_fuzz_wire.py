@@ -167,5 +167,5 @@ def test_hostile_clients(watched: WatchedServer) -> None:
 def test_hostile_clients_for_minutes(kind: str, watched: WatchedServer) -> None:
     """Nor do many such clients, for minutes, hold up another session, or fill the memory."""
     make, check = KINDS[kind]
-    with WatchedServer() as calm, unharmed(watched.url, calm.url):
+    with WatchedServer() as calm, unharmed(watched, calm):
         fuzz(make, partial(check, watched, Memory(watched.pid)))
