@@ -37,6 +37,7 @@ from realtime_sync.events.codec import decode_client, decode_messages
 from realtime_sync.events.surrogates import Joiner
 from realtime_sync.local import Request, Say
 from realtime_sync.local.http.bodies import fields_of, settings_of
+from realtime_sync.session.facts import Sent
 from realtime_sync.session.inbox import Inbox
 from realtime_sync.session.latest import Latest
 from realtime_sync.session.ledger import Ledger
@@ -77,6 +78,24 @@ def wide(n: int, kind: str, path: str, part: Any) -> Work:
     for name in reversed(path.split(".")):
         value = {name: value} if name else [value]
     return decoding(json.dumps({"type": kind, **value}))
+
+
+@row(1000)
+def answers_in_order(n: int) -> Work:
+    ledger, event = Ledger(), ev.ConversationItemDelete(item_id="")
+    for number in range(n):
+        ledger.sent(Sent("conversation.item.delete", f"e{number}", item_id=f"i{number}"), event)
+    answers = [ev.ConversationItemDeleted(event_id=f"e{number}", item_id=f"i{number}") for number in range(n)]
+    return lambda: [ledger.note(answer) for answer in answers]
+
+
+@row(2000)
+def answers_to_nothing_that_was_sent(n: int) -> Work:
+    ledger, event = Ledger(), ev.ConversationItemDelete(item_id="")
+    for number in range(n):
+        ledger.sent(Sent("conversation.item.delete", f"e{number}", item_id=f"i{number}"), event)
+    answers = [ev.InputAudioBufferCleared(event_id=f"e{number}") for number in range(n)]
+    return lambda: [ledger.note(answer) for answer in answers]
 
 
 @row(2000)

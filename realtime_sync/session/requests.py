@@ -7,7 +7,8 @@ kind of event it can be about.
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -25,6 +26,10 @@ CREATE_RESPONSE = "response.create"
 
 _REMEMBERED = 256  # requests for responses, and what became of them
 _MOST_SENT = 10_000  # other events: as many as a client sends before the first is answered
+_LOOKED_AT = 1000  # of these, the oldest, since a server answers in order
+_LATE = (
+    256  # events sent since, after which no answer comes any more where a response shows that it was taken
+)
 _NOTHING_TO_CANCEL = "response_cancel_not_active"
 _ABOUT = (  # what an error's code, type or param says it is about: the beginnings of the types of such events
     (re.compile("session_expired"), ()),
@@ -160,7 +165,10 @@ class Requests:
 
     def has_sent(self, kind: str) -> bool:
         """Return whether an event of this type, no request for a response, is not answered yet."""
-        return any(sent.type == kind for _, sent in self._sent.values())
+        return any(sent.type == kind for _, sent in self._oldest_sent())
+
+    def _oldest_sent(self) -> Iterable[tuple[int, Sent]]:
+        return islice(self._sent.values(), _LOOKED_AT)
 
     def withdraw(self, event_id: str) -> bool:
         """Take back a pending request; return False if it isn't pending."""
@@ -194,6 +202,7 @@ class Requests:
         self._taken = max(self._taken, asked.number)
         if not self.server_asks:  # else this may be the server's own response, and the request on its way
             self.outbox.taken(asked.number)
+            self._forget(asked.number - _LATE)
         self.outbox.answered(asked.number)
         return asked
 
@@ -213,7 +222,7 @@ class Requests:
             item_id: The item that the answer is about; the client may have left its id to the server.
             item_type: The item's type; ``""`` = any.
         """
-        for number, sent in self._sent.values():
+        for number, sent in self._oldest_sent():
             is_item = not sent.item_id or not item_id or sent.item_id == item_id
             is_type = not sent.item_type or not item_type or sent.item_type == item_type
             if sent.type == kind and is_item and is_type:
@@ -315,7 +324,7 @@ class Requests:
         first = next(
             (
                 (number, sent)
-                for number, sent in self._sent.values()
+                for number, sent in self._oldest_sent()
                 if number > self._taken and (kind is None or sent.type.startswith(kind))
             ),
             None,

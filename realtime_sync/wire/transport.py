@@ -151,10 +151,13 @@ class Transport:
         return time.monotonic() >= self._dead_at
 
     def _answer_controls(self) -> None:
+        pings = [payload for opcode, payload in self._frames.controls if opcode == PING]
+        if (
+            pings
+        ):  # of several that came at once, the last one: many cost a server little, and answers us much
+            self._link.post("pong", _frame(PONG, pings[-1]))
         for opcode, payload in self._frames.controls:
-            if opcode == PING:
-                self._link.post("pong", _frame(PONG, payload))
-            elif opcode == PONG and payload == self._ping_payload:
+            if opcode == PONG and payload == self._ping_payload:
                 self.round_trip = time.monotonic() - self._ping_at
             elif opcode == CLOSE:
                 self._answer_close(payload)
