@@ -27,9 +27,8 @@ CREATE_RESPONSE = "response.create"
 _REMEMBERED = 256  # requests for responses, and what became of them
 _MOST_SENT = 10_000  # other events: as many as a client sends before the first is answered
 _LOOKED_AT = 1000  # of these, the oldest, since a server answers in order
-_LATE = (
-    256  # events sent since, after which no answer comes any more where a response shows that it was taken
-)
+# Events sent after one that a response shows to be taken, and then no answer to it comes any more.
+_LATE = 256
 _NOTHING_TO_CANCEL = "response_cancel_not_active"
 _ABOUT = (  # what an error's code, type or param says it is about: the beginnings of the types of such events
     (re.compile("session_expired"), ()),
