@@ -210,6 +210,13 @@ class _Adapter(HTTPAdapter):
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Do nothing: the context verifies certificates, and has loaded those that it trusts."""
 
+    def close(self) -> None:
+        """Close the connections now: after a broken answer urllib3 leaves them to the garbage collector."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in list(manager.pools.keys()):
+                manager.pools[key].close()
+        super().close()
+
     def proxy_headers(self, proxy: str) -> dict[str, str]:
         token = parse_proxy(proxy, "proxy").token()
         return {"Proxy-Authorization": f"Basic {token}"} if token else {}

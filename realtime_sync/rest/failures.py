@@ -17,7 +17,7 @@ from ..events.codec import parse
 from ..exceptions import APIConnectionError, APIError, APITimeoutError, error_of_status, retry_of_status
 from ..redaction import Redact, beginning, one_line
 
-__all__ = ["Answer", "Failure", "excerpt", "lost", "rejection"]
+__all__ = ["Answer", "Failure", "behind", "excerpt", "lost", "rejection"]
 
 _MOST_KEPT = 65536  # bytes of an answer that an error keeps
 _MOST_SHOWN = 200  # characters of an answer that an error shows
@@ -72,7 +72,7 @@ class Failure(Struct, frozen=True):
     cause: BaseException | None = None
 
 
-def _behind(error: BaseException) -> list[BaseException]:
+def behind(error: BaseException) -> list[BaseException]:
     """Return an error and all errors behind it, nearest first: libraries keep them in various places."""
     found: list[BaseException] = []
     pending: list[Any] = [error]
@@ -97,7 +97,7 @@ def _root(errors: list[BaseException]) -> BaseException:
 
 def _clean(cause: BaseException, redact: Redact) -> BaseException:
     """Return the error, or one that says the same if it holds what may not be shown."""
-    chain = _behind(cause)
+    chain = behind(cause)
     for one in chain:
         if isinstance(one, requests.RequestException):
             one.request = one.response = None  # these hold the key
@@ -117,7 +117,7 @@ def lost(error: BaseException, host: str, place: str, timeout: float, redact: Re
         timeout: The timeout of the request, in seconds.
         redact: Redacts the request's secrets in a text.
     """
-    errors = _behind(error)
+    errors = behind(error)
     cause = _clean(_root(errors), redact)
     untrusted = next((one for one in errors if isinstance(one, ssl.SSLCertVerificationError)), None)
     if untrusted is not None:

@@ -17,6 +17,7 @@ import logging
 import os
 import random
 import time
+import traceback
 import uuid
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ from ..exceptions import error_of_status
 from ..redaction import Redact, without
 from ..wire.proxy import parse_proxy
 from .adapter import deadline, open_pool
-from .failures import Answer, Failure, lost, rejection
+from .failures import Answer, Failure, behind, lost, rejection
 
 __all__ = ["Requester"]
 
@@ -167,6 +168,8 @@ class Requester:
             problem = error
         else:
             return self._judge(answer, request)
+        for one in behind(problem):
+            traceback.clear_frames(one.__traceback__)  # which hold connections, and would keep them open
         # Outside of the except clause, so that the error of requests is not the context of ours.
         if isinstance(problem, requests.exceptions.InvalidSchema):  # PySocks is missing
             raise ValueError('a SOCKS proxy needs another package: pip install "realtime-sync[socks]"')

@@ -15,6 +15,7 @@ import pytest
 import requests
 import trustme
 from http_api import CREATED, Open, Tries, answer, check_silent, failure, http_server, read_http
+from leftovers import nothing_left, uncollected
 from proxies import SocksProxy, pump, relay
 from requests.adapters import HTTPAdapter
 from scripted import DEADLINE, Caller, Script, ScriptedServer
@@ -41,6 +42,28 @@ def test_one_connection(open_client: Open) -> None:
     assert len(bodies) == 4
     assert not any(b"cookie" in body.lower() for body in bodies)
     assert bodies[0].startswith(b"POST /v1/realtime/client_secrets HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"Content-Encoding: gzip\r\nContent-Length: 4000\r\n\r\n" + b"no gzip " * 500,
+        b"Content-Length: 100,1\r\n\r\n{",
+    ],
+    ids=["body", "head"],
+)
+def test_a_broken_answer_leaves_nothing_open(answer: bytes, open_client: Open) -> None:
+    """Closing a client closes its connections, and leaves none to the garbage collector."""
+
+    def script(caller: Caller) -> None:
+        read_http(caller)
+        caller.raw(OK + answer)
+        assert caller.sock.recv(1) == b""  # the client has hung up
+
+    with uncollected(), nothing_left(), ScriptedServer(script) as server:
+        client = open_client(base_url=server.url)
+        failure(rt.APIConnectionError, client.client_secrets.create)
+        client.close()
 
 
 def test_a_chunk_cut_short(open_client: Open) -> None:

@@ -27,7 +27,13 @@ CALLS: list[Callable[[rt.Client], object]] = [
     lambda client: client.calls.accept("c", session={"type": "realtime"}),
     lambda client: client.calls.hangup("c"),
 ]
-BODIES = [CREATED, BETA, {"error": {"message": "No.", "type": "t", "code": "c", "param": "p"}}, {}]
+SECRET = {"value": "not secret", "expires_at": 7}  # what is bent would not be recognised as a secret
+BODIES = [
+    {**CREATED, **SECRET},
+    {**BETA, "client_secret": SECRET},
+    {"error": {"message": "No.", "type": "t", "code": "c", "param": "p"}},
+    {},
+]
 HEADS = ["Content-Type: application/json", "x-request-id: req_1", "Retry-After: 1", "Set-Cookie: a=b"]
 HEADS += [
     "Content-Encoding: gzip",
@@ -101,7 +107,7 @@ def asked(server: HostileServer, faults: Faults, memory: Memory, given: Answer) 
 
 @pytest.fixture
 def faults() -> Iterator[Faults]:
-    with Faults.watched("realtime_sync", "urllib3") as faults:
+    with Faults.watched("realtime_sync", "urllib3.connectionpool", "urllib3.connection") as faults:
         yield faults
 
 
