@@ -92,15 +92,21 @@ def _shown(given: object) -> str:
     return f"zlib.decompress(base64.b64decode({packed!r}))"
 
 
-class Faults(logging.Handler):
-    """What is logged as an error, which is a bug."""
+class Faults(logging.Filter):
+    """What is logged as an error, which is a bug.
+
+    Nobody else gets what is logged meanwhile: pytest would keep it all, and a long run logs very much.
+    """
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__()
         self._texts: list[str] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self._texts.append(logging.Formatter().format(record))
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = logging.Formatter().format(record)
+        if record.levelno >= logging.ERROR:
+            self._texts.append(text)
+        return False
 
     def check(self) -> None:
         """Fail if there was any since the last time."""
@@ -110,14 +116,12 @@ class Faults(logging.Handler):
     @classmethod
     @contextlib.contextmanager
     def watched(cls, *names: str) -> "Iterator[Faults]":
-        """Listen to loggers, and let nobody else keep what they log: a long run logs very much."""
-        handler, loggers = cls(), [logging.getLogger(name) for name in names]
+        """Listen to loggers."""
+        faults, loggers = cls(), [logging.getLogger(name) for name in names]
         for logger in loggers:
-            logger.addHandler(handler)
-            logger.propagate = False
+            logger.addFilter(faults)
         try:
-            yield handler
+            yield faults
         finally:
             for logger in loggers:
-                logger.propagate = True
-                logger.removeHandler(handler)
+                logger.removeFilter(faults)
