@@ -16,7 +16,7 @@ from pathlib import Path
 from scripted import DEADLINE
 from threads import wait_until
 
-__all__ = ["nothing_left", "open_files", "settled", "uncollected"]
+__all__ = ["nothing_left", "only_new_objects", "open_files", "settled", "uncollected"]
 
 _FILES = Path("/dev/fd")
 _LOOKS = 3  # in a row that must agree before a baseline counts as settled
@@ -67,17 +67,28 @@ def nothing_left() -> Iterator[None]:
 def uncollected() -> Iterator[list[object]]:
     """Give a list that has, after the end, what became garbage meanwhile and only a collection would free."""
     found: list[object] = []
+    with only_new_objects():
+        gc.disable()
+        try:
+            yield found
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            found.extend(gc.garbage)
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+
+@contextlib.contextmanager
+def only_new_objects() -> Iterator[None]:
+    """Keep the collector to what is made inside: a worker of pytest has millions of older objects."""
     gc.collect()
-    gc.disable()
+    gc.freeze()
     try:
-        yield found
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        found.extend(gc.garbage)
+        yield
     finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
+        gc.unfreeze()
 
 
 def _shown(file: tuple[int, int, int]) -> str:

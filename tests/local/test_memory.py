@@ -142,7 +142,7 @@ def test_a_session_that_has_ended_is_freed(kind: str, sent: list[dict[str, Any]]
 
     def held() -> int:
         sessions = (ConversationSession, TranslationSession, History, Answer)
-        return sum(isinstance(one, sessions) for one in gc.get_objects())
+        return sum(isinstance(one, sessions) for one in gc.get_objects(generation=0))  # since `gc.collect`
 
     gc.collect()
     gc.disable()

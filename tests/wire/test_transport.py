@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from leftovers import nothing_left
+from leftovers import nothing_left, only_new_objects
 from scripted import DEADLINE, Caller, Open, ScriptedServer, delta, idle, server_frame
 
 import realtime_sync as rt
@@ -320,7 +320,7 @@ def test_nothing_is_left_behind(count: int, server_tls: Tls, client_tls: ssl.SSL
         server.callers.clear()
         gc.collect()
 
-    with ScriptedServer(idle, server_tls) as server:
+    with only_new_objects(), ScriptedServer(idle, server_tls) as server:
         sessions(10)  # caches are warm
         with nothing_left():
             objects, memory = own_objects(), resident_bytes()
