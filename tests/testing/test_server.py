@@ -136,7 +136,7 @@ def test_public_names() -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_started_while_the_time_is_frozen(way: str) -> None:
     """A server that is started, asked and stopped while the time is frozen goes by the true clock."""
-    with frozen(way), RealtimeServer(delay=0.01, lifetime=0.5) as server:
+    with frozen(way), RealtimeServer(delay=0.01, lifetime=2) as server:
         with connected(server) as session:
             ask(session, "Hello?")
             with pytest.raises(rt.ConnectionClosed):
