@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from msgspec import Struct, structs
 
@@ -26,6 +26,7 @@ __all__ = [
     "redactor",
     "without",
     "without_credentials",
+    "without_secret_parameters",
     "without_secrets",
 ]
 
@@ -45,6 +46,7 @@ Redact = Callable[[str], str]
 _SECRET_NAME = re.compile(
     r"auth|(?<!idempotency-)key|token|secret|passw|cookie|signature|^sig$", re.IGNORECASE
 )
+_PARAMETER = re.compile(r"([?&;]([^\s=&;?]*)=)[^\s&;]*")
 _SHORTEST = 4  # characters of a secret; shorter words occur by chance
 _SHORTEST_ANYWHERE = 12  # the same, in texts of which we don't know whether they are about its session
 _EPHEMERAL = r"\bek_[\w-]+"
@@ -124,6 +126,15 @@ def without(text: str, secrets: Iterable[str | None]) -> str:
         if secret:
             text = text.replace(secret, HIDDEN)
     return text
+
+
+def without_secret_parameters(text: str) -> str:
+    """Return a text without the values of the query parameters in it whose names say that they are secret."""
+
+    def hidden(found: "re.Match[str]") -> str:
+        return f"{found[1]}{HIDDEN}" if is_secret_name(unquote(found[2])) else found[0]
+
+    return _PARAMETER.sub(hidden, text)
 
 
 def without_secrets(struct: _S, redact: Redact) -> _S:

@@ -26,6 +26,7 @@ from realtime_sync.redaction import (
     redactor,
     without,
     without_credentials,
+    without_secret_parameters,
     without_secrets,
 )
 
@@ -97,6 +98,19 @@ class Outer(Struct):
     number: int
     inner: Inner
     absent: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("GET /v1?model=m&api_key=sk-1 HTTP/1.1", "GET /v1?model=m&api_key=*** HTTP/1.1"),
+        ("/v1?k%65y=sk-1;token=t&x=y", "/v1?k%65y=***;token=***&x=y"),
+        ("token=t is no parameter", "token=t is no parameter"),
+    ],
+)
+def test_secret_parameters(text: str, shown: str) -> None:
+    """Of an address in a text, the values of the parameters with secret names are hidden, and no others."""
+    assert without_secret_parameters(text) == shown
 
 
 def test_a_struct_without_secrets() -> None:

@@ -6,7 +6,6 @@ That thread is the only one that uses the connection's socket, TLS included; oth
 import contextlib
 import logging
 import math
-import re
 import selectors
 import socket
 import ssl
@@ -17,12 +16,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from io import BufferedIOBase
 from typing import Any
-from urllib.parse import unquote
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from ..clock import monotonic
-from ..redaction import HIDDEN, is_secret_name, one_line, redactor
+from ..redaction import one_line, without_secret_parameters
 from .loop import Bell
 from .websocket import WebSocket, shut
 
@@ -160,19 +158,7 @@ class Handler(WSGIRequestHandler):
         self.log("info", '"%s" %s %s', self.requestline, status, size)  # Werkzeug's own colours it
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  # the name is Werkzeug's
-        _log.debug("%s", _shown(message % args))
-
-
-_PARAMETER = re.compile(r"([?&;]([^\s=&;?]*)=)[^\s&;]*")
-
-
-def _shown(text: str) -> str:
-    """Return a line of the log without secrets, those in an address' query included."""
-
-    def hidden(found: "re.Match[str]") -> str:
-        return f"{found[1]}{HIDDEN}" if is_secret_name(unquote(found[2])) else found[0]
-
-    return one_line(redactor(())(_PARAMETER.sub(hidden, text)))
+        _log.debug("%s", one_line(without_secret_parameters(message % args)))
 
 
 @dataclass
