@@ -128,7 +128,10 @@ class Transport:
         elif self._is_dead(self._ping_timeout):
             self._lost(TimeoutError(f"the server was silent for {self._ping_timeout:g} s after a ping"))
             return False
-        self._wait_for(self._ping_interval if self._ping_timeout is None else self._ping_timeout / _LOOKS)
+        if self._ping_timeout is None:
+            self._wait_for(self._ping_interval)
+        else:
+            self._deadline = min(self._dead_at, time.monotonic() + self._ping_timeout / _LOOKS)
         return True
 
     def _ping(self) -> None:
