@@ -167,9 +167,8 @@ class Playback(Listener):
         # Parts of responses that run or were not played to their end.
         self._parts: Latest[PartEntry, _Part] = Latest(_MOST_PARTS)
         self._swept = 0  # how many of them there were when those of others were forgotten last
-        self._newest: Latest[ResponseEntry, _Part] = Latest(
-            _REMEMBERED
-        )  # of running responses; all else is whole
+        # The newest part of each running response; all others are complete.
+        self._newest: Latest[ResponseEntry, _Part] = Latest(_REMEMBERED)
         self._last: _Part | None = None  # the part that was written last
         self._waiting: OrderedDict[_Part, None] = OrderedDict()  # parts to be played once that is complete
         self._held = 0  # ticks of their audio

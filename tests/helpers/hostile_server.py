@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from scripted import DEADLINE, Caller
+from scripted import DEADLINE, Caller, accepted
 
 __all__ = ["HostileServer"]
 
@@ -32,13 +32,7 @@ class HostileServer:
         self._answers.put(answer)
 
     def _serve(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            sock.settimeout(DEADLINE)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for sock in accepted(self._listener):
             with contextlib.suppress(OSError, AssertionError), sock:
                 self._answer(Caller(sock))
 

@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -165,6 +165,18 @@ class Caller:
         self.sock.close()
 
 
+def accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections to a listener, until that is shut down."""
+    while True:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return
+        sock.settimeout(DEADLINE)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield sock
+
+
 Script = Callable[[Caller], None]
 
 
@@ -221,13 +233,7 @@ class ScriptedServer:
         return self
 
     def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            sock.settimeout(DEADLINE)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for sock in accepted(self._listener):
             # Runs one connection's script.
             thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
             self.threads.append(thread)

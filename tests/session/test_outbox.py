@@ -146,15 +146,20 @@ def names(unconfirmed: Unconfirmed) -> list[Any]:
     return [e["event_id"] if isinstance(e, dict) else getattr(e, EVENT_ID) for e in unconfirmed.events]
 
 
+def take_turn(server: Falling, session: rt.Session) -> None:
+    """Send all of a turn, and take all answers."""
+    for step in TURN:
+        step(session)
+    assert server.has_sent.wait(DEADLINE)
+    for _ in range(server.frames):
+        session.next_event(DEADLINE)
+
+
 def play(server: Falling, open_session: Open) -> tuple[rt.Session, rt.ConnectionClosed]:
     """Play a turn, all of which is given to the connection before that is lost."""
     with server.serving() as scripted:
         session = open_session(scripted)
-        for step in TURN:
-            step(session)
-        assert server.has_sent.wait(DEADLINE)
-        for _ in range(server.frames):
-            session.next_event(DEADLINE)
+        take_turn(server, session)
         server.fall.set()
         with pytest.raises(rt.ConnectionClosed) as caught:
             session.next_event(DEADLINE)
@@ -199,12 +204,7 @@ def test_nothing_is_unconfirmed_after_all_was_answered(open_session: Open) -> No
     server = Falling(len(TURN), len(TURN))
     with server.serving() as scripted:
         session = open_session(scripted)
-        for step in TURN:
-            step(session)
-        assert server.has_sent.wait(DEADLINE)
-        for _ in range(server.frames):
-            session.next_event(DEADLINE)
-        server.fall.set()
+        take_turn(server, session)
         assert session.unconfirmed() == Unconfirmed((), len(AUDIO), 0)
 
 
