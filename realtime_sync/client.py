@@ -181,8 +181,8 @@ class Client:
                 ``False`` for servers that send nothing before they receive something.
             connect_timeout: Seconds for connecting, TLS, the handshake and the first event together
                 (default 10).
-            send_timeout: Seconds for which the network may take nothing of what is sent; then the session
-                ends (default 30).
+            send_timeout: Seconds for which nothing of what is sent may leave or arrive; then the session ends
+                (default 30).
             close_timeout: Seconds that `Session.close` waits at most for the server's close frame
                 (default 5).
             ping_interval: Seconds without received data after which the server is pinged (default 20);

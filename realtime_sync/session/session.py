@@ -209,7 +209,7 @@ class Session:
         Raises:
             TypeError: It is not a client event.
             ValueError: It appends more than 15 MiB of audio.
-            ConnectionClosed: The session is over, or ended because the network took nothing for the send
+            ConnectionClosed: The session is over, or ended because nothing left or arrived for the send
                 timeout.
         """
         return self._sender.send(event)

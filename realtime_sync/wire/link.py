@@ -24,6 +24,7 @@ _READ_SIZE = 262144  # bytes of one read; fewer cost more, as measured in tests/
 _SMALL_READ = 4096  # a read of fewer bytes has most likely emptied the socket's buffer
 _TLS_RECORD = 16384  # bytes of plaintext that TLS gives at a time, at most
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # SO_LINGER: on, for 0 seconds
+_LOOKS = 20  # how often, in the time that a stuck sender waits, we look whether something arrives
 _TURN = 0.02  # seconds after which a sender looks whether another one has written its message
 _TLS_CHUNK = 65536  # bytes of plaintext given to TLS at a time: a large frame must not block the reader
 
@@ -76,9 +77,11 @@ class Link:
         self._last = False  # no message may follow those in the queue
         self.failure: BaseException | None = None
         self.messages_out = self.bytes_out = 0  # of events; under the state lock
-        # Under the writing lock: the bytes that the socket has taken, when it took the last of them, and
-        # where the last ping ends among them (`None`: it is not written yet).
+        # Under the writing lock: the bytes that the socket has taken, how many of them had arrived when that
+        # was last looked at since, when something last moved, and where the last ping ends among them
+        # (`None`: it is not written yet).
         self._written = 0
+        self._arrived: int | None = None
         self._moved_at = 0.0
         self._ping_end: int | None = None
         self._writes_ping = False
@@ -155,7 +158,7 @@ class Link:
             message: The message.
             deadline: On the clock of `time.monotonic`.
             patience: Seconds by which the deadline is put off whenever the socket takes bytes, of this
-                message or of another: a slow connection is not a dead one.
+                message or of another, or some of them arrive: a slow connection is not a dead one.
             last: Whether it is the last.
 
         Raises:
@@ -260,15 +263,34 @@ class Link:
             except BlockingIOError:
                 if deadline is None:
                     return False
-                deadline = max(deadline, self._moved_at + patience)
-                if not _wait(self._sock, read=False, write=True, deadline=deadline):
-                    raise TimeoutError("the message could not be sent before its deadline") from None
+                deadline = self._wait_for_room(deadline, patience)
+
+    def _wait_for_room(self, deadline: float, patience: float) -> float:
+        """Wait until the socket takes bytes, or for a part of the patience; return the deadline, put off.
+
+        A connection that loses packets may take nothing for long and still deliver what it took.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+        """
+        if self._arrived is None:
+            self._arrived = self.delivered
+        deadline = max(deadline, self._moved_at + patience)
+        look = min(deadline, time.monotonic() + patience / _LOOKS) if patience else deadline
+        if _wait(self._sock, read=False, write=True, deadline=look):
+            return deadline
+        if (arrived := self.delivered) > self._arrived:
+            self._arrived, self._moved_at = arrived, time.monotonic()
+        elif time.monotonic() >= deadline:
+            raise TimeoutError("the message could not be sent before its deadline")
+        return deadline
 
     def _took(self, size: int) -> None:
         """Note that the socket took so many bytes of the chunk."""
         self._chunk = self._chunk[size:]
         self._written += size
         self._moved_at = time.monotonic()
+        self._arrived = None
         if self._writes_ping and not self._chunk:
             self._writes_ping, self._ping_end = False, self._written
 

@@ -167,6 +167,31 @@ def test_a_slow_message_is_not_abandoned(server_tls: Tls, open_session: Open) ->
     assert took > 1.1, "the message was sent too fast to show anything"
 
 
+def test_a_send_is_not_abandoned_while_what_was_taken_arrives(open_session: Open) -> None:
+    """A system that takes nothing for longer than the send timeout may still deliver what it has taken."""
+    size = 40_000
+    ended = threading.Event()
+    took = 0.0
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        left = size
+        while left > 0:
+            left -= len(caller.sock.recv(512))
+            ended.wait(0.05)  # how slow this connection is
+        caller.text(delta("all came"))
+        assert ended.wait(DEADLINE)
+
+    with ScriptedServer(script, receive_buffer=4096) as server:
+        session = open_session(server, ping_interval=None, send_timeout=0.8)
+        begun = time.monotonic()
+        session.send({"type": "long", "text": "x" * size})
+        took = time.monotonic() - begun
+        assert isinstance(session.next_event(DEADLINE), ResponseOutputTextDelta)
+        ended.set()
+    assert took > 0.9, "the message was sent too fast to show anything"
+
+
 def test_no_verdict_without_a_ping_timeout(open_session: Open) -> None:
     """With ``ping_timeout=None`` a silent server is pinged again and again, and never abandoned."""
 
