@@ -17,6 +17,7 @@ from response_script import ResponseScript
 from scripted import Open, ScriptedServer
 from secrets_watch import complain_of_leaks, watch
 from situations import Met
+from talkers import Talkers
 
 import realtime_sync as rt
 
@@ -140,3 +141,11 @@ def met(open_session: Open) -> Iterator[Met]:
         session = open_session(server)
         yield Met(script, session)
         session.close()
+
+
+@pytest.fixture
+def talk() -> Iterator[Talkers]:
+    """Opens sessions with local servers that answer as a test says."""
+    talkers = Talkers()
+    yield talkers
+    talkers.end()

@@ -4,11 +4,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; `__getattr__` does the same when a name is used
+    from ..session.mirror import ConversationItem, ConversationPart, ConversationResponse
     from .assistant import Assistant, AudioInput
     from .audio import WavWriter, read_wav, stream_file, write_wav
     from .conversation import Conversation
     from .devices import Device, DeviceError, list_devices
-    from .items import ConversationItem, ConversationPart, ConversationResponse
     from .microphones import FileMicrophone, Microphone
     from .playback import Interruption, Playback
     from .speakers import AudioOutput, ClockedSpeaker, FileSpeaker, Speaker
@@ -46,7 +46,7 @@ __all__ = [
 # Where public names are defined.  Each of these imports those before it, or is quick to load, so looking
 # through them in this order loads little in vain.
 _HOMES = (
-    ".items",
+    "..session.mirror",
     ".conversation",
     ".tools",
     ".tool_runner",

@@ -10,9 +10,9 @@ from ..exceptions import RealtimeError
 from ..redaction import one_line
 from ..session import Session, facts
 from ..session.latest import Latest
+from ..session.mirror import ConversationItem, ConversationResponse, Mirror
+from ..session.transcript import items_to_create, line_of
 from ..visitor import Visitor, Visitors, check_visitor
-from .items import ConversationItem, ConversationResponse, Mirror
-from .transcript import items_to_create, line_of
 
 __all__ = ["Conversation"]
 
@@ -61,7 +61,7 @@ class Conversation(Mirror):
             raise TypeError(f"session must be a Session or None, got {session!r:.80}")
         if audio not in ("keep", "drop") and not callable(audio):
             raise ValueError(f"audio must be 'keep', 'drop' or a function, got {audio!r:.80}")
-        super().__init__(audio, session)
+        super().__init__(audio, None if session is None else session.ledger)
         self._session = session
         self._errors: deque[tuple[int, str]] = deque(maxlen=_ERRORS)  # numbered, and what they say
         self._error_count = 0

@@ -1,22 +1,10 @@
-"""Fixtures of the voice tests: local servers to talk to, and a sounddevice that the test controls."""
+"""Fixtures of the voice tests: a made-up sounddevice that the test controls."""
 
 import sys
-from collections.abc import Iterator
 
 import pytest
 from clock import Clock
 from fake_devices import Fake
-from talkers import Talkers
-
-
-@pytest.fixture
-def talk() -> Iterator[Talkers]:
-    talkers = Talkers()
-    yield talkers
-    talkers.end()
-
-
-# --- A made-up sounddevice -----------------------------------------------------------------------------
 
 
 @pytest.fixture

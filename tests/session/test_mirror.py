@@ -87,7 +87,7 @@ def test_linear() -> None:
 
 def test_usage_of_forgotten_responses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What forgotten responses used still counts."""
-    monkeypatch.setattr("realtime_sync.voice.items._MOST", 3)
+    monkeypatch.setattr("realtime_sync.session.mirror._MOST", 3)
     conversation = told(*(done(f"r{number}", usage={"total_tokens": 2}) for number in range(10)))
     assert len(conversation.responses) == 3
     assert conversation.usage.total_tokens == 20

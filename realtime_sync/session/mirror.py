@@ -9,12 +9,13 @@ from .. import events as ev
 from ..chain import Chain
 from ..events import UnknownObject
 from ..redaction import one_line
-from ..session import Session, facts
-from ..session.facts import ItemEntry, PartEntry, ResponseEntry
-from ..session.latest import Latest
-from ..session.listener import Listener
-from ..session.requests import CREATE_RESPONSE
 from ..sound.formats import PCM, bytes_per_second, format_name, input_format, output_format
+from . import facts
+from .facts import ItemEntry, PartEntry, ResponseEntry
+from .latest import Latest
+from .ledger import Ledger
+from .listener import Listener
+from .requests import CREATE_RESPONSE
 
 __all__ = ["ConversationItem", "ConversationPart", "ConversationResponse", "Mirror"]
 
@@ -387,19 +388,19 @@ class Mirror(Listener):
 
     Args:
         audio: As in `Conversation`.
-        session: The session whose events it sees, if there is one.
+        ledger: That of the session whose events it sees, if there is one.
     """
 
     def __init__(
         self,
         audio: Literal["keep", "drop"] | Callable[[ConversationItem, bytes], object],
-        session: Session | None,
+        ledger: Ledger | None,
     ) -> None:
-        super().__init__(has_session=session is not None)
+        super().__init__(has_session=ledger is not None)
         self._keep = audio == "keep"
         self._sink = audio if callable(audio) else None
-        self._config = session.config if session is not None else None
-        self._withdrawn = session.ledger.requests.withdrawn if session is not None else None
+        self._config = ledger.config if ledger is not None else None
+        self._withdrawn = ledger.requests.withdrawn if ledger is not None else None
         self._order: Chain[ItemEntry] = Chain()  # of the conversation
         self._placed: dict[ItemEntry, ConversationItem] = {}  # its items
         # All items and parts, including deleted and out-of-band ones, and the items by their last id.

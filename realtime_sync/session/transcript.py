@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from .. import events as ev
-from .items import ConversationItem, ConversationPart
+from .mirror import ConversationItem, ConversationPart
 
 __all__ = ["items_to_create", "line_of"]
 
