@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # for editors and type checkers; `__getattr__` does the same 
     from .client import Client, connect
     from .events import ClientEvent, ServerEvent, UnknownEvent, UnknownObject
     from .events.codec import Deviation, decode, decode_client, encode
+    from .events.reconnected import Reconnected
     from .exceptions import (
         APIConnectionError,
         APIError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # for editors and type checkers; `__getattr__` does the same 
         RealtimeError,
         ServerError,
     )
+    from .reconnect import Reconnect
     from .session import Session, Stats, Unconfirmed
     from .visitor import Visitor, Visitors
 
@@ -48,6 +50,8 @@ __all__ = [
     "ProtocolError",
     "RateLimitError",
     "RealtimeError",
+    "Reconnect",
+    "Reconnected",
     "ServerError",
     "ServerEvent",
     "Session",
@@ -68,7 +72,16 @@ __all__ = [
 
 # Where public names are defined.  Each of these imports those before it, so looking through them in this
 # order loads nothing in vain.
-_HOMES = (".exceptions", ".events", ".events.codec", ".visitor", ".session", ".client")
+_HOMES = (
+    ".exceptions",
+    ".reconnect",
+    ".events",
+    ".events.reconnected",
+    ".events.codec",
+    ".visitor",
+    ".session",
+    ".client",
+)
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for a right one

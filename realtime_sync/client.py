@@ -1,5 +1,6 @@
 """`Client`: where the server is and who connects; opens sessions, and holds the HTTP half of the API."""
 
+import functools
 import os
 import threading
 import time
@@ -18,11 +19,14 @@ from .options import (
     check_positive,
 )
 from .providers import AZURE, AZURE_PREVIEW, LOCAL, LOCAL_PORT, OPENAI, Provider, provider_at
-from .redaction import Redact, without_secrets
+from .reconnect import Reconnect
+from .redaction import Redact, Secrets, without_secrets
 from .session import Session
+from .session.redial import Redial
 from .spelling import check_options
 from .wire.handshake import open_transport
 from .wire.tls import tls_context
+from .wire.transport import Transport
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -195,6 +199,10 @@ class Client:
                 ``overflow`` applies (default 64 MiB).
             overflow: ``"pause"`` (default) = stop reading until you catch up: backpressure makes the
                 server wait, and nothing is lost; ``"fail"`` = end the session.
+            reconnect: ``True`` = when the connection is lost, make another one, restore the conversation
+                there, and go on; a `Reconnect` says how.  Default: the session ends with its connection.
+            conversation: Items to create at once, as `Conversation.to_items` and `Conversation.load` return
+                them: the session goes on with an earlier conversation.
 
         Raises:
             ConnectionFailed: The server can't be reached, or rejects the connection, or sends an ``error``
@@ -206,24 +214,19 @@ class Client:
         check_positive(options, *_POSITIVE)
         overflow = _one_of(options, "overflow", "pause", "fail")
         dialect = _one_of(options, "dialect", None, "ga", "beta") or self._provider.dialect
+        policy = _policy(options)
         connect_timeout = options.get("connect_timeout", 10.0)
         deadline = time.monotonic() + connect_timeout
         url = self._url(model, options)
-        headers = self._headers(dialect, options)
-        redact = self._endpoint.redactor(headers, (options.get("query") or {}).items())
-        transport = open_transport(
-            url,
-            headers=headers,
-            ssl_context=self._endpoint.ssl_context,
-            proxy=self._endpoint.proxy_setting,
-            connect_timeout=connect_timeout,
-            redact=redact,
-            max_message_size=options.get("max_message_size", 64 * _MIB),
-            ping_interval=options.get("ping_interval", 20.0),
-            ping_timeout=options.get("ping_timeout", 20.0),
-            send_timeout=options.get("send_timeout", 30.0),
-        )
+        secrets = Secrets()
+        dial = functools.partial(self._dial, url, dialect, options, secrets)
+        transport = dial()
         of = model or options.get("call_id") or self._deployment
+        waits = options.get("wait", True)
+        redial = None
+        if policy is not None:
+            is_call = bool(options.get("call_id"))
+            redial = Redial(policy, dial, secrets.redact, connect_timeout, waits, possible=not is_call)
         try:
             session = Session(
                 transport,
@@ -231,16 +234,36 @@ class Client:
                 max_buffered=options.get("max_buffered", 64 * _MIB),
                 overflow=overflow,
                 close_timeout=options.get("close_timeout", 5.0),
-                redact=redact,
+                redact=secrets.redact,
                 name=f"{urlsplit(url).hostname} ({of or 'no model named'})",
                 log_payloads=self._log_payloads,
+                redial=redial,
             )
-            if options.get("wait", True):
-                _wait_until_begun(session, deadline, redact)
+            if waits:
+                _wait_until_begun(session, deadline, secrets.redact)
         except BaseException:  # Ctrl-C too: the caller gets no session that it could close
             transport.kill()
             raise
+        for item in options.get("conversation") or ():
+            session.conversation.item.create(item)
         return session
+
+    def _dial(self, url: str, dialect: str, options: ConnectOptions, secrets: Secrets) -> Transport:
+        """Open a connection, with a key that is asked for anew."""
+        headers = self._headers(dialect, options)
+        secrets.add(self._endpoint.redactor(headers, (options.get("query") or {}).items()))
+        return open_transport(
+            url,
+            headers=headers,
+            ssl_context=self._endpoint.ssl_context,
+            proxy=self._endpoint.proxy_setting,
+            connect_timeout=options.get("connect_timeout", 10.0),
+            redact=secrets.redact,
+            max_message_size=options.get("max_message_size", 64 * _MIB),
+            ping_interval=options.get("ping_interval", 20.0),
+            ping_timeout=options.get("ping_timeout", 20.0),
+            send_timeout=options.get("send_timeout", 30.0),
+        )
 
     def _url(self, model: str | None, options: ConnectOptions) -> str:
         """Return the address of a session.
@@ -335,6 +358,20 @@ _POSITIVE = (
     "max_message_size",
     "max_buffered",
 )
+
+
+def _policy(options: ConnectOptions) -> Reconnect | None:
+    """Return how the session reconnects; ``None`` = it doesn't.
+
+    Raises:
+        TypeError: ``reconnect`` is neither a bool nor a `Reconnect`.
+    """
+    given = options.get("reconnect", False)
+    if not isinstance(given, bool | Reconnect):
+        raise TypeError(f"reconnect must be True, False or a Reconnect, got {given!r:.80}")
+    if isinstance(given, bool):
+        return Reconnect() if given else None
+    return given
 
 
 def _endpoint(options: ClientOptions) -> tuple[Provider, Endpoint]:

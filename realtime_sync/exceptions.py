@@ -27,6 +27,9 @@ Wrong arguments raise the builtin `ValueError` and `TypeError`, and waits that e
 for the builtin `TimeoutError`.
 """
 
+import contextlib
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -50,6 +53,7 @@ __all__ = [
     "ServerError",
     "error_of_status",
     "is_fatal",
+    "retry_after_of",
     "retry_of_status",
 ]
 
@@ -97,6 +101,31 @@ def retry_of_status(status: int) -> Literal["always", "if_repeatable", "never"]:
     return "if_repeatable" if status >= 500 else _RETRYABLE_STATUSES.get(status, "never")
 
 
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a server asks to wait; ``None`` if it doesn't, or if that is malformed.
+
+    Args:
+        headers: Those of its answer, names in lower case.
+    """
+    seconds = _number(headers.get("retry-after-ms"), 0.001)
+    if seconds is None:
+        seconds = _number(headers.get("retry-after"))
+    if seconds is None and (date := headers.get("retry-after")):
+        from email.utils import parsedate_to_datetime  # only here: it loads slowly, and is seldom needed
+
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+    return seconds
+
+
+def _number(text: str | None, unit: float = 1.0) -> float | None:
+    try:
+        number = float(text or "") * unit
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
 # --- Sessions ---------------------------------------------------------------------------------------
 
 _LONGEST_SAID = 1500  # characters of a server's text in that of an error, so that there is room for the rest
@@ -142,6 +171,18 @@ class ConnectionFailed(RealtimeError):
         self.body = body
         self.error = error
 
+    @property
+    def retryable(self) -> bool:
+        """Whether another attempt may succeed: not if the server rejected the request or the key."""
+        if self.error is not None:
+            return not is_fatal(self.error)
+        return self.status is None or retry_of_status(self.status) != "never"
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait before another attempt; ``None`` if it doesn't."""
+        return retry_after_of(self.headers)
+
 
 class ConnectionClosed(RealtimeError):
     """The session is over.  Raised once all queued events were taken, and by every later call.
@@ -157,6 +198,7 @@ class ConnectionClosed(RealtimeError):
             error that the next session would meet too, such as a used up quota, only a completed response
             shows it.
         unsent: The client events that were given to `Session.send` and surely not sent, in order.
+        attempts: Why each attempt to make another connection failed, in order; empty if none was made.
     """
 
     def __init__(
@@ -168,6 +210,7 @@ class ConnectionClosed(RealtimeError):
         by: str = "network",
         last_error: Any = None,
         unsent: Sequence[Any] = (),
+        attempts: Sequence[RealtimeError] = (),
     ) -> None:
         self.code = code
         self.reason = reason
@@ -175,6 +218,7 @@ class ConnectionClosed(RealtimeError):
         self.by = by
         self.last_error = last_error
         self.unsent = tuple(unsent)
+        self.attempts = tuple(attempts)
         super().__init__(code, reason)
 
     @property
@@ -194,6 +238,8 @@ class ConnectionClosed(RealtimeError):
         if self.last_error is not None:
             error = self.last_error.error
             text += f"; the server's last error: {error.message or error.code or error.type}"
+        if self.attempts:
+            text += f"; {len(self.attempts)} attempts to reconnect failed, the last one: {self.attempts[-1]}"
         return text
 
 

@@ -5,11 +5,13 @@
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
 from .endpoint import ApiKey
+from .events import Item
 from .providers import Provider
+from .reconnect import Reconnect
 
 __all__ = ["AzureOptions", "ClientOptions", "ConnectOptions", "Options", "check_positive"]
 
@@ -63,6 +65,8 @@ class ConnectOptions(TypedDict, total=False):
     max_message_size: int
     max_buffered: int
     overflow: Literal["pause", "fail"]
+    reconnect: bool | Reconnect
+    conversation: Iterable[Item] | None
 
 
 class Options(ClientOptions, ConnectOptions, total=False):

@@ -19,6 +19,7 @@ __all__ = [
     "LONGEST",
     "LONGEST_SECRET",
     "Redact",
+    "Secrets",
     "beginning",
     "is_secret_name",
     "one_line",
@@ -267,3 +268,20 @@ def _clean_record(record: logging.LogRecord) -> bool:
 
 for _name in ("realtime_sync", "realtime_sync.local"):
     logging.getLogger(_name).addFilter(_clean_record)
+
+
+class Secrets:
+    """The secrets of a session's requests: each connection may have a key of its own."""
+
+    def __init__(self) -> None:
+        self._redactors: list[Redact] = []
+
+    def add(self, redact: Redact) -> None:
+        """Hide what another function hides, too; of more than two, the first and the last."""
+        self._redactors = [*self._redactors[:1], redact]
+
+    def redact(self, text: str) -> str:
+        """Return a text without the secrets."""
+        for redact in self._redactors:
+            text = redact(text)
+        return text

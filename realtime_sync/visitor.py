@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from . import events
 from .events import SERVER_EVENTS, ServerEvent, UnknownEvent
+from .events.reconnected import Reconnected
 from .events.server import handler_name
 from .spelling import nearest
 
@@ -13,7 +14,7 @@ T = TypeVar("T")
 
 _BETA_NAMES = {handler_name(tag): cls.handler for tag, cls in SERVER_EVENTS.items()}
 _BETA_NAMES = {name: handler for name, handler in _BETA_NAMES.items() if name != handler}
-_HANDLERS = {cls.handler for cls in SERVER_EVENTS.values()}
+_HANDLERS = {cls.handler for cls in SERVER_EVENTS.values()} | {Reconnected.handler}
 _COROUTINE = 0x80 | 0x200  # inspect's flags for "async def" functions and generators
 
 
@@ -53,6 +54,10 @@ class Visitor(Generic[T]):
 
     def unknown(self, event: UnknownEvent) -> T | None:
         """Handle a message that is not an event of this version; see `UnknownEvent`."""
+        return self.default(event)
+
+    def visit_reconnected(self, event: Reconnected) -> T | None:
+        """`Reconnected`, which no server sends: the connection was replaced, and the session goes on."""
         return self.default(event)
 
     def visit_error(self, event: events.ErrorEvent) -> T | None:

@@ -17,9 +17,19 @@ PACKAGE = Path(rt.__file__).parent
 ROOT = PACKAGE.parent
 TESTS = ROOT / "tests"
 
-# The rooms, folders and modules beside them, and which others each may import.  The first eight are the words
+# The rooms, folders and modules beside them, and which others each may import.  The first nine are the words
 # that all others speak.
-WORDS = {"_version", "chain", "clock", "exceptions", "redaction", "spelling", "events", "visitor"}
+WORDS = {
+    "_version",
+    "chain",
+    "clock",
+    "exceptions",
+    "reconnect",
+    "redaction",
+    "spelling",
+    "events",
+    "visitor",
+}
 MAY_IMPORT = {
     "_version": set(),
     "chain": set(),
@@ -27,6 +37,7 @@ MAY_IMPORT = {
     "exceptions": {"redaction"},
     "spelling": set(),
     "redaction": set(),
+    "reconnect": set(),
     "events": {"exceptions", "spelling"},
     "visitor": {"events", "spelling"},
     "providers": set(),

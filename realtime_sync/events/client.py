@@ -3,6 +3,7 @@
 `Session` has a method for each by the same name, so most programs never build these.
 """
 
+import base64
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,6 @@ from .objects import Item, ResponseCreateParams, SessionConfig
 
 MOST_AUDIO = 15 * 1024 * 1024
 """Bytes of audio that one event may append."""
-APPENDING = frozenset({"input_audio_buffer.append", "session.input_audio_buffer.append"})
-"""The types of the events that append audio, which a server doesn't answer."""
 
 
 class ClientEvent(Struct, kw_only=True, omit_defaults=True):
@@ -129,6 +128,24 @@ CLIENT_EVENTS: dict[str, type[ClientEvent]] = {
     str(cls.__struct_config__.tag): cls for cls in ClientEvent.__subclasses__()
 }
 """Every client event by its tag."""
+
+
+APPENDING: dict[str, type[ClientEvent]] = {
+    str(event.__struct_config__.tag): event
+    for event in (InputAudioBufferAppend, SessionInputAudioBufferAppend)
+}
+"""The events that append audio, which a server doesn't answer, by their types."""
+
+
+def audio_of(event: ClientEvent | Mapping[str, Any]) -> bytes:
+    """Return the audio that an appending event holds, as bytes of its own; ``b""`` if it is no audio."""
+    audio = event.get("audio") if isinstance(event, Mapping) else getattr(event, "audio", None)
+    if isinstance(audio, str):
+        try:
+            return base64.b64decode(audio)
+        except ValueError:
+            return b""
+    return bytes(audio) if isinstance(audio, bytes | bytearray | memoryview) else b""
 
 
 def audio_size(event: ClientEvent | Mapping[str, Any]) -> int:

@@ -1,20 +1,24 @@
 """Failed HTTP requests: answers that reject them, lost answers, and whether a retry may help."""
 
 import html
-import math
 import re
 import ssl
-from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from msgspec import Struct
-from urllib3.util import Retry
 
 from ..events.codec import parse
-from ..exceptions import APIConnectionError, APIError, APITimeoutError, error_of_status, retry_of_status
+from ..exceptions import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    error_of_status,
+    retry_after_of,
+    retry_of_status,
+)
 from ..redaction import Redact, beginning, one_line
 
 __all__ = ["Answer", "Failure", "behind", "excerpt", "lost", "rejection"]
@@ -24,7 +28,6 @@ _MOST_SHOWN = 200  # characters of an answer that an error shows
 _TAGS = re.compile(r"<(?:script|style)\b[^<]*|<[^<>]*>", re.IGNORECASE)
 _REJECTED_BY_PROXY = re.compile(r"Tunnel connection failed: 4\d\d")
 _REQUEST_IDS = ("x-request-id", "apim-request-id", "x-ms-request-id")  # the latter two are Azure's
-_retry = Retry()
 
 
 class Answer(Struct, frozen=True):
@@ -146,7 +149,7 @@ def rejection(answer: Answer) -> Failure:
     status = answer.status
     message, details = _described(answer)
     error = answer.error(
-        error_of_status(status), message, retry_after=_retry_after(answer.headers), **details
+        error_of_status(status), message, retry_after=retry_after_of(answer.headers), **details
     )
     return Failure(error, "never" if error.fatal else retry_of_status(status))
 
@@ -189,24 +192,3 @@ def excerpt(answer: Answer) -> str:
     if "html" in answer.headers.get("content-type", "") or text.lstrip()[:1] == "<":
         text = html.unescape(_TAGS.sub(" ", text))
     return " ".join(answer.redact(text).split())[:_MOST_SHOWN]
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the server asks to wait; ``None`` if it doesn't, or if that is malformed."""
-    seconds = _number(headers.get("retry-after-ms"), 0.001)
-    if seconds is None:
-        seconds = _number(headers.get("retry-after"))
-    if seconds is None and (date := headers.get("retry-after")):
-        try:
-            seconds = _retry.parse_retry_after(date)
-        except (urllib3.exceptions.HTTPError, ValueError, OverflowError):
-            return None
-    return seconds
-
-
-def _number(text: str | None, unit: float = 1.0) -> float | None:
-    try:
-        number = float(text or "") * unit
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None

@@ -23,6 +23,7 @@ class Calls:
     def __init__(self, tell: Callable[[Fact], object]) -> None:
         self._tell = tell
         self._mcp: Latest[ItemEntry, ResponseEntry] = Latest(_REMEMBERED)  # those that run
+        self.open: Latest[str, None] = Latest(_REMEMBERED)  # the call_ids of calls without an output
         self._told: Latest[tuple[str, ItemEntry], None] = Latest(_REMEMBERED)  # facts that are told once
 
     def has_told(self, kind: str, item: ItemEntry) -> bool:
@@ -64,6 +65,7 @@ class Calls:
         call = ev.FunctionCall(
             id=item.id or None, name=item.name, call_id=item.call_id or None, arguments=arguments
         )
+        self.open[item.call_id] = None
         self._tell(facts.CallMade(item, call))
 
     def begin_mcp(self, response: ResponseEntry, item: ItemEntry) -> None:
@@ -77,6 +79,11 @@ class Calls:
         response = self._mcp.pop(item, None)
         if response is not None:
             self._tell(facts.McpCall(response, item, ended=True))
+
+    def abandon_mcp(self) -> None:
+        """Note that the MCP calls that run have ended with their connection."""
+        for item in tuple(self._mcp):
+            self.end_mcp(item)
 
     def _is_new(self, kind: str, item: ItemEntry) -> bool:
         new = not self.has_told(kind, item)

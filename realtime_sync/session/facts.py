@@ -37,6 +37,7 @@ class Sent(Struct, frozen=True):
         item_type: The type of the item that it creates.
         previous_item_id: The item after which it creates one; ``""`` = at the end.
         content_index, audio_end_ms: The part that it truncates, and where.
+        audio: Bytes of audio that were appended before it.
     """
 
     type: str
@@ -46,6 +47,7 @@ class Sent(Struct, frozen=True):
     previous_item_id: str = ""
     content_index: int = 0
     audio_end_ms: int = 0
+    audio: int = 0
 
 
 # --- Entries ---------------------------------------------------------------------------------------------
@@ -61,11 +63,12 @@ class ResponseEntry(Struct, eq=False):
         announced: The server has said that it begins.
         unwanted: Its cancellation was asked for before it began.
         done: It has ended.
-        status: How it ended: ``"completed"``, ``"cancelled"``, ``"failed"`` or ``"incomplete"``; ``""`` while
-            it runs, and if the server left out its end.
+        status: How it ended: ``"completed"``, ``"cancelled"``, ``"failed"``, ``"incomplete"``, or ``"lost"``
+            with its connection; ``""`` while it runs, and if the server left out its end.
         items: Its items, in order.
         error: An error that came while it ran and named nothing; it may be why the response fails.
         withdrawn: Its follow-up was withdrawn, so the model doesn't go on after it.
+        played: A `Playback` has played some of it.
     """
 
     id: str
@@ -78,6 +81,7 @@ class ResponseEntry(Struct, eq=False):
     items: "list[ItemEntry]" = field(default_factory=list)
     error: ev.ErrorDetails | None = None
     withdrawn: bool = False
+    played: bool = False
 
     @property
     def is_outside(self) -> bool:
@@ -176,7 +180,8 @@ class ResponseEnded(Fact, frozen=True):
     Attributes:
         response: The response.
         wire: What the server said of it.
-        status: ``"completed"``, ``"cancelled"``, ``"failed"`` or ``"incomplete"``.
+        status: ``"completed"``, ``"cancelled"``, ``"failed"``, ``"incomplete"``, or ``"lost"`` with its
+            connection.
         reason: Why it was not completed, or why the turn ends here all the same; ``None`` = no reason known.
         error: The error that ended it; ``None`` = none.
         items: Its items, in order.
@@ -192,6 +197,15 @@ class ResponseEnded(Fact, frozen=True):
     items: tuple[ItemEntry, ...]
     goes_on: bool
     repeated: bool = False
+
+
+class ResponseRestarted(Fact, frozen=True):
+    """The connection was lost while a response ran, and it is requested again: its items are discarded.
+
+    The same entry stands for what comes in its place; a `ResponseBegan` follows.
+    """
+
+    response: ResponseEntry
 
 
 class Rejected(Fact, frozen=True):

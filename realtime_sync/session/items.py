@@ -1,7 +1,7 @@
 """Which item and part an event fills, and which items are in the conversation."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeGuard
 
 from .. import events as ev
@@ -343,6 +343,23 @@ class Items:
             return
         item.deleted = True
         self._order.delete(item)
+
+    def restored(self, gone: Iterable[ItemEntry], names: Mapping[ItemEntry, str]) -> None:
+        """Note that another session has the conversation now.
+
+        Args:
+            gone: The items that it lacks.
+            names: The ids of those that it has under another id.
+        """
+        for item in gone:
+            item.deleted = True
+            if item.in_conversation:
+                self._order.delete(item)
+        self._order.settle()
+        for item, name in names.items():
+            item.id = name
+            self._name(item)
+            self._tell(facts.ItemNamed(item))
 
     # --- Content -----------------------------------------------------------------------------------------
 

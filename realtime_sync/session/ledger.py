@@ -14,26 +14,30 @@ it fills, or whom an error concerns.  It keeps three things apart, because serve
 Events that break the protocol are used on a best-effort basis and counted in `Ledger.deviations`.
 """
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from .. import events as ev
 from ..events import SERVER_EVENTS, ServerEvent, UnknownEvent
-from ..sound.formats import bytes_per_second, input_format
+from ..sound.formats import bytes_per_second, input_format, input_settings
 from ..visitor import Visitor
 from . import facts
 from .calls import Calls
 from .facts import Audio, Fact, Facts, ItemEntry, PartEntry, ResponseEntry, Sent, Text, Transcript
+from .input_audio import InputAudio
 from .items import Entering, Items, OfCall, OfItem, OfTranscript, as_id, call_id_of, is_id, is_index
 from .outbox import Event, Letter
 from .requests import Requests
 from .responses import Responses
+from .settings import AskedSettings
 
-__all__ = ["Ledger"]
+__all__ = ["RESTARTED", "Change", "Ledger"]
+
+RESTARTED = "restarted"
+"""The fate of a response that is asked for again."""
 
 _LONGEST_MS = 10**10  # of audio: some months
 _MOST_ARGUMENTS = 16 * 1024 * 1024  # characters of those of one call, in deltas
@@ -71,6 +75,22 @@ _STREAMS: dict[type[ServerEvent], Callable[[PartEntry, Any], Fact]] = {
 """The deltas of parts, by GA and Beta names, and what they mean."""
 
 
+class Change(Struct, frozen=True):
+    """What is different in the session of another connection.
+
+    Attributes:
+        config: The settings that its server announced; ``None`` = none.
+        gone: The items that it lacks.
+        names: The ids of the items that it has under another id.
+        fates: What becomes of the responses that ran: their status, or `RESTARTED`.
+    """
+
+    config: ev.SessionConfig | None
+    gone: tuple[ItemEntry, ...]
+    names: dict[ItemEntry, str]
+    fates: dict[ResponseEntry, str]
+
+
 class Ledger(Visitor[Facts]):
     """What is known of one session, by its events and requests.  Pure: no socket, no thread, no clock.
 
@@ -85,6 +105,7 @@ class Ledger(Visitor[Facts]):
             ``"response.output_audio.delta: unknown item"``.
         config: The settings that the server announced last; ``None`` before that.
         moved: Set by each event of a response.
+        settings: The settings that were asked for.
     """
 
     def __init__(self, *, has_requests: bool = True) -> None:
@@ -92,6 +113,7 @@ class Ledger(Visitor[Facts]):
         self.deviations: Counter[str] = Counter()
         self.config: ev.SessionConfig | None = None
         self.moved = False
+        self.settings = AskedSettings()
         self._items = Items(self._tell, self._count)
         self._calls = Calls(self._tell)
         self.responses = Responses(
@@ -182,13 +204,18 @@ class Ledger(Visitor[Facts]):
 
     def visit_session_updated(self, event: ev.SessionUpdated) -> None:
         """The settings have changed, on request."""
-        self.requests.note_done("session.update")
+        self._settings_done("session.update")
         self._configure(event)
 
     def visit_transcription_session_updated(self, event: ev.TranscriptionSessionUpdated) -> None:
         """The settings have changed, on request (Beta)."""
-        self.requests.note_done("transcription_session.update")
+        self._settings_done("transcription_session.update")
         self._configure(event)
+
+    def _settings_done(self, kind: str) -> None:
+        sent = self.requests.note_done(kind)
+        if sent is not None:
+            self.settings.confirmed(sent.event_id)
 
     def visit_error(self, event: ev.ErrorEvent) -> None:
         """Find out whom an error concerns."""
@@ -205,9 +232,12 @@ class Ledger(Visitor[Facts]):
         self._tell(facts.Error(error, is_ours=verdict.is_ours))
         if verdict.rejects is not None:
             self._tell(facts.Rejected(verdict.rejects, error))
+            self.settings.rejected(verdict.rejects.event_id)
             part = self._truncated(verdict.rejects)
             if part is not None:
                 part.asked_ms.pop(verdict.rejects.event_id, None)
+        if verdict.lost is not None:
+            self.responses.lost(verdict.lost, "lost")
         if verdict.unclear and active is not None:
             active.error = error
 
@@ -216,34 +246,87 @@ class Ledger(Visitor[Facts]):
     def visit_input_audio_buffer_speech_started(self, event: ev.InputAudioBufferSpeechStarted) -> None:
         """The user began to speak."""
         self.responses.user_wrote()
-        self._tell(facts.SpeechStarted(event.item_id, self._heard_to(event.audio_start_ms, event)))
+        audio_ms, place = self._heard_to(event.audio_start_ms, event)
+        self.audio.speech_began(place)
+        self._tell(facts.SpeechStarted(event.item_id, audio_ms))
 
     def visit_input_audio_buffer_speech_stopped(self, event: ev.InputAudioBufferSpeechStopped) -> None:
         """The user ceased to speak."""
-        self._tell(facts.SpeechStopped(event.item_id, self._heard_to(event.audio_end_ms, event)))
+        audio_ms, place = self._heard_to(event.audio_end_ms, event)
+        self.audio.speech_ended(place)
+        self._tell(facts.SpeechStopped(event.item_id, audio_ms))
 
-    def _heard_to(self, audio_ms: int, event: ServerEvent) -> int:
-        """Return the milliseconds of all audio sent at which this server has detected something."""
+    @property
+    def audio(self) -> InputAudio:
+        """The user's audio."""
+        return self.requests.outbox.audio
+
+    def _heard_to(self, audio_ms: int, event: ServerEvent) -> tuple[int, int]:
+        """Return the place in all audio sent at which this server has detected something: in ms, in bytes.
+
+        A server counts from the beginning of its connection.
+        """
         audio_ms = self._ms(audio_ms, event)
         self.requests.server_asks = True
-        with contextlib.suppress(ValueError):  # of a format that is none of the three
-            size = bytes_per_second(input_format(self.config)) * audio_ms // 1000
-            self.requests.outbox.heard(size)
-        return audio_ms
+        try:
+            rate = bytes_per_second(input_format(self.config))
+        except ValueError:  # a format that is none of the three
+            return audio_ms, 0
+        base = self.audio.base
+        return audio_ms + base * 1000 // rate, base + audio_ms * rate // 1000
 
     def visit_input_audio_buffer_committed(self, event: ev.InputAudioBufferCommitted) -> None:
         """The user's speech becomes a message; some servers send no other event for it."""
-        if self.requests.note_done("input_audio_buffer.commit") is None:
+        sent = self.requests.note_done("input_audio_buffer.commit")
+        if sent is None:
             self.requests.server_asks = True
+            self.responses.owed = _creates_responses(self.config)
         self.responses.user_wrote()
         item = self._items.spoken(event, begins=True)
         item.appended = True
+        self.audio.committed(item, None if sent is None else sent.audio)
         self._items.append(item)
         self._tell(facts.Committed(item))
 
     def visit_input_audio_buffer_cleared(self, event: ev.InputAudioBufferCleared) -> None:
         """The buffered audio was discarded, on request."""
-        self.requests.note_done("input_audio_buffer.clear")
+        sent = self.requests.note_done("input_audio_buffer.clear")
+        if sent is not None:
+            self.audio.cleared(sent.audio)
+
+    # --- Another connection --------------------------------------------------------------------------------
+
+    def reconnected(self, change: Change) -> Facts:
+        """Note that another session goes on with the conversation, and return what that means."""
+        self._previous = UnknownEvent(type="", frame=b"")
+        self._has_own_ids = True
+        self.config = change.config or self.config
+        if self.config is not None:
+            self._tell(facts.Settings(self.config))
+        self.requests.reconnected()
+        self._calls.abandon_mcp()
+        for response, status in change.fates.items():
+            if not response.done:
+                if status == RESTARTED:
+                    self.responses.restart(response)
+                else:
+                    self.responses.lost(response, status)
+        self._items.restored(change.gone, change.names)
+        self.responses.reconnected()
+        return self._taken() or ()
+
+    @property
+    def calls_open(self) -> int:
+        """The number of calls of functions that have no output yet."""
+        return len(self._calls.open)
+
+    def call_answered(self, call_id: str) -> None:
+        """Note that the output of a call is sent."""
+        self._calls.open.pop(call_id, None)
+
+    def item(self, item_id: str) -> ItemEntry | None:
+        """Return the item with this id, the latest if a server has reused it; ``None`` = unknown."""
+        return self._items.get(item_id)
 
     def visit_output_audio_buffer_cleared(self, event: ev.OutputAudioBufferCleared) -> None:
         """The server's own playback was stopped, on request."""
@@ -557,3 +640,12 @@ class Ledger(Visitor[Facts]):
         """The model lacks the tools of an MCP server."""
         self._progress(event)
         self._tell(facts.McpToolsFailed(event.item_id))
+
+
+def _creates_responses(config: ev.SessionConfig | None) -> bool:
+    """Return whether the server begins a response by itself after each turn of the user."""
+    if config is not None and config.type not in (None, "realtime"):
+        return False
+    side = input_settings(config)
+    detection = side.turn_detection if side is not None else config and config.turn_detection
+    return detection is not None and getattr(detection, "create_response", True) is not False

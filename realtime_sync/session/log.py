@@ -4,6 +4,8 @@ import logging
 from collections.abc import Collection
 
 from ..events import ErrorEvent
+from ..events.reconnected import Reconnected
+from ..exceptions import ConnectionClosed, ConnectionFailed
 from ..redaction import LONGEST, Redact, one_line, without_credentials
 from ..wire.transport import Closure
 
@@ -69,6 +71,29 @@ class SessionLog:
             seconds,
             events_in,
             events_out,
+        )
+
+    def lost(self, cause: ConnectionClosed) -> None:
+        """Log that the connection was lost and another one is tried."""
+        _log.warning("reconnecting: %s", self.clean(str(cause)))
+
+    def not_reconnected(self, number: int, error: ConnectionFailed) -> None:
+        """Log that an attempt to reconnect failed."""
+        _log.info("attempt %d to reconnect failed: %s", number, self.clean(str(error)))
+
+    def not_reopened(self) -> None:
+        """Log that the session can't be opened again."""
+        _log.warning("not reconnecting: the session of a phone call can't be opened again")
+
+    def reconnected(self, event: Reconnected) -> None:
+        """Log that the session goes on with another connection."""
+        lost = self.clean("; ".join(event.lost)) if event.lost else "nothing"
+        _log.warning(
+            "reconnected after %.1f s and %d attempts, as session %s; lost: %s",
+            event.seconds,
+            event.attempts,
+            self.clean(event.session_id or "without id"),
+            lost,
         )
 
     def deviations(self, event: str, places: Collection[str], frame: bytes) -> None:

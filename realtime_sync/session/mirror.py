@@ -424,6 +424,11 @@ class Mirror(Listener):
         """Remember the session's settings, which name the audio formats."""
         self._config = fact.config
 
+    def in_order(self) -> list[tuple[ItemEntry, ConversationItem]]:
+        """Return the items in the conversation, in order, with their entries."""
+        placed = ((entry, self._placed.get(entry)) for entry in self._order)
+        return [(entry, item) for entry, item in placed if item is not None]  # a thread may take one out
+
     # --- Items ---------------------------------------------------------------------------------------
 
     def _item(self, entry: ItemEntry) -> ConversationItem:
@@ -465,6 +470,8 @@ class Mirror(Listener):
         """Complete a call."""
         item, call = self._item(fact.item), fact.call
         item.name = call.name or item.name
+        if item.status == "in_progress":
+            item.status = "completed"
         item._write_arguments(call.arguments, whole=True)
         if call.call_id:
             self._link(item, call.call_id)
@@ -614,6 +621,10 @@ class Mirror(Listener):
     def on_response_began(self, fact: facts.ResponseBegan) -> None:
         """Add a response."""
         self._response(fact.response)._take(fact.wire)
+
+    def on_response_restarted(self, fact: facts.ResponseRestarted) -> None:
+        """Forget what a response had made: it is made again."""
+        self._response(fact.response).items.clear()
 
     def on_response_ended(self, fact: facts.ResponseEnded) -> None:
         """Complete a response and its items."""

@@ -82,6 +82,11 @@ class Order:
         self._take(item)
         self._tell(ItemDeleted(item))
 
+    def settle(self) -> None:
+        """Take the order as it is for the right one: it was created anew in another session."""
+        self._guessed.clear()
+        self._fronted.clear()
+
     def _take(self, item: ItemEntry) -> None:
         self._guessed.discard(item)
         self._fronted.pop(item, None)

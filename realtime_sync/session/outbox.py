@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from ..events import ClientEvent
+from .input_audio import InputAudio
 
 __all__ = ["Event", "Letter", "Outbox", "Unconfirmed"]
 
@@ -50,23 +51,21 @@ class Outbox:
 
     The server takes events in the order in which they were sent, so its answer to one confirms those before
     it, and all audio before that.  Only a request for a response waits for that response.
+
+    Attributes:
+        audio: The user's audio.
     """
 
     def __init__(self) -> None:
+        self.audio = InputAudio()
         self._letters: OrderedDict[int, Letter] = OrderedDict()
         self._requests: OrderedDict[int, Letter] = OrderedDict()
-        self._appended = 0  # bytes of audio
-        self._heard = 0  # bytes of them that the server has for certain
         self._forgotten = 0
-
-    def append(self, size: int) -> None:
-        """Note audio that was sent."""
-        self._appended += size
 
     def put(self, number: int, event: Event, *, is_request: bool = False) -> Letter:
         """Note an event before it is sent."""
         letters = self._requests if is_request else self._letters
-        letter = letters[number] = Letter(event, self._appended)
+        letter = letters[number] = Letter(event, self.audio.appended)
         if len(letters) > _MOST:
             letters.popitem(last=False)
             self._forgotten += 1
@@ -76,7 +75,12 @@ class Outbox:
         """Note that the server has answered this event, or rejected it."""
         letter = self._letters.pop(number, None) or self._requests.pop(number, None)
         if letter is not None:
-            self._heard = max(self._heard, letter.audio)
+            self.audio.confirm(letter.audio)
+
+    def drop(self, number: int) -> None:
+        """Forget an event that will not be sent again, though the server has not answered it."""
+        self._letters.pop(number, None)
+        self._requests.pop(number, None)
 
     def taken(self, number: int) -> None:
         """Note that the server has taken all events up to this one."""
@@ -89,12 +93,11 @@ class Outbox:
             if self._letters[each].posted or each == number:
                 self.answered(each)
 
-    def heard(self, size: int) -> None:
-        """Note that the server has so many bytes of the audio of this session."""
-        self._heard = max(self._heard, min(size, self._appended))
-
     def unconfirmed(self, pending: Iterable[Event]) -> Unconfirmed:
         """Return what is not confirmed, with these requests that are not sent yet."""
-        letters = sorted({**self._letters, **self._requests}.items())
-        events = (*(letter.event for _, letter in letters), *pending)
-        return Unconfirmed(events, self._appended - self._heard, self._forgotten)
+        events = (*(letter.event for letter in self.letters().values()), *pending)
+        return Unconfirmed(events, self.audio.appended - self.audio.confirmed, self._forgotten)
+
+    def letters(self) -> dict[int, Letter]:
+        """Return what is not confirmed, by its number, in the order sent."""
+        return dict(sorted({**self._letters, **self._requests}.items()))

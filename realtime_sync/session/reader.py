@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
+from typing import Any, NamedTuple
 
 from ..events import (
     ClientEvent,
@@ -15,21 +16,39 @@ from ..events import (
     SessionConfig,
 )
 from ..events.codec import Binary, Message, decode_messages
+from ..events.reconnected import Reconnected
 from ..events.surrogates import Joiner
-from ..exceptions import ConnectionClosed
+from ..exceptions import ConnectionClosed, ConnectionFailed
 from ..redaction import Redact, without_secrets
 from ..wire.transport import Closure, Transport
 from .gate import Gate
 from .inbox import Inbox, memory_of
 from .last_error import LastError
+from .line import Line
 from .log import SessionLog
 from .processes import abandon_in_child, close_at_exit, forget
+from .redial import Attempt, Redial
 
 __all__ = ["AFTERMATH", "Reader"]
 
 AFTERMATH = 5.0
 """Seconds that the reader may take to end once the connection is dead; it takes milliseconds."""
 _LOST = Closure(1006, "", by="network")
+_LOOKS = 0.05  # seconds between two looks whether the user closes, while another connection is made
+_GOODBYE = 0.5  # seconds for the close frame of a connection that is replaced
+_SIZE = 1000  # bytes of memory that `Reconnected` takes, about
+
+
+class Counts(NamedTuple):
+    """What is counted of a connection; see `Stats`."""
+
+    messages_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+def _counts(transport: Transport) -> Counts:
+    return Counts(transport.messages_out, transport.bytes_in, transport.bytes_out)
 
 
 class Reader:
@@ -40,22 +59,40 @@ class Reader:
         gate: The ledger, and the requests that are pending.
         deviations: How often the server deviated from the specification, by kind.
         events_in: Number of events received.
+        reconnects: Number of times that the connection was replaced by another one.
+        connected_at: When the connection was opened, on the clock of `time.monotonic`.
+        over: Set when the session is over, or the user closes it.
         ended: Set once the connection has ended and `closed_error` tells how.
     """
 
     def __init__(
-        self, transport: Transport, log: SessionLog, *, max_buffered: int, overflow: str, redact: Redact
+        self,
+        transport: Transport,
+        log: SessionLog,
+        *,
+        dialect: str,
+        max_buffered: int,
+        overflow: str,
+        redact: Redact,
+        redial: Redial | None = None,
     ) -> None:
         self._transport = transport
+        self._redial = redial
         self._log = log
         self._overflow = overflow
         self._redact = redact
         self.inbox = Inbox(max_buffered)
-        self.gate = Gate(self._post)
+        kept = None if redial is None else redial.policy.audio_buffer
+        self.gate = Gate(self._post, Line(transport), dialect=dialect, audio_kept=kept)
+        self.reconnects = 0
+        self._past = Counts()  # what was counted of earlier connections
+        self._successor: Attempt | None = None  # the next connection, made while this one lasts
+        self._tried: list[ConnectionFailed] = []  # why no other connection came about
+        self._held: list[Any] = []  # what was held for one
         self.deviations: Counter[str] = Counter()
         self._joiner = Joiner()
         self.events_in = 0
-        self._opened_at = time.monotonic()
+        self._opened_at = self.connected_at = time.monotonic()
         self._ended_at: float | None = None
         self._last_error = LastError()
         self._first_event: ServerEvent | None = None
@@ -68,6 +105,8 @@ class Reader:
         # Lets only the first of several threads that call `close` send the close frame.
         self._close_lock = threading.Lock()
         self._close_begun = False
+        self._closing = (1000, "")  # the code and reason that the user gave
+        self.over = threading.Event()
         # Reads the connection, so that pings are answered and events queued whatever the user's threads
         # do.  A daemon, so that a script that forgets to close still exits.
         self._thread = threading.Thread(target=self._read, name="realtime_sync-reader", daemon=True)
@@ -89,14 +128,13 @@ class Reader:
     # --- In the thread -------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Turn messages into events until the connection ends."""
+        """Turn messages into events until the session ends."""
         closure = None
         try:
-            while messages := self._transport.receive():
-                self._accept(messages)
-                if self.inbox.full:
-                    self._wait_for_room()
-            closure = self._transport.closure
+            closure = self._read_connection()
+            while self._goes_on_after(closure):
+                closure = self._read_connection()
+            closure = self._closure
         except BaseException as error:  # a bug of ours must not leave the user waiting for ever
             self._log.reader_failed()
             closure = Closure(1006, "internal error", by="client", cause=error)
@@ -104,14 +142,109 @@ class Reader:
             self._transport.free()
             self._closure = closure
             self._ended_at = time.monotonic()
+            self._held = self.gate.held()
             self.gate.close()
             self.inbox.finish()
             self.ended.set()
+            self.over.set()
+            self.gate.line.over.set()
             self._begin()
             forget(self)
             self._log.closed(
-                self.session_id, closure or _LOST, self.seconds, self.events_in, self._transport.messages_out
+                self.session_id, closure or _LOST, self.seconds, self.events_in, self.counted.messages_out
             )
+
+    def _read_connection(self) -> Closure | None:
+        """Turn messages into events until the connection ends; return how it has ended."""
+        while messages := self._transport.receive():
+            self._accept(messages)
+            if self.inbox.full:
+                self._wait_for_room()
+        return self._transport.closure
+
+    # --- Another connection, in the thread -----------------------------------------------------------
+
+    def _goes_on_after(self, closure: Closure | None) -> bool:
+        """Get another connection in place of one that has ended; return False if the session is over."""
+        self._closure = closure
+        redial, cause = self._redial, self.closed_error()
+        if redial is None or self.over.is_set():
+            return False
+        if self._successor is not None:
+            attempt, self._successor = self._successor, None
+            return self._switch(attempt, cause, 1, time.monotonic())
+        if not cause.retryable:
+            return False
+        if not redial.possible:
+            self._log.not_reopened()
+            return False
+        return self._reopen(redial, cause)
+
+    def _reopen(self, redial: Redial, cause: ConnectionClosed) -> bool:
+        """Try to get another connection, as often and as long as the policy says."""
+        self._log.lost(cause)
+        self.gate.hold()
+        self.gate.line.over.set()  # what is sent now is held
+        self._transport.free()
+        policy, lost_at = redial.policy, time.monotonic()
+        self._tried = []
+        for number in range(1, policy.attempts + 1):
+            wait = policy.wait_before(number, self._tried[-1].retry_after if self._tried else None)
+            if time.monotonic() + wait > lost_at + policy.within or self.over.wait(wait):
+                break
+            attempt = Attempt(redial, self.gate.plan(policy.repeat_responses), self.config)
+            while not attempt.done.wait(_LOOKS) and not self.over.is_set():
+                pass
+            if not attempt.done.is_set():
+                attempt.abandon()
+                break
+            if attempt.error is None:
+                return self._switch(attempt, cause, number, lost_at)
+            self._log.not_reconnected(number, attempt.error)
+            self._tried.append(attempt.error)
+            if not attempt.error.retryable:
+                break
+        if self.over.is_set():
+            code, reason = self._closing
+            self._closure = Closure(code, reason, by="client", asked=True)
+        return False
+
+    def _switch(self, attempt: Attempt, cause: ConnectionClosed, attempts: int, lost_at: float) -> bool:
+        """Go on with another connection; return False if the user has closed the session meanwhile."""
+        transport, restored = attempt.transport, attempt.restored
+        assert transport is not None
+        assert restored is not None
+        heard_at = self._transport.heard_at
+        self._past = self.counted
+        self._transport.free()
+        self._transport = transport
+        if self.over.is_set():
+            code, reason = self._closing
+            self._closure = Closure(code, reason, by="client", asked=True)
+            return False
+        self._joiner, self._last_error, self._tried = Joiner(), LastError(), []
+        self.connected_at = time.monotonic()
+        self.reconnects += 1
+        config = restored.change.config
+        event = Reconnected(
+            cause=cause,
+            seconds=self.connected_at - lost_at,
+            attempts=attempts,
+            session_id=(config.id or None) if config is not None else None,
+            restored=restored.complete,
+            lost=[],
+        )
+        self.gate.resume(Line(transport), restored, event, heard_at)
+        self._log.reconnected(event)
+        self.inbox.put([event], _SIZE)
+        return True
+
+    def go_on_with(self, attempt: Attempt) -> None:
+        """Replace the connection, which `Gate.hold` has stopped, by one that is restored.  In any thread."""
+        self._successor = attempt
+        self.gate.line.over.set()
+        self._transport.send_close(1000, "", time.monotonic() + _GOODBYE)
+        self._transport.kill()
 
     def _wait_for_room(self) -> None:
         """Apply backpressure or end the session, because the user has not taken the events."""
@@ -193,6 +326,12 @@ class Reader:
         return self._first_event
 
     @property
+    def counted(self) -> Counts:
+        """What was counted of all connections."""
+        past, now = self._past, _counts(self._transport)
+        return Counts(*(a + b for a, b in zip(past, now, strict=True)))
+
+    @property
     def ended_normally(self) -> bool:
         """Whether the user closed the connection, or the server with 1000 or 1001 and not by an error."""
         closure = self._closure
@@ -210,7 +349,8 @@ class Reader:
             clean=closure.clean,
             by=closure.by,
             last_error=last_error and without_secrets(last_error, self._redact),
-            unsent=[*self._transport.unsent(), *self.gate.pending()],
+            unsent=[*self._transport.unsent(), *self._held, *self.gate.pending()],
+            attempts=self._tried,
         )
         error.__cause__ = closure.cause
         return error
@@ -222,6 +362,8 @@ class Reader:
             with self._close_lock:
                 first, self._close_begun = not self._close_begun, True
             if first and not self.ended.is_set():
+                self._closing = code, reason
+                self.over.set()
                 self.inbox.stop_waiting()
                 self._transport.send_close(code, reason, deadline)
             if not is_reader:
@@ -244,5 +386,6 @@ class Reader:
         self.gate.abandon()
         self._beginning = threading.Lock()
         self._close_lock, self._close_begun = threading.Lock(), True
-        self.ended = threading.Event()
+        self.ended, self.over = threading.Event(), threading.Event()
         self.ended.set()
+        self.over.set()

@@ -29,6 +29,7 @@ _MOST_SENT = 10_000  # other events: as many as a client sends before the first 
 _LOOKED_AT = 1000  # of these, the oldest, since a server answers in order
 # Events sent after one that a response shows to be taken, and then no answer to it comes any more.
 _LATE = 256
+_REPEATED = "event_repeated_"
 _NOTHING_TO_CANCEL = "response_cancel_not_active"
 _ABOUT = (  # what an error's code, type or param says it is about: the beginnings of the types of such events
     (re.compile("session_expired"), ()),
@@ -62,11 +63,15 @@ class Asked(Struct):
         again: What to send again if it is rejected because a response is active; ``None`` = nothing.
         doubted: It may have been rejected by an error that did not name it.
         unwanted: The id of the cancellation that was sent before its response began.
+        event: The event.
+        repeats: The response that it is to repeat, since that was lost with its connection.
     """
 
     request: Request
     number: int
     again: Pending | None = None
+    event: Event | None = None
+    repeats: ResponseEntry | None = None
     doubted: bool = False
     unwanted: str | None = None
 
@@ -78,6 +83,7 @@ class Verdict(NamedTuple):
         rejects: The event that it rejects; ``None`` = none that is known.
         handled: It is dealt with, and must not reach the user.
         requeued: It rejects a request that is pending again.
+        lost: The response that was to be repeated and will not be.
         unmatched: The response that seemed to answer the request that it rejects.
         unclear: It may as well be about a response that runs.
         is_ours: It can be about an event of ours, or about none.
@@ -86,6 +92,7 @@ class Verdict(NamedTuple):
     rejects: Sent | None = None
     handled: bool = False
     requeued: bool = False
+    lost: ResponseEntry | None = None
     unmatched: ResponseEntry | None = None
     unclear: bool = False
     is_ours: bool = True
@@ -117,6 +124,7 @@ class Requests:
         self.withdrawn: Latest[str, None] = Latest(_REMEMBERED)
         self.outbox = Outbox()
         self.server_asks = False
+        self._repeated = 0  # number of responses that were asked for again without a request of the user's
 
     # --- What is sent --------------------------------------------------------------------------------
 
@@ -125,8 +133,8 @@ class Requests:
     ) -> Letter | None:
         """Note a ``response.create`` before it is sent, with the event itself if there is one."""
         self._count += 1
-        self._asked[request.event_id] = Asked(request, self._count, again)
         event = again.event if again is not None else event
+        self._asked[request.event_id] = Asked(request, self._count, again, event)
         return None if event is None else self.outbox.put(self._count, event, is_request=True)
 
     def note_sent(self, sent: Sent, event: Event | None = None) -> Letter | None:
@@ -148,6 +156,11 @@ class Requests:
                 asked.unwanted = event_id
         for asked in self._in_conversation() if response_id is None else ():
             asked.unwanted = event_id
+
+    @property
+    def count(self) -> int:
+        """The number of the event that was noted last."""
+        return self._count
 
     @property
     def waits(self) -> bool:
@@ -254,6 +267,38 @@ class Requests:
         for asked in self._in_conversation():
             asked.doubted = True
 
+    # --- Another connection --------------------------------------------------------------------------
+
+    def repeat(self, response: ResponseEntry | None) -> None:
+        """Ask again for a response that was lost with its connection, before all that is to be sent again.
+
+        Args:
+            response: The response; ``None`` = the one that the server owes the user, which had not begun.
+        """
+        name = response.request.event_id if response is not None and response.request is not None else ""
+        before, _ = self._answers.pop(name, (None, None))
+        if before is None or before.event is None:
+            self._repeated += 1
+            name = f"{_REPEATED}{self._repeated}"
+            before = Asked(Request(name), -self._repeated, event=ResponseCreate(event_id=name))
+        asked = Asked(before.request, before.number, before.again, before.event, response)
+        self._asked[asked.request.event_id] = asked
+        self._asked.move_to_end(asked.request.event_id, last=False)
+        assert asked.event is not None
+        letter = self.outbox.put(asked.number, asked.event, is_request=True)
+        letter.posted, letter.audio = True, 0
+
+    def drop(self, number: int) -> None:
+        """Forget an event that will not be sent again, though the server has not answered it."""
+        self.outbox.drop(number)
+        for event_id, (other, _) in tuple(self._sent.items()):
+            if other == number:
+                del self._sent[event_id]
+
+    def reconnected(self) -> None:
+        """Forget the cancellations: what they were about went with the old connection."""
+        self._cancels.clear()
+
     # --- What is rejected ----------------------------------------------------------------------------
 
     def judge(self, error: ErrorDetails, *, runs: bool) -> Verdict:
@@ -304,7 +349,8 @@ class Requests:
         if asked.again is not None and _says(error, BUSY) and asked.unwanted is None:
             self.pending.appendleft(asked.again)
             return Verdict(handled=True, requeued=True, unmatched=unmatched)
-        return Verdict(Sent(CREATE_RESPONSE, asked.request.event_id), unmatched=unmatched)
+        rejected = Sent(CREATE_RESPONSE, asked.request.event_id)
+        return Verdict(rejected, lost=asked.repeats, unmatched=unmatched)
 
     def _judge_nameless(self, error: ErrorDetails, kind: str | tuple[str, ...] | None, runs: bool) -> Verdict:
         """Judge an error without an ``event_id``: it is about the oldest event that it can be about.

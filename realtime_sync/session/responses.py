@@ -14,7 +14,8 @@ from .requests import Pending, Requests
 __all__ = ["Responses"]
 
 _REMEMBERED = 256  # responses
-_BADLY = ("cancelled", "failed", "incomplete")
+_BADLY = ("cancelled", "failed", "incomplete", "lost")
+_LOST = "the connection was lost while it ran"
 
 
 class Responses:
@@ -29,6 +30,7 @@ class Responses:
     Attributes:
         active: The response that runs in the conversation; ``None`` if none does.
         latest: The response that began last.
+        owed: The server has taken a turn of the user and will begin a response by itself, but has not yet.
         cancels: The cancellations that are to be sent, because a response began that is not wanted.
         max_rounds: Rounds of tool calls in a row, without a word of the user, after which the model no longer
             goes on; ``None`` = any number.
@@ -52,6 +54,7 @@ class Responses:
         self._has_requests = has_requests
         self.active: ResponseEntry | None = None
         self.latest: ResponseEntry | None = None
+        self.owed = False
         self.cancels: list[ev.ResponseCancel] = []
         self.max_rounds: int | None = None
         self._rounds = 0
@@ -149,9 +152,13 @@ class Responses:
         before = self._by_id.get(response_id)
         if before is not None and not before.done:  # its end was left out, since its id is used again
             self._end_unsaid(before)
-        response = ResponseEntry(response_id)
         asked = self._requests.take_answered(wire.conversation_id, announced=announced)
-        if asked is not None:
+        response = (asked and asked.repeats) or ResponseEntry(response_id)
+        response.id = response_id
+        self.owed = False
+        if asked is not None and response is asked.repeats:
+            self._requests.note_answer(asked, response)
+        elif asked is not None:
             response.request, response.out_of_band = asked.request, asked.request.out_of_band
             self._requests.note_answer(asked, response)
         elif self._has_requests:
@@ -165,8 +172,9 @@ class Responses:
             self._rounds = 0 if self._is_turn_over else self._rounds
         self._by_id.pop(response_id, None)
         self._by_id[response_id] = self.latest = response
-        self._begun.append(response)
-        self._forget_oldest()
+        if asked is None or response is not asked.repeats:
+            self._begun.append(response)
+            self._forget_oldest()
         self._running.append(response)
         del self._running[:-_REMEMBERED]
         self._has_spoken = False
@@ -321,6 +329,35 @@ class Responses:
         whole = bool(response.items) and all(item.done for item in response.items)
         status = "completed" if whole else "failed" if response.error is not None else "incomplete"
         self._conclude(response, ev.Response(id=response.id), status, unsaid=True)
+
+    # --- Another connection --------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> tuple[ResponseEntry, ...]:
+        """The responses that run, in the order in which they began."""
+        return tuple(self._running)
+
+    def lost(self, response: ResponseEntry, status: str) -> None:
+        """End a response that was lost with its connection: it counts as completed if a call can go on."""
+        details = ev.ResponseStatusDetails(reason=_LOST) if status == "lost" else None
+        self._conclude(response, ev.Response(id=response.id, status=status, status_details=details), status)
+
+    def restart(self, response: ResponseEntry) -> None:
+        """Ask again for a response that was lost with its connection; the same entry stands for both."""
+        self._running.remove(response)
+        if response is self.active:
+            self.active = None
+        response.items, response.announced, response.error = [], False, None
+        self._tell(facts.ResponseRestarted(response))
+        self._requests.repeat(response)
+
+    def reconnected(self) -> None:
+        """Begin with another connection: nothing runs there; ask for the response that was owed."""
+        self._is_unannounced = self._is_stalled = False
+        self.cancels.clear()
+        if self.owed:
+            self.owed = False
+            self._requests.repeat(None)
 
     def _list(
         self,

@@ -1,32 +1,42 @@
 """The way out of a session: client events get their ids, are encoded, and sent or left pending."""
 
+import functools
 import itertools
 import secrets
-from collections.abc import Mapping
-from typing import Any
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from msgspec import structs
 
 from ..events import ClientEvent, ResponseCancel, ResponseCreate
 from ..events.client import MOST_AUDIO, audio_size
 from ..events.codec import encode
-from ..wire.transport import Transport
+from ..wire.link import Outgoing
+from .gate import Passage
+from .line import Line
 from .log import SessionLog
+from .processes import abandon_in_child
 from .reader import AFTERMATH, Reader
 
 __all__ = ["Sender"]
+
+_E = TypeVar("_E", bound=ClientEvent | dict[str, Any])
 
 
 class Sender:
     """Sends the client events of one session; any thread may use it."""
 
-    def __init__(self, transport: Transport, reader: Reader, log: SessionLog) -> None:
-        self._transport = transport
+    def __init__(self, reader: Reader, log: SessionLog) -> None:
         self._reader = reader
         self._gate = reader.gate
         self._log = log
         self._id_prefix = f"event_{secrets.token_hex(4)}_"
         self._ids = itertools.count(1)
+        # Keeps events on the wire in the order in which they were noted, which is that in which they are sent
+        # again by another connection.  A thread that a signal interrupts while it sends may send again.
+        self._order = threading.RLock()
+        abandon_in_child(self)
 
     def send(self, event: ClientEvent | Mapping[str, Any]) -> str:
         """Send an event, and return the id it was sent with; see `Session.send`."""
@@ -34,11 +44,7 @@ class Sender:
         payload = encode(event)  # first: an event that can't be encoded must not count as a request
         if len(payload) > MOST_AUDIO:  # else its audio can't be too long
             _check_audio(event)
-        letter = self._gate.sent(event, event_id)
-        try:
-            return self._send(event, event_id, payload)
-        finally:
-            self._gate.posted(event, letter)
+        return self._send(event, event_id, payload, self._gate.sent)
 
     def send_when_idle(self, event: ResponseCreate) -> str:
         """Send a request now if no response is active, else leave it pending; return its id."""
@@ -47,9 +53,7 @@ class Sender:
         if self._reader.ended.is_set():
             raise self._reader.closed_error()
         payload = encode(event)  # here, where an error reaches the caller
-        if self._gate.ask_when_idle(event, payload):
-            return self._send(event, event_id, payload)
-        return event_id
+        return self._send(event, event_id, payload, functools.partial(self._gate.ask_when_idle, payload))
 
     def cancel_if_active(self, event: ResponseCancel) -> str:
         """Send a cancellation if a response may be active, and return its id."""
@@ -62,17 +66,46 @@ class Sender:
         """Take back a pending request; return False if it isn't pending."""
         return self._gate.withdraw(event_id)
 
-    def _send(self, event: ClientEvent | dict[str, Any], event_id: str, payload: bytes) -> str:
+    def _send(self, event: _E, event_id: str, payload: bytes, note: Callable[[_E, str], Passage]) -> str:
+        """Send an event, unless it is held or pending, and return its id.
+
+        Args:
+            event, event_id, payload: The event.
+            note: Notes it, before it is sent.
+
+        Raises:
+            ConnectionClosed: The session has ended.
+        """
+        line, passage = None, None
+        try:
+            with self._order:
+                passage = note(event, event_id)
+                line = passage.line
+                message = None if line is None else self._enqueue(line, event, event_id, payload)
+            if line is not None and message is not None:
+                line.transport.complete(message)
+        except OSError as error:
+            assert line is not None
+            line.over.wait(AFTERMATH)  # the reader finds out how the connection ended
+            if self._reader.ended.is_set() or not line.over.is_set():
+                closed = self._reader.closed_error()
+                raise closed from closed.__cause__ or error
+        finally:
+            if passage is not None:
+                passage.posted()
+        return event_id
+
+    def _enqueue(
+        self, line: Line, event: ClientEvent | dict[str, Any], event_id: str, payload: bytes
+    ) -> Outgoing:
         if self._log.shows_events:
             kind = event.type if isinstance(event, ClientEvent) else event["type"]
             self._log.event("sent", kind, event_id, payload)
-        try:
-            self._transport.send(payload, event)
-        except OSError as error:
-            self._reader.ended.wait(AFTERMATH)  # the reader finds out how the connection ended
-            closed = self._reader.closed_error()
-            raise closed from closed.__cause__ or error
-        return event_id
+        return line.transport.enqueue(payload, event)
+
+    def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
+        """In the child of a fork: replace the lock, which another thread of the parent may hold."""
+        self._order = threading.RLock()
 
     def _named(self, event: ClientEvent | Mapping[str, Any]) -> tuple[ClientEvent | dict[str, Any], str]:
         """Return the event with an id, and the id.  The caller's own object is left as it is."""

@@ -25,7 +25,9 @@ from .log import SessionLog
 from .outbox import Unconfirmed
 from .pump import Pump
 from .reader import Reader
+from .redial import Redial
 from .sending import Sender
+from .watch import Watch
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -49,6 +51,7 @@ class Stats(Struct, frozen=True):
             bytes of their messages, 500 for each event, and 100 for each value in an event that holds others.
         buffered_most: The maximum of ``buffered`` so far.
         deviations: How often the server deviated from the specification.
+        reconnects: How often the connection was replaced; the other numbers are of all connections.
         round_trip: Seconds from our last ping to its answer; ``None`` before the first answer.
     """
 
@@ -61,6 +64,7 @@ class Stats(Struct, frozen=True):
     buffered_most: int
     deviations: int
     round_trip: float | None
+    reconnects: int = 0
 
 
 class Session:
@@ -82,18 +86,26 @@ class Session:
         redact: Redact,
         name: str = "",
         log_payloads: bool = False,
+        redial: Redial | None = None,
     ) -> None:
-        self._transport = transport
         self._dialect = dialect
         self._close_timeout = close_timeout
         self._log = SessionLog(name, redact, log_payloads)
         self._reader = Reader(
-            transport, self._log, max_buffered=max_buffered, overflow=overflow, redact=redact
+            transport,
+            self._log,
+            dialect=dialect,
+            max_buffered=max_buffered,
+            overflow=overflow,
+            redact=redact,
+            redial=redial,
         )
         self._inbox = self._reader.inbox
         self._pump = Pump(self._reader, self._log)
-        self._sender = Sender(transport, self._reader, self._log)
+        self._sender = Sender(self._reader, self._log)
         self._reader.start()
+        if redial is not None and (redial.policy.rollover or redial.policy.idle_timeout):
+            Watch(self._reader, redial, redial.policy.idle_timeout)
 
     # --- Receiving ---------------------------------------------------------------------------------
 
@@ -337,17 +349,18 @@ class Session:
     @property
     def stats(self) -> Stats:
         """Numbers of what the session has done so far; see `Stats`."""
-        reader, transport = self._reader, self._transport
+        reader, counted = self._reader, self._reader.counted
         return Stats(
             seconds=reader.seconds,
             events_in=reader.events_in,
-            events_out=transport.messages_out,
-            bytes_in=transport.bytes_in,
-            bytes_out=transport.bytes_out,
+            events_out=counted.messages_out,
+            bytes_in=counted.bytes_in,
+            bytes_out=counted.bytes_out,
             buffered=self._inbox.held,
             buffered_most=self._inbox.most_held,
             deviations=sum(self.deviations.values()),
-            round_trip=transport.round_trip,
+            round_trip=reader.gate.line.transport.round_trip,
+            reconnects=reader.reconnects,
         )
 
     @property

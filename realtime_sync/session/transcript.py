@@ -1,12 +1,12 @@
 """Turn the items of a conversation into lines for people, and into items for another session."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from .. import events as ev
 from .mirror import ConversationItem, ConversationPart
 
-__all__ = ["items_to_create", "line_of"]
+__all__ = ["Creator", "items_to_create", "line_of"]
 
 _BRIEF = 100  # characters shown of a tool's arguments, and of its output
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
@@ -34,18 +34,41 @@ def line_of(item: ConversationItem, call: ConversationItem | None) -> str:
 
 def items_to_create(items: Iterable[ConversationItem], dialect: str) -> list[ev.Item]:
     """Return the items to create in another session of this dialect; see `Conversation.to_items`."""
-    made: list[ev.Item] = []
-    calls = set()
-    for item in items:
+    creator = Creator(dialect)
+    made = (creator.item(item) for item in items)
+    return [wire for wire in made if wire is not None]
+
+
+class Creator:
+    """Makes the items of a conversation anew, in their order, for another session.
+
+    Args:
+        dialect: The dialect of that session.
+    """
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+        self._calls: set[str] = set()
+
+    def item(
+        self, item: ConversationItem, audio_of: Callable[[], bytes | None] = lambda: None
+    ) -> ev.Item | None:
+        """Return what a client can create of an item; ``None`` if it can't.
+
+        Args:
+            item: The item, the next one of the conversation.
+            audio_of: Returns the audio of the user's speech, if it is kept: for speech without a transcript.
+        """
         call_id = item.call_id or ""
-        if item.type == "message" and (content := _content(item, dialect)):
-            made.append(ev.Message(role=item.role or "", content=content))
-        elif item.type == "function_call" and _is_complete(item) and call_id:
-            calls.add(call_id)
-            made.append(ev.FunctionCall(call_id=call_id, name=item.name or "", arguments=item.arguments))
-        elif item.type == "function_call_output" and call_id in calls:
-            made.append(ev.FunctionCallOutput(call_id=call_id, output=item.output or ""))
-    return made
+        if item.type == "message":
+            content = _content(item, self._dialect, audio_of)
+            return ev.Message(role=item.role or "", content=content) if content else None
+        if item.type == "function_call" and _is_complete(item) and call_id:
+            self._calls.add(call_id)
+            return ev.FunctionCall(call_id=call_id, name=item.name or "", arguments=item.arguments)
+        if item.type == "function_call_output" and call_id in self._calls:
+            return ev.FunctionCallOutput(call_id=call_id, output=item.output or "")
+        return None
 
 
 def _is_complete(call: ConversationItem) -> bool:
@@ -53,7 +76,9 @@ def _is_complete(call: ConversationItem) -> bool:
     return call.status == "completed" or (call.output is not None and call.status != "incomplete")
 
 
-def _content(item: ConversationItem, dialect: str) -> list[ev.ContentPart]:
+def _content(
+    item: ConversationItem, dialect: str, audio_of: Callable[[], bytes | None]
+) -> list[ev.ContentPart]:
     """Return those parts of a message that a client can create."""
     if item.role == "assistant":
         text = ev.Text if dialect == "beta" else ev.OutputText
@@ -64,6 +89,8 @@ def _content(item: ConversationItem, dialect: str) -> list[ev.ContentPart]:
             content.append(ev.InputText(text=part.said))
         elif isinstance(part.wire, ev.InputImage) and part.wire.image_url and item.role == "user":
             content.append(part.wire)
+        elif part.kind == "audio" and item.role == "user" and (audio := audio_of()):
+            content.append(ev.InputAudio(audio=audio))
     return content
 
 

@@ -77,8 +77,7 @@ class Conversation(Mirror):
     @property
     def items(self) -> list[ConversationItem]:
         """Return the items in the conversation, in order, as a new list."""
-        placed = (self._placed.get(entry) for entry in self._order)
-        return [item for item in placed if item is not None]  # another thread may be taking one out
+        return [item for _, item in self.in_order()]
 
     def item(self, item_id: str) -> ConversationItem | None:
         """Return an item by its id, or ``None`` if the id is unknown.

@@ -152,21 +152,38 @@ class Link:
     # --- Writing: any thread ---------------------------------------------------------------------
 
     def send(self, message: Outgoing, deadline: float, *, patience: float = 0.0, last: bool = False) -> None:
-        """Write a whole message; after one with ``last`` nothing more may be sent.
+        """Write a whole message: `enqueue` and `complete` it.
+
+        Raises:
+            TimeoutError, OSError: See these.
+        """
+        self.enqueue(message, last=last)
+        self.complete(message, deadline, patience=patience)
+
+    def enqueue(self, message: Outgoing, *, last: bool = False) -> None:
+        """Put a message behind those that are to be sent; after one with ``last`` nothing more may be sent.
+
+        `complete` must be called next, by the same thread.
+
+        Raises:
+            OSError: The connection has ended, or the last message was sent already.
+        """
+        message.awaited = True
+        self._enqueue(message, last)
+
+    def complete(self, message: Outgoing, deadline: float, *, patience: float = 0.0) -> None:
+        """Wait until a message is written.
 
         Args:
             message: The message.
             deadline: On the clock of `time.monotonic`.
             patience: Seconds by which the deadline is put off whenever the socket takes bytes, of this
                 message or of another, or some of them arrive: a slow connection is not a dead one.
-            last: Whether it is the last.
 
         Raises:
             TimeoutError: It could not be written before the deadline.  The connection has ended.
-            OSError: The connection has ended, or the last message was sent already.
+            OSError: The connection has ended.
         """
-        message.awaited = True
-        self._enqueue(message, last)
         if not self._takes_turn(message, deadline, patience):
             return
         self._drain_and_release(deadline, patience, message)

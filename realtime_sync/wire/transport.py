@@ -72,20 +72,28 @@ class Transport:
         self._deadline: float | None = None
         self.closure: Closure | None = None
         self.bytes_in = 0  # of WebSocket frames
+        self.heard_at = 0.0  # when something came last
         self.heard()
 
     # --- Receiving: the reader thread only ---------------------------------------------------------
 
-    def receive(self) -> list[Message]:
+    def receive(self, deadline: float | None = None) -> list[Message]:
         """Wait for messages from the server and return them, as `codec.Message`.
 
-        An empty list is the end; then `closure` says how the connection ended.
+        An empty list is the end, and `closure` says how the connection ended; or, if that is ``None``, the
+        deadline has passed.
+
+        Args:
+            deadline: On the clock of `time.monotonic`; ``None`` = as long as it takes.
         """
         while self.closure is None:
             if self._killed:  # the user must not wait while what the server has sent is read
                 self._lost(self._link.failure)
                 break
-            messages = self._frames.feed(self._read())
+            data = self._read(deadline)
+            if not data and self.closure is None:
+                break
+            messages = self._frames.feed(data)
             if self._frames.controls:
                 self._answer_controls()
             if self._frames.violation is not None and self.closure is None:
@@ -94,15 +102,20 @@ class Transport:
                 return messages
         return []
 
-    def _read(self) -> bytes:
-        """Return bytes from the server, pinging it when it is silent; ``b""`` once the connection is lost."""
+    def _read(self, deadline: float | None) -> bytes:
+        """Return bytes from the server, pinging it when it is silent.
+
+        ``b""`` once the connection is lost, or at the deadline.
+        """
         data: bytes | None = self._received
         self._received = b""
         try:
             while not data:
-                data = self._link.read(self._deadline)
+                data = self._link.read(_earlier(self._deadline, deadline))
                 if data == b"":
                     self._lost(self._link.failure)
+                    return b""
+                if data is None and deadline is not None and time.monotonic() >= deadline:
                     return b""
                 if data is None and not self._check_alive():
                     return b""
@@ -115,6 +128,7 @@ class Transport:
 
     def heard(self) -> None:
         """Restart the keepalive clock: data came, or the reader was paused."""
+        self.heard_at = time.monotonic()
         self._ping_sent = False
         self._wait_for(self._ping_interval)
 
@@ -199,14 +213,28 @@ class Transport:
 
     # --- Sending and closing: any thread -----------------------------------------------------------
 
-    def send(self, payload: bytes, event: Any) -> None:
-        """Send a text message; ``event`` is what `unsent` lists if that fails.
+    def enqueue(self, payload: bytes, event: Any) -> Outgoing:
+        """Put a text message behind those that are to be sent; `complete` must be called with it next.
+
+        Args:
+            payload: The text.
+            event: What `unsent` lists if it can't be sent.
+
+        Raises:
+            OSError: The connection is over.
+        """
+        message = Outgoing(_text_frames(payload), event)
+        self._link.enqueue(message)
+        return message
+
+    def complete(self, message: Outgoing) -> None:
+        """Wait until a message is sent.
 
         Raises:
             OSError: It could not be sent (`TimeoutError`: not in time), and the connection is over.
         """
         timeout = self._send_timeout
-        self._link.send(Outgoing(_text_frames(payload), event), time.monotonic() + timeout, patience=timeout)
+        self._link.complete(message, time.monotonic() + timeout, patience=timeout)
 
     def offer(self, payload: bytes, event: Any) -> None:
         """Send a text message without waiting, as the reader must.
@@ -247,6 +275,11 @@ class Transport:
     def free(self) -> None:
         """Close the socket.  For the reader, after `receive` has returned its end."""
         self._link.close()
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    """Return the earlier of two moments; ``None`` = never."""
+    return other if one is None else one if other is None else min(one, other)
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:

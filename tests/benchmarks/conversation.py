@@ -99,12 +99,14 @@ def measure_ledger(way: str) -> dict[str, float]:
     import realtime_sync as rt
     from realtime_sync import events as ev
     from realtime_sync.session.gate import Gate
+    from realtime_sync.session.line import Line
 
     class Bare(rt.Visitor[None]):
         def visit_response_output_text_delta(self, event: rt.events.ResponseOutputTextDelta) -> None:
             pass
 
-    gate = Gate(lambda event, payload: None)
+    no_connection: Any = None
+    gate = Gate(lambda event, payload: None, Line(no_connection))
     begun = ev.Response(id="resp_1", status="in_progress", conversation_id="conv_1")
     gate.note([ev.ResponseCreated(event_id="event_0", response=begun)])
     part = {"response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}

@@ -15,6 +15,7 @@ from typing import Any
 from deviant_server import DeviantServer
 from deviant_switches import OPTIONS, Switches, clash, drawn
 from deviant_truth import Item, Plan
+from lines import no_line
 from readable_facts import place
 
 from realtime_sync import events as ev
@@ -142,7 +143,7 @@ class CrossingTalk:
         self.server = DeviantServer(self.rng, self.switches)
         self.view = View()
         self.log: list[str] = []
-        self.gate = Gate(lambda event, payload: self._carry_up(payload))
+        self.gate = Gate(lambda event, payload: self._carry_up(payload), no_line())
         self.is_unclear = False
         self.ran: list[str] = []  # calls, by their call_id
         self._open: dict[int, int] = {}  # calls without an output, of each response
@@ -291,7 +292,7 @@ class CrossingTalk:
     def _when_idle(self) -> str:
         event = ev.ResponseCreate(event_id=f"c{next(self._numbers)}")
         payload = codec.encode(event)
-        if self.gate.ask_when_idle(event, payload):
+        if self.gate.ask_when_idle(payload, event, str(event.event_id)).line:
             self._carry_up(payload)
         return str(event.event_id)
 

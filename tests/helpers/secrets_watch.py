@@ -122,7 +122,7 @@ class Watch:
         for kind, name in ((rt.Client, "__init__"), (rt.Session, "__init__"), (rt.Session, "close")):
             _after(kind, name, lambda owner: self.look(type(owner).__name__, repr(owner)))
         _after(HttpAnswer, "__init__", self._look_at_answer)
-        _before(Transport, "send", lambda _, payload, *rest: self._look_at_frame(payload))
+        _before(Transport, "enqueue", lambda _, payload, *rest: self._look_at_frame(payload))
 
     def _watch_errors(self) -> None:
         """Look at each error when it dies: only then has it its attributes and its cause."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lines import no_line
 from response_script import BUSY, ResponseScript, created, done, refusal
 from scripted import DEADLINE
 
@@ -346,10 +347,10 @@ def test_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
         sent.append(payload)
         posted.set()
 
-    gate = Gate(post)
+    gate = Gate(post, no_line())
     gate.note([beginning("r1")])
-    assert not gate.ask_when_idle(ev.ResponseCreate(event_id="e1"), b"e1")
-    assert not gate.ask_when_idle(ev.ResponseCreate(event_id="e2"), b"e2")
+    assert not gate.ask_when_idle(b"e1", ev.ResponseCreate(event_id="e1"), "e1").line
+    assert not gate.ask_when_idle(b"e2", ev.ResponseCreate(event_id="e2"), "e2").line
     assert posted.wait(DEADLINE)
     assert sent == [b"e1"]  # the next waits for this one
     gate.close()
@@ -359,9 +360,9 @@ def test_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_stall_while_events_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """A response whose events come is waited for, however long; no timer is left when the session ends."""
     monkeypatch.setattr(gate_module, "STALLED", 3600.0)
-    gate = Gate(lambda event, payload: pytest.fail("sent"))
+    gate = Gate(lambda event, payload: pytest.fail("sent"), no_line())
     gate.note([beginning("r1")])
-    gate.ask_when_idle(ev.ResponseCreate(event_id="e1"), b"e1")
+    gate.ask_when_idle(b"e1", ev.ResponseCreate(event_id="e1"), "e1")
     timers = [thread for thread in threading.enumerate() if thread.name == "realtime_sync-stalled"]
     assert timers
     gate.close()
@@ -383,7 +384,7 @@ def test_withdrawn(session: rt.Session) -> None:
 
 def test_what_is_not_understood(caplog: pytest.LogCaptureFixture) -> None:
     """An event that makes the ledger fail is logged, has no facts, and reaches the user all the same."""
-    gate = Gate(lambda event, payload: None)
+    gate = Gate(lambda event, payload: None, no_line())
     broken = ev.ErrorEvent(event_id="x", error=None)  # type: ignore[arg-type]
     events = [broken, beginning("r1")]
     assert gate.note(events) == events
@@ -396,7 +397,7 @@ def test_what_is_not_understood(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(("role", "goes_on"), [("user", True), ("system", False)])
 def test_a_word_of_the_user(as_struct: bool, role: str, goes_on: bool) -> None:
     """What the user writes begins the rounds of tool calls anew; what else is sent does not."""
-    gate = Gate(lambda event, payload: None)
+    gate = Gate(lambda event, payload: None, no_line())
     gate.ledger.responses.max_rounds = 2
     item: dict[str, Any] = {"type": "message", "role": role, "content": []}
     sent = {"type": "conversation.item.create", "item": item}
@@ -414,7 +415,7 @@ def test_a_word_of_the_user(as_struct: bool, role: str, goes_on: bool) -> None:
 @pytest.mark.parametrize("as_struct", [True, False])
 def test_a_truncation_is_noted(as_struct: bool) -> None:
     """Where audio was asked to be truncated is known at once, from an event as a struct or as a dict."""
-    gate = Gate(lambda event, payload: None)
+    gate = Gate(lambda event, payload: None, no_line())
     delta = ev.ResponseOutputAudioDelta(
         event_id="", response_id="r", item_id="i", output_index=0, content_index=0, delta=b"1234"
     )
@@ -477,7 +478,7 @@ class _Server:
     """A server that obeys in order, one response at a time; what it says is heard later."""
 
     def __init__(self) -> None:
-        self.gate = Gate(lambda event, payload: self.inbox.append((payload.decode(), False)))
+        self.gate = Gate(lambda event, payload: self.inbox.append((payload.decode(), False)), no_line())
         self.inbox: list[tuple[str, bool]] = []  # what it has not read yet
         self.outbox: list[rt.ServerEvent] = []  # what the client has not heard yet
         self.asked: list[str] = []
@@ -495,7 +496,7 @@ class _Server:
                 params = ev.ResponseCreateParams(conversation="none")
                 self.gate.sent(ev.ResponseCreate(event_id=name, response=params), name)
                 self.inbox.append((name, True))
-            elif self.gate.ask_when_idle(ev.ResponseCreate(event_id=name), name.encode()):
+            elif self.gate.ask_when_idle(name.encode(), ev.ResponseCreate(event_id=name), name).line:
                 self.inbox.append((name, False))
         elif step == "answer" and self.inbox:
             self._answer(*self.inbox.pop(0))

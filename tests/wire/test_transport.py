@@ -59,7 +59,9 @@ def test_a_ping_flood(server_tls: Tls, open_session: Open) -> None:
     with ScriptedServer(script, server_tls) as server:
         session = open_session(server)
         small = (socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        session._transport._link._sock.setsockopt(*small)  # so that the answers soon find no room
+        session._reader.gate.line.transport._link._sock.setsockopt(
+            *small
+        )  # so that the answers soon find no room
         go.set()
         assert isinstance(session.next_event(DEADLINE), ResponseOutputTextDelta)
         came.set()

@@ -1,0 +1,165 @@
+"""What is restored of a session when its connection was lost, and what can't be."""
+
+import functools
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from msgspec import Struct, structs
+
+from .. import events as ev
+from ..redaction import one_line
+from ..sound.formats import bytes_per_second, input_format, input_settings
+from .facts import ItemEntry, ResponseEntry
+from .ledger import RESTARTED, Change, Ledger
+from .mirror import ConversationItem, Mirror
+from .outbox import Event
+from .transcript import Creator
+
+__all__ = ["Plan", "Restored", "is_meant", "lost_audio", "make_plan"]
+
+_LONGEST_ID = 32  # characters of an item's id that OpenAI takes from a client
+_OF_ITEMS = frozenset({"conversation.item.delete", "conversation.item.retrieve"})
+_SILENT = frozenset({"message", "function_call", "mcp_list_tools"})  # nothing is lost with an empty one
+
+
+class Plan(Struct, frozen=True):
+    """What is to be restored.
+
+    Attributes:
+        updates: The events that ask for the settings.
+        items: The items to create, in order.
+        gone: The items that no client can create.
+        fates: What becomes of the responses that ran; see `Change`.
+        lost: What is lost, one description each.
+        version: Tells whether anything has happened in the session since.
+    """
+
+    updates: tuple[dict[str, Any], ...]
+    items: tuple[tuple[ItemEntry, ev.Item], ...]
+    gone: tuple[ItemEntry, ...]
+    fates: dict[ResponseEntry, str]
+    lost: tuple[str, ...]
+    version: tuple[int, int]
+
+
+class Restored(Struct, frozen=True):
+    """What was restored.
+
+    Attributes:
+        change: What is different now.
+        lost: What is lost, one description each.
+        complete: Whether the server has taken all that was to be restored.
+    """
+
+    change: Change
+    lost: tuple[str, ...]
+    complete: bool
+
+
+def make_plan(
+    ledger: Ledger, mirror: Mirror, dialect: str, repeat: bool | None, version: tuple[int, int]
+) -> Plan:
+    """Return what is to be restored of a session.
+
+    Args:
+        ledger: What is known of it.
+        mirror: What its items hold.
+        dialect: That of the new session.
+        repeat: `Reconnect.repeat_responses`.
+        version: As in `Plan`.
+    """
+    fates = {response: _fate(ledger, response, repeat) for response in ledger.responses.running}
+    items, gone, lost = [], [], []
+    creator = Creator(dialect)
+    for entry, item in mirror.in_order():
+        if entry.response is not None and fates.get(entry.response) == RESTARTED:
+            gone.append(entry)
+            continue
+        wire = creator.item(item, functools.partial(ledger.audio.of_turn, entry))
+        if wire is not None:
+            items.append((entry, _with_id(wire, entry.id)))
+            continue
+        gone.append(entry)
+        lost += _loss(ledger, entry, item)
+    lost += [
+        f"the rest of response {one_line(response.id)}: the connection was lost while it ran"
+        for response, fate in fates.items()
+        if fate == "lost"
+    ]
+    return Plan(tuple(ledger.settings.events()), tuple(items), tuple(gone), fates, tuple(lost), version)
+
+
+def _with_id(wire: ev.Item, item_id: str) -> ev.Item:
+    return structs.replace(wire, id=item_id) if 0 < len(item_id) <= _LONGEST_ID else wire  # type: ignore[type-var]
+
+
+def _fate(ledger: Ledger, response: ResponseEntry, repeat: bool | None) -> str:
+    """Return what becomes of a response that ran."""
+    if any(item.called for item in response.items):
+        return "completed"  # its calls run, so it must not call again; their outputs go on from here
+    if response.unwanted or _is_cancelled(ledger, response):
+        return "cancelled"
+    known = response.request is not None or not response.out_of_band
+    wanted = not response.played if repeat is None else repeat
+    return RESTARTED if known and wanted else "lost"
+
+
+def _is_cancelled(ledger: Ledger, response: ResponseEntry) -> bool:
+    """Return whether a response was about to be cancelled: the program has asked, or the user speaks."""
+    if ledger.audio.speaks and response is ledger.responses.active:
+        side = input_settings(ledger.config)
+        return getattr(side and side.turn_detection, "interrupt_response", True) is not False
+    events = (_fields(letter.event) for letter in ledger.requests.outbox.letters().values())
+    return any(
+        event.get("type") == "response.cancel" and event.get("response_id") in (None, response.id)
+        for event in events
+    )
+
+
+def _fields(event: Event) -> Mapping[str, Any]:
+    """Return the fields of an event that name something."""
+    if isinstance(event, Mapping):
+        return event
+    return {name: getattr(event, name, None) for name in ("type", "response_id", "item_id")}
+
+
+def _loss(ledger: Ledger, entry: ItemEntry, item: ConversationItem) -> list[str]:
+    """Return the description of an item that can't be restored; none if nothing is lost with it."""
+    name = one_line(entry.id)
+    size = ledger.audio.turn_size(entry)
+    if item.type == "message" and item.role == "user" and any(part.kind == "audio" for part in item.content):
+        length = f"{_ms(ledger, size)} ms of " if size else ""
+        return [f"{length}the user's speech (item {name}): no transcript, and its audio is not kept"]
+    if item.type in _SILENT and not item.text:
+        return []
+    return [f"item {name} ({one_line(item.type)}): a client can't create it"]
+
+
+def _ms(ledger: Ledger, size: int) -> int:
+    return size * 1000 // bytes_per_second(input_format(ledger.config))
+
+
+def lost_audio(ledger: Ledger, heard_at: float) -> list[str]:
+    """Return the description of the audio that was not committed and can't be sent again, if there is any.
+
+    What the server has listened to without hearing the user is not lost.
+
+    Args:
+        ledger: What is known of the session.
+        heard_at: When something last came from the server, on the clock of `time.monotonic`.
+    """
+    audio = ledger.audio
+    begin = audio.emptied
+    if ledger.requests.server_asks and not audio.speaks:
+        begin = max(begin, audio.appended_at(heard_at))
+    ms = _ms(ledger, audio.missing(begin))
+    return [f"{ms} ms of the user's audio: more than audio_buffer= keeps"] if ms > 0 else []
+
+
+def is_meant(event: Event, gone: Collection[ItemEntry]) -> bool:
+    """Return whether an event that was not answered means something in another session."""
+    fields = _fields(event)
+    kind, item_id = fields.get("type"), fields.get("item_id")
+    if kind in ("response.cancel", "conversation.item.truncate"):
+        return False  # no response runs, and of what was cut off only the beginning was restored
+    return not (kind in _OF_ITEMS and any(item.id == item_id for item in gone))
