@@ -148,6 +148,11 @@ class _Answer(Listener):
     def on_response_began(self, fact: facts.ResponseBegan) -> None:
         self.has_begun = self.has_begun or self._is_meant(fact.response)
 
+    def on_response_restarted(self, fact: facts.ResponseRestarted) -> None:
+        if self._is_meant(fact.response) and self.has_begun:
+            print()
+            complain("the connection was lost; the answer begins again")
+
     def on_text(self, fact: facts.Text) -> None:
         if not fact.whole and self._is_meant(fact.part.item.response):
             print(printable(self._line_ends.decode(fact.text)), end="", flush=True)

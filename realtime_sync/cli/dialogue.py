@@ -3,6 +3,7 @@
 import time
 
 from ..events import ServerEvent, SessionUpdated
+from ..events.reconnected import Reconnected
 from ..redaction import one_line
 from ..session import facts
 from ..session.facts import PartEntry
@@ -94,6 +95,12 @@ class Dialogue(Listener):
     def on_response_began(self, fact: facts.ResponseBegan) -> None:
         self.unanswered = False
         self._cut_off.discard(fact.response.id)  # some servers give all responses the same id
+
+    def visit_reconnected(self, event: Reconnected) -> None:
+        self._release()
+        self._end_line()
+        for lost in event.lost:
+            self._complain(f"lost with the connection: {lost}")
 
     def on_text(self, fact: facts.Text) -> None:
         if not fact.whole:

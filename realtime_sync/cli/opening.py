@@ -9,6 +9,7 @@ from typing import Any
 
 from ..client import connect
 from ..providers import OPENAI, provider_at
+from ..reconnect import Reconnect
 from ..session import Session
 
 __all__ = ["MODEL", "add_arguments", "opener"]
@@ -27,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ca-file", metavar="FILE", help="trust these certificates (PEM) in place of the system's"
     )
     parser.add_argument(
+        "--no-reconnect",
+        action="store_true",
+        help="end with the connection, in place of making another one and going on",
+    )
+    parser.add_argument(
         "--allow-insecure",
         action="store_true",
         help="send the key to another machine also without TLS, where others may read it",
@@ -34,14 +40,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def opener(options: argparse.Namespace, **local: Any) -> Iterator[Callable[..., Session]]:
+def opener(
+    options: argparse.Namespace, reconnect: Reconnect | None = None, **local: Any
+) -> Iterator[Callable[..., Session]]:
     """Yield `connect` for the server that the options and the environment name.
 
     With ``--local`` that is one of our own, with the settings ``local``, which runs as long as this lasts.
 
+    Args:
+        options: The arguments of the command.
+        reconnect: How its sessions reconnect, unless ``--no-reconnect`` is given; ``None`` = the default.
+        local: The settings of a local server.
+
     Raises:
         ValueError: The server needs a key, and the environment has none.
     """
+    policy = False if options.no_reconnect else reconnect or True
     if not options.local:
         _check_key(options.base_url)
         yield functools.partial(
@@ -49,12 +63,13 @@ def opener(options: argparse.Namespace, **local: Any) -> Iterator[Callable[..., 
             base_url=options.base_url,
             ca_file=options.ca_file,
             allow_insecure=options.allow_insecure,
+            reconnect=policy,
         )
         return
     from ..local import LocalServer  # only here: it needs the extra "local"
 
     with LocalServer(**local) as server:
-        yield functools.partial(connect, base_url=server.url, api_key="local")
+        yield functools.partial(connect, base_url=server.url, api_key="local", reconnect=policy)
 
 
 def _connect(*arguments: Any, **options: Any) -> Session:

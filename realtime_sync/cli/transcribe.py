@@ -8,6 +8,7 @@ from typing import Any
 
 from ..events import ErrorEvent, SessionUpdated, TranscriptionSessionUpdated
 from ..exceptions import ConnectionClosed, RealtimeError
+from ..reconnect import Reconnect
 from ..session import HASTE, Session
 from ..visitor import Visitor
 from . import opening, status, streams
@@ -20,6 +21,8 @@ from .turns import Turns
 
 __all__ = ["add_arguments", "run"]
 
+# A file may be sent much faster than it is heard: what the server has not transcribed is sent again.
+_RECONNECT = Reconnect(audio_buffer=900)
 _TRANSCRIBER = "gpt-4o-transcribe"
 _SETTING_UP = 10.0  # seconds for the server to accept the settings; some never say that they have
 _PAUSE_MS = 500  # of silence that ends a turn
@@ -71,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         check_input(path)
     writer = FORMATS[options.format](len(options.files) > 1)
     worst = status.DONE
-    with opening.opener(options) as open_session:
+    with opening.opener(options, _RECONNECT) as open_session:
         try:
             for path in options.files:
                 worst = max(worst, _one(path, options, open_session, writer))
@@ -103,7 +106,7 @@ def _one(path: str, options: argparse.Namespace, open_session: Callable[..., Ses
                 sending.join()
             seconds = turns.known if sending.seconds is None else sending.seconds
             writer.add(path, turns.cues(seconds), seconds)
-    problems = list(_problems(turns, seconds, sending, problem))
+    problems = [*turns.lost, *_problems(turns, seconds, sending, problem)]
     for text in problems or turns.remarks:
         complain(f"{path}: {text.removeprefix(f'{path} ')}")
     return status.INCOMPLETE if problems else status.DONE

@@ -4,6 +4,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..events import ErrorDetails, SessionUpdated, TranscriptionSessionUpdated
+from ..events.reconnected import Reconnected
 from ..redaction import one_line
 from ..session import facts
 from ..session.listener import Listener
@@ -52,6 +53,7 @@ class Turns(Listener):
         updates: How often the server has accepted settings.
         commits: How often it has made audio a message.
         errors: The details of the errors that it has sent.
+        lost: What was lost with a connection.
     """
 
     handles_errors = True
@@ -60,6 +62,7 @@ class Turns(Listener):
         self.updates = 0
         self.commits = 0
         self.errors: list[ErrorDetails] = []
+        self.lost: list[str] = []
         self._turns: dict[str, Turn] = {}
         self._pending: dict[str, Turn] = {}  # those whose transcript is still to come
         self._ended = 0.0  # where the latest turn ends
@@ -104,6 +107,15 @@ class Turns(Listener):
             reason = error.message or error.code or error.type or "no reason given"
             self._turn(fact.part.item.id).failure = one_line(reason)
             self._pending.pop(fact.part.item.id, None)
+
+    def on_item_deleted(self, fact: facts.ItemDeleted) -> None:
+        """Forget a turn that is lost with its connection, or is sent again."""
+        if not fact.forgotten:
+            self._turns.pop(fact.item.id, None)
+            self._pending.pop(fact.item.id, None)
+
+    def visit_reconnected(self, event: Reconnected) -> None:
+        self.lost += event.lost
 
     def on_error(self, fact: facts.Error) -> None:
         self.errors.append(fact.error)

@@ -2,11 +2,9 @@
 
 import contextlib
 import logging
-import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
@@ -16,18 +14,16 @@ from ..events import (
     ResponseCancel,
     ResponseCreate,
     ServerEvent,
-    SessionConfig,
 )
 from ..events.client import APPENDING, audio_of, audio_size
 from ..events.codec import encode
 from ..events.reconnected import Reconnected
-from ..sound.formats import bytes_per_second, input_format
-from .facts import Request, Sent
+from .facts import Request
+from .keeper import Keeper
 from .ledger import Ledger
 from .line import Line
-from .mirror import Mirror
-from .outbox import Event, Letter, Unconfirmed
-from .plan import Plan, Restored, is_meant, lost_audio, make_plan
+from .outbox import Event, Letter, Unconfirmed, value_of
+from .plan import Plan, Restored, lost_audio
 from .requests import CREATE_RESPONSE, Pending
 
 __all__ = ["STALLED", "UPDATES", "Gate", "Passage"]
@@ -49,10 +45,12 @@ class Passage(Struct):
         line: The connection to send it with; ``None`` = not now: it is pending, or held until there is
             another connection.
         letter: What the outbox keeps of it; ``None`` = nothing.
+        instead: What is to be sent in its place.
     """
 
     line: Line | None
     letter: Letter | None = None
+    instead: Sequence[ClientEvent] = ()
 
     def posted(self) -> None:
         """Note that the event was given to the connection, whether or not that took it."""
@@ -72,7 +70,6 @@ class Gate:
 
     Attributes:
         ledger: The ledger.  Entries, and which response is active, may be read without the lock.
-        mirror: What the items hold, if the session outlives its connection.
         line: The connection.
         active_at: When something last happened in the session, on the clock of `time.monotonic`.
     """
@@ -87,18 +84,13 @@ class Gate:
     ) -> None:
         self._post = post
         self.ledger = Ledger()
-        self.mirror = None if audio_kept is None else Mirror("drop", self.ledger)
+        self._keeper = None if audio_kept is None else Keeper(self.ledger, dialect, audio_kept)
         self.line = line
         self.active_at = time.monotonic()
-        self._dialect = dialect
         self._changes = 0  # number of times that something came that has facts
-        self._audio_kept = audio_kept or 0.0
         self._holds = False  # whether events are held until there is another connection
-        self._rated: SessionConfig | None = None  # the settings by which that is so many bytes
-        self._kept = int(self._audio_kept * bytes_per_second(input_format(None)))
         self._held_after = 0  # the number of the last event that was not held
         self._held_from = 0  # where the audio begins that was appended since then
-        self._appends: type[ClientEvent] = InputAudioBufferAppend  # how this session appends audio
         # Set while audio may be appended: else more of it is held than is kept.
         self._has_room = threading.Event()
         self._has_room.set()
@@ -128,8 +120,9 @@ class Gate:
                     ledger.forget_half_told()
                 handled += facts is None
                 event.facts = facts  # type: ignore[misc]  # shadows the default of the class
-            if self.mirror is not None:
-                self._mirror(self.mirror, events)
+            if self._keeper is not None:
+                for event in events:
+                    self._keeper.note(event)
             if any(event.facts for event in events):
                 self._changes += 1
                 self.active_at = time.monotonic()
@@ -139,14 +132,6 @@ class Gate:
                 due = self._due()
         self._send(due)
         return [event for event in events if event.facts is not None] if handled else events
-
-    def _mirror(self, mirror: Mirror, events: list[ServerEvent]) -> None:
-        for event in events:
-            if event.facts:
-                try:
-                    mirror.visit(event)
-                except Exception:  # a bug of ours must not cost the session
-                    _log.exception("an event of type %r was not mirrored", event.type)
 
     def _due(self) -> list[tuple[ClientEvent, bytes]]:
         """Take what is to be sent now."""
@@ -183,7 +168,7 @@ class Gate:
         """Note an event before it is sent; `Passage.posted` is to be called once that is done."""
         if isinstance(event, InputAudioBufferAppend):  # the most frequent by far, and not answered
             return self._appended(event)
-        kind = str(_get(event, "type"))
+        kind = str(value_of(event, "type"))
         if kind in APPENDING:
             return self._appended(event)
         with self._lock:
@@ -192,41 +177,48 @@ class Gate:
                 return Passage(line)  # it will not be sent
             self.active_at = time.monotonic()
             if kind == CREATE_RESPONSE:
-                out_of_band = _get(_get(event, "response"), "conversation") == "none"
+                out_of_band = value_of(value_of(event, "response"), "conversation") == "none"
                 asked = Request(event_id, out_of_band)
                 return Passage(line, self.ledger.requests.note_asked(asked, event=event))
-            if kind == "conversation.item.create" and _get(_get(event, "item"), "role") == "user":
+            if kind == "conversation.item.create" and value_of(value_of(event, "item"), "role") == "user":
                 self.ledger.responses.user_wrote()
             if kind == "conversation.item.create":
-                self.ledger.call_answered(str(_get(_get(event, "item"), "call_id")))
+                self.ledger.call_answered(str(value_of(value_of(event, "item"), "call_id")))
             if kind in UPDATES:
                 self.ledger.settings.sent(event_id, event)
-            audio = self.ledger.audio.appended
-            return Passage(line, self.ledger.sent(_sent(event, kind, event_id, audio), event))
+            if kind == "conversation.item.truncate" and (instead := self._instead(event, event_id)):
+                for each in instead:
+                    self._note(each, str(each.event_id)).posted = True
+                return Passage(line, instead=instead)
+            return Passage(line, self._note(event, event_id))
+
+    def _note(self, event: Event, event_id: str) -> Letter:
+        return self.ledger.sent_event(event, event_id, self.ledger.audio.appended)
+
+    def _instead(self, event: Event, event_id: str) -> list[ClientEvent]:
+        """Return what is to be sent in place of a truncation; nothing if it is to be sent itself."""
+        item_id, end_ms = value_of(event, "item_id"), value_of(event, "audio_end_ms")
+        if self._keeper is None or not isinstance(item_id, str) or not isinstance(end_ms, int):
+            return []
+        return self._keeper.truncate(item_id, event_id, end_ms)
 
     def _appended(self, event: Event) -> Passage:
         """Note audio before it is sent; while it is held, wait until no more is held than is kept."""
-        size = audio_size(event)
-        chunk = audio_of(event) if self._audio_kept else None
+        size, keeper = audio_size(event), self._keeper
+        keeps = keeper is not None and keeper.keeps_audio
+        chunk = audio_of(event) if keeps else None
         self._has_room.wait()
         with self._lock:
             line, audio = None if self._holds else self.line, self.ledger.audio
             if self._closed:
                 return Passage(line)
-            if chunk:
-                self._appends = APPENDING[str(_get(event, "type"))]
-                audio.kept = self._most_kept()
+            if keeper is not None and chunk:
+                keeper.appends = APPENDING[str(value_of(event, "type"))]
+                audio.kept = keeper.most_audio
             audio.append(size, chunk)
-            if self._holds and self._audio_kept and audio.appended - self._held_from >= audio.kept:
+            if self._holds and keeps and audio.appended - self._held_from >= audio.kept:
                 self._has_room.clear()
             return Passage(line)
-
-    def _most_kept(self) -> int:
-        """Return how many bytes of audio are kept, in the session's present format."""
-        if self.ledger.config is not self._rated:
-            self._rated = self.ledger.config
-            self._kept = int(self._audio_kept * bytes_per_second(input_format(self._rated)))
-        return self._kept
 
     def ask_when_idle(self, payload: bytes, event: ResponseCreate, event_id: str) -> Passage:
         """Note a request that is to be sent now, or is pending."""
@@ -270,7 +262,7 @@ class Gate:
             Whether it is done.
         """
         with self._lock:
-            if version is not None and (version != self._version or not self._quiet()):
+            if version is not None and (version != self._version or not self._movable()):
                 return False
             if not self._holds:
                 self._holds = True
@@ -287,14 +279,20 @@ class Gate:
         with self._lock:
             return self._quiet()
 
+    @property
+    def is_movable(self) -> bool:
+        """Whether it is quiet, and nothing is lost if another connection takes over now."""
+        with self._lock:
+            return self._movable()
+
     def _quiet(self) -> bool:
         ledger = self.ledger
         runs = ledger.responses.is_running or ledger.responses.owed or not ledger.responses.is_idle
         waits = bool(ledger.requests.pending or ledger.requests.in_flight or ledger.calls_open)
-        speaks = ledger.audio.speaks or (
-            not ledger.requests.server_asks and ledger.audio.missing(ledger.audio.emptied) > 0
-        )
-        return not (runs or waits or speaks or self._holds or self._closed)
+        return not (runs or waits or ledger.audio.speaks or self._holds or self._closed)
+
+    def _movable(self) -> bool:
+        return self._quiet() and not lost_audio(self.ledger, time.monotonic())
 
     def held(self) -> list[Event]:
         """Return what is held, in order, the audio as one event behind the others."""
@@ -304,13 +302,13 @@ class Gate:
             letters = self.ledger.requests.outbox.letters().items()
             audio = b"".join(self.ledger.audio.copy(self._held_from, self.ledger.audio.appended))
             events: list[Event] = [letter.event for number, letter in letters if number > self._held_after]
-            return [*events, self._append(audio)] if audio else events
+            return [*events, self._keeper.append(audio)] if audio and self._keeper is not None else events
 
     def plan(self, repeat: bool | None) -> Plan:
-        """Return what is to be restored in another session; see `make_plan`."""
-        assert self.mirror is not None
+        """Return what is to be restored in another session; see `Keeper.plan`."""
+        assert self._keeper is not None
         with self._lock:
-            return make_plan(self.ledger, self.mirror, self._dialect, repeat, self._version)
+            return self._keeper.plan(repeat, self._version)
 
     def resume(self, line: Line, restored: Restored, event: Reconnected, heard_at: float) -> None:
         """Go on with another connection: send what waited, and let events pass.
@@ -321,36 +319,18 @@ class Gate:
             event: It gets its facts here, and learns what was lost.
             heard_at: When something last came by the old connection.
         """
-        assert self.mirror is not None
+        assert self._keeper is not None
         with self._lock:
             event.lost += [*restored.lost, *lost_audio(self.ledger, heard_at)]
-            event.facts = self.ledger.reconnected(restored.change)  # type: ignore[misc]  # as in `note`
-            self._mirror(self.mirror, [event])
-            for again in self._again(restored):
+            event.facts = self.ledger.reconnected(self._keeper.settled(restored.change))  # type: ignore[misc]  # as in `note`
+            self._keeper.note(event)
+            for again in self._keeper.again(restored):
                 with contextlib.suppress(OSError):  # this connection has ended, too: the reader sees it next
                     line.transport.offer(encode(again), again)
             self.line, self._holds = line, False
             self._has_room.set()
             self.active_at = self._moved_at = time.monotonic()
         self.note([])  # what is pending may be due
-
-    def _again(self, restored: Restored) -> Iterator[Event]:
-        """Return what is to be sent again, in the order in which it was sent."""
-        audio, requests = self.ledger.audio, self.ledger.requests
-        place = audio.restart()
-        for number, letter in requests.outbox.letters().items():
-            for chunk in audio.copy(place, letter.audio):
-                yield self._append(chunk)
-            place = max(place, letter.audio)
-            if is_meant(letter.event, restored.change.gone):
-                yield letter.event
-            else:
-                requests.drop(number)
-        for chunk in audio.copy(place, audio.appended):
-            yield self._append(chunk)
-
-    def _append(self, audio: bytes) -> ClientEvent:
-        return self._appends(audio=audio)  # type: ignore[call-arg]  # both have it
 
     # --- A response that stalls --------------------------------------------------------------------------
 
@@ -378,27 +358,3 @@ class Gate:
             due = self._due()
             self._set_timer()
         self._send(due)
-
-
-def _get(holder: Any, name: str) -> Any:
-    """Return a field of an event or object, as a struct or as a dict; ``None`` if there is none."""
-    data = getattr(holder, "data", holder) if not isinstance(holder, Mapping) else holder
-    return data.get(name) if isinstance(data, Mapping) else getattr(holder, name, None)
-
-
-def _sent(event: ClientEvent | Mapping[str, Any], kind: str, event_id: str, audio: int) -> Sent:
-    item = _get(event, "item")
-    item_id, item_type = _get(event, "item_id") or _get(item, "id"), _get(item, "type")
-    previous, index, end_ms = (
-        _get(event, name) for name in ("previous_item_id", "content_index", "audio_end_ms")
-    )
-    return Sent(
-        kind,
-        event_id,
-        item_id=item_id if isinstance(item_id, str) else "",
-        item_type=item_type if isinstance(item_type, str) else "",
-        previous_item_id=previous if isinstance(previous, str) else "",
-        content_index=index if isinstance(index, int) else 0,
-        audio_end_ms=int(end_ms) if isinstance(end_ms, int | float) and math.isfinite(end_ms) else 0,
-        audio=audio,
-    )

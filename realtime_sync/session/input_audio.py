@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from .facts import ItemEntry
 from .latest import Latest
@@ -10,6 +10,8 @@ from .latest import Latest
 __all__ = ["InputAudio"]
 
 _REMEMBERED = 256  # turns of the user
+_NO_TURN = (0, 0, False)
+_PIECE = 65536  # bytes of a chunk of the copy, at most, so that cutting one costs little
 _MARK = 0.5  # seconds between two of the marks that tell when which audio was appended
 _MARKS = 128
 
@@ -34,24 +36,28 @@ class InputAudio:
         self._chunks: deque[bytes] = deque()
         self._began: int | None = None  # where the speech began that the server has told of last
         self._ended: int | None = None
-        self._turns: Latest[ItemEntry, tuple[int, int]] = Latest(_REMEMBERED)
+        # Where the turns of the user begin and end, and whether we have committed them.
+        self._turns: Latest[ItemEntry, tuple[int, int, bool]] = Latest(_REMEMBERED)
         self._marks: deque[tuple[float, int]] = deque(maxlen=_MARKS)
 
     # --- What is appended --------------------------------------------------------------------------------
 
     def append(self, size: int, chunk: bytes | None = None) -> None:
         """Note audio that is about to be sent."""
-        if self.kept and chunk:
-            self._chunks.append(chunk)
-            now = time.monotonic()
-            if not self._marks or now - self._marks[-1][0] >= _MARK:
-                self._marks.append((now, self.appended))
-        else:
-            self._chunks.clear()
-            self._first = self.appended + size
         self.appended += size
-        while self._chunks and self.appended - self._first - len(self._chunks[0]) >= self.kept:
-            self._first += len(self._chunks.popleft())
+        if not (self.kept and chunk):
+            self._chunks.clear()
+            self._first = self.appended
+            return
+        now = time.monotonic()
+        if not self._marks or now - self._marks[-1][0] >= _MARK:
+            self._marks.append((now, self.appended - size))
+        self._chunks.extend(chunk[start : start + _PIECE] for start in range(0, len(chunk), _PIECE))
+        while (excess := self.appended - self._first - self.kept) > 0:
+            oldest = self._chunks.popleft()
+            if len(oldest) > excess:
+                self._chunks.appendleft(oldest[excess:])
+            self._first += min(len(oldest), excess)
 
     def appended_at(self, moment: float) -> int:
         """Return how much was appended, at least, by a moment on the clock of `time.monotonic`."""
@@ -76,12 +82,12 @@ class InputAudio:
 
     def committed(self, item: ItemEntry, place: int | None) -> None:
         """Note that audio became a message: up to a place that we chose, or ``None``, as speech ended."""
-        begin = self.emptied
+        begin, ours = self.emptied, place is not None
         if place is None:
             begin = max(begin, self._began or 0)
             place = self.confirmed if self._ended is None else self._ended
         place = max(begin, min(place, self.appended))
-        self._turns[item] = begin, place
+        self._turns[item] = begin, place, ours
         self.cleared(place)
 
     def cleared(self, place: int) -> None:
@@ -93,15 +99,21 @@ class InputAudio:
 
     def of_turn(self, item: ItemEntry) -> bytes | None:
         """Return the audio of a turn of the user; ``None`` if the copy doesn't hold all of it."""
-        begin, end = self._turns.get(item, (0, 0))
+        begin, end, _ = self._turns.get(item, _NO_TURN)
         if not self._first <= begin < end:
             return None
         return b"".join(self.copy(begin, end))
 
     def turn_size(self, item: ItemEntry) -> int:
         """Return the bytes of a turn of the user; ``0`` = unknown."""
-        begin, end = self._turns.get(item, (0, 0))
+        begin, end, _ = self._turns.get(item, _NO_TURN)
         return end - begin
+
+    def rewind(self, turns: Collection[ItemEntry]) -> list[int]:
+        """Count turns as not committed, the last ones; return the places at which we had committed them."""
+        places = [self._turns.pop(item) for item in tuple(self._turns) if item in turns]
+        self.emptied = min([self.emptied, *(begin for begin, _, _ in places)])
+        return [end for _, end, ours in places if ours]
 
     def copy(self, begin: int, end: int) -> Iterator[bytes]:
         """Return what the copy holds between two places, in chunks."""

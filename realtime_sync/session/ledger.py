@@ -29,16 +29,17 @@ from .calls import Calls
 from .facts import Audio, Fact, Facts, ItemEntry, PartEntry, ResponseEntry, Sent, Text, Transcript
 from .input_audio import InputAudio
 from .items import Entering, Items, OfCall, OfItem, OfTranscript, as_id, call_id_of, is_id, is_index
-from .outbox import Event, Letter
+from .outbox import Event, Letter, sent_of
 from .requests import Requests
 from .responses import Responses
 from .settings import AskedSettings
 
-__all__ = ["RESTARTED", "Change", "Ledger"]
+__all__ = ["RESTARTED", "Change", "Ledger", "creates_responses"]
 
 RESTARTED = "restarted"
 """The fate of a response that is asked for again."""
 
+_NO_TRANSCRIPT = "the connection was lost before the transcript came"
 _LONGEST_MS = 10**10  # of audio: some months
 _MOST_ARGUMENTS = 16 * 1024 * 1024  # characters of those of one call, in deltas
 _HOT = 64  # parts that deltas find without a search
@@ -83,12 +84,14 @@ class Change(Struct, frozen=True):
         gone: The items that it lacks.
         names: The ids of the items that it has under another id.
         fates: What becomes of the responses that ran: their status, or `RESTARTED`.
+        untranscribed: The user's speech whose transcript will not come.
     """
 
     config: ev.SessionConfig | None
     gone: tuple[ItemEntry, ...]
     names: dict[ItemEntry, str]
     fates: dict[ResponseEntry, str]
+    untranscribed: tuple[ItemEntry, ...] = ()
 
 
 class Ledger(Visitor[Facts]):
@@ -188,6 +191,12 @@ class Ledger(Visitor[Facts]):
             part.asked_ms[sent.event_id] = sent.audio_end_ms
         return self.requests.note_sent(sent, event)
 
+    def sent_event(self, event: Event, event_id: str, audio: int) -> Letter:
+        """Do the same with an event that is sent after so many bytes of audio."""
+        letter = self.sent(sent_of(event, event_id, audio), event)
+        assert letter is not None
+        return letter
+
     def _truncated(self, sent: Sent) -> PartEntry | None:
         """Return the part that a client event truncates, if it does."""
         item = self._items.get(sent.item_id) if sent.type == "conversation.item.truncate" else None
@@ -280,7 +289,7 @@ class Ledger(Visitor[Facts]):
         sent = self.requests.note_done("input_audio_buffer.commit")
         if sent is None:
             self.requests.server_asks = True
-            self.responses.owed = _creates_responses(self.config)
+            self.responses.owed = creates_responses(self.config)
         self.responses.user_wrote()
         item = self._items.spoken(event, begins=True)
         item.appended = True
@@ -312,6 +321,9 @@ class Ledger(Visitor[Facts]):
                 else:
                     self.responses.lost(response, status)
         self._items.restored(change.gone, change.names)
+        for item in change.untranscribed:
+            for part in item.parts.values():
+                self._tell(facts.Transcribed(part, ev.TranscriptionError(message=_NO_TRANSCRIPT)))
         self.responses.reconnected()
         return self._taken() or ()
 
@@ -642,7 +654,7 @@ class Ledger(Visitor[Facts]):
         self._tell(facts.McpToolsFailed(event.item_id))
 
 
-def _creates_responses(config: ev.SessionConfig | None) -> bool:
+def creates_responses(config: ev.SessionConfig | None) -> bool:
     """Return whether the server begins a response by itself after each turn of the user."""
     if config is not None and config.type not in (None, "realtime"):
         return False

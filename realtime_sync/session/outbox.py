@@ -1,5 +1,6 @@
 """`Outbox`: what was sent and not confirmed, so that a lost connection loses nothing in silence."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 from msgspec import Struct
 
 from ..events import ClientEvent
+from .facts import Sent
 from .input_audio import InputAudio
 
-__all__ = ["Event", "Letter", "Outbox", "Unconfirmed"]
+__all__ = ["Event", "Letter", "Outbox", "Unconfirmed", "sent_of", "value_of"]
 
 _MOST = 10_000  # events that are kept, of each kind; more wait only for a server that answers none
 Event = ClientEvent | Mapping[str, Any]
@@ -101,3 +103,28 @@ class Outbox:
     def letters(self) -> dict[int, Letter]:
         """Return what is not confirmed, by its number, in the order sent."""
         return dict(sorted({**self._letters, **self._requests}.items()))
+
+
+def value_of(holder: Any, name: str) -> Any:
+    """Return a field of an event or object, as a struct or as a dict; ``None`` if there is none."""
+    data = getattr(holder, "data", holder) if not isinstance(holder, Mapping) else holder
+    return data.get(name) if isinstance(data, Mapping) else getattr(holder, name, None)
+
+
+def sent_of(event: Event, event_id: str, audio: int) -> Sent:
+    """Return what is to be known of an event; ``audio`` is the bytes that were appended before it."""
+    item = value_of(event, "item")
+    item_id, item_type = value_of(event, "item_id") or value_of(item, "id"), value_of(item, "type")
+    previous, index, end_ms = (
+        value_of(event, name) for name in ("previous_item_id", "content_index", "audio_end_ms")
+    )
+    return Sent(
+        str(value_of(event, "type")),
+        event_id,
+        item_id=item_id if isinstance(item_id, str) else "",
+        item_type=item_type if isinstance(item_type, str) else "",
+        previous_item_id=previous if isinstance(previous, str) else "",
+        content_index=index if isinstance(index, int) else 0,
+        audio_end_ms=int(end_ms) if isinstance(end_ms, int | float) and math.isfinite(end_ms) else 0,
+        audio=audio,
+    )

@@ -1,7 +1,7 @@
 """What is restored of a session when its connection was lost, and what can't be."""
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from msgspec import Struct, structs
@@ -10,12 +10,12 @@ from .. import events as ev
 from ..redaction import one_line
 from ..sound.formats import bytes_per_second, input_format, input_settings
 from .facts import ItemEntry, ResponseEntry
-from .ledger import RESTARTED, Change, Ledger
+from .ledger import RESTARTED, Change, Ledger, creates_responses
 from .mirror import ConversationItem, Mirror
-from .outbox import Event
+from .outbox import Event, value_of
 from .transcript import Creator
 
-__all__ = ["Plan", "Restored", "is_meant", "lost_audio", "make_plan"]
+__all__ = ["Plan", "Restored", "is_cancelled", "is_meant", "lost_audio", "make_plan"]
 
 _LONGEST_ID = 32  # characters of an item's id that OpenAI takes from a client
 _OF_ITEMS = frozenset({"conversation.item.delete", "conversation.item.retrieve"})
@@ -30,6 +30,8 @@ class Plan(Struct, frozen=True):
         items: The items to create, in order.
         gone: The items that no client can create.
         fates: What becomes of the responses that ran; see `Change`.
+        rewound: Turns of the user, the last ones, whose audio is sent again to be committed again.
+        untranscribed: Speech of the user that is restored and whose transcript will not come.
         lost: What is lost, one description each.
         version: Tells whether anything has happened in the session since.
     """
@@ -38,6 +40,8 @@ class Plan(Struct, frozen=True):
     items: tuple[tuple[ItemEntry, ev.Item], ...]
     gone: tuple[ItemEntry, ...]
     fates: dict[ResponseEntry, str]
+    rewound: tuple[ItemEntry, ...]
+    untranscribed: tuple[ItemEntry, ...]
     lost: tuple[str, ...]
     version: tuple[int, int]
 
@@ -47,11 +51,15 @@ class Restored(Struct, frozen=True):
 
     Attributes:
         change: What is different now.
+        items: The items that were created, in order.
+        rewound: As in `Plan`.
         lost: What is lost, one description each.
         complete: Whether the server has taken all that was to be restored.
     """
 
     change: Change
+    items: tuple[ItemEntry, ...]
+    rewound: tuple[ItemEntry, ...]
     lost: tuple[str, ...]
     complete: bool
 
@@ -69,12 +77,20 @@ def make_plan(
         version: As in `Plan`.
     """
     fates = {response: _fate(ledger, response, repeat) for response in ledger.responses.running}
-    items, gone, lost = [], [], []
+    items, untranscribed, lost = [], [], []
+    in_order = mirror.in_order()
+    rewound = _rewound(ledger, in_order)
+    gone = list(rewound)
     creator = Creator(dialect)
-    for entry, item in mirror.in_order():
+    has_memory = not _only_transcribes(ledger.config)
+    for entry, item in in_order[: len(in_order) - len(rewound)]:
         if entry.response is not None and fates.get(entry.response) == RESTARTED:
             gone.append(entry)
             continue
+        if _awaits_transcript(item):
+            untranscribed.append(entry)
+        if not has_memory:
+            continue  # its server needs no earlier items
         wire = creator.item(item, functools.partial(ledger.audio.of_turn, entry))
         if wire is not None:
             items.append((entry, _with_id(wire, entry.id)))
@@ -86,7 +102,51 @@ def make_plan(
         for response, fate in fates.items()
         if fate == "lost"
     ]
-    return Plan(tuple(ledger.settings.events()), tuple(items), tuple(gone), fates, tuple(lost), version)
+    return Plan(
+        updates=tuple(ledger.settings.events()),
+        items=tuple(items),
+        gone=tuple(gone),
+        fates=fates,
+        rewound=rewound,
+        untranscribed=tuple(untranscribed) if _transcribes(ledger.config) else (),
+        lost=tuple(lost),
+        version=version,
+    )
+
+
+def _rewound(ledger: Ledger, in_order: list[tuple[ItemEntry, ConversationItem]]) -> tuple[ItemEntry, ...]:
+    """Return the turns of the user at the end whose audio is sent again, for the sake of their transcripts.
+
+    Only where the model doesn't answer them by itself: else they are restored as items.
+    """
+    if creates_responses(ledger.config) or not _transcribes(ledger.config):
+        return ()
+    first = len(in_order)
+    for index in range(len(in_order) - 1, -1, -1):
+        entry, item = in_order[index]
+        if ledger.audio.of_turn(entry) is None:
+            break
+        if _awaits_transcript(item):
+            first = index
+    return tuple(entry for entry, _ in in_order[first:])
+
+
+def _awaits_transcript(item: ConversationItem) -> bool:
+    """Return whether an item is speech of the user whose transcript is still to come."""
+    is_user = item.type == "message" and item.role == "user"
+    return is_user and any(part.kind == "audio" and not part.transcribed for part in item.content)
+
+
+def _only_transcribes(config: ev.SessionConfig | None) -> bool:
+    kind = config.type if config is not None else None
+    return kind == "transcription" or str(config and config.object).endswith("transcription_session")
+
+
+def _transcribes(config: ev.SessionConfig | None) -> bool:
+    """Return whether a session transcribes what the user says."""
+    side = input_settings(config)
+    asked = side.transcription if side is not None else config and config.input_audio_transcription
+    return _only_transcribes(config) or bool(asked)
 
 
 def _with_id(wire: ev.Item, item_id: str) -> ev.Item:
@@ -97,30 +157,23 @@ def _fate(ledger: Ledger, response: ResponseEntry, repeat: bool | None) -> str:
     """Return what becomes of a response that ran."""
     if any(item.called for item in response.items):
         return "completed"  # its calls run, so it must not call again; their outputs go on from here
-    if response.unwanted or _is_cancelled(ledger, response):
+    if response.unwanted or is_cancelled(ledger, response):
         return "cancelled"
     known = response.request is not None or not response.out_of_band
     wanted = not response.played if repeat is None else repeat
     return RESTARTED if known and wanted else "lost"
 
 
-def _is_cancelled(ledger: Ledger, response: ResponseEntry) -> bool:
+def is_cancelled(ledger: Ledger, response: ResponseEntry) -> bool:
     """Return whether a response was about to be cancelled: the program has asked, or the user speaks."""
     if ledger.audio.speaks and response is ledger.responses.active:
         side = input_settings(ledger.config)
         return getattr(side and side.turn_detection, "interrupt_response", True) is not False
-    events = (_fields(letter.event) for letter in ledger.requests.outbox.letters().values())
+    events = [letter.event for letter in ledger.requests.outbox.letters().values()]
     return any(
-        event.get("type") == "response.cancel" and event.get("response_id") in (None, response.id)
+        value_of(event, "type") == "response.cancel" and value_of(event, "response_id") in (None, response.id)
         for event in events
     )
-
-
-def _fields(event: Event) -> Mapping[str, Any]:
-    """Return the fields of an event that name something."""
-    if isinstance(event, Mapping):
-        return event
-    return {name: getattr(event, name, None) for name in ("type", "response_id", "item_id")}
 
 
 def _loss(ledger: Ledger, entry: ItemEntry, item: ConversationItem) -> list[str]:
@@ -158,8 +211,7 @@ def lost_audio(ledger: Ledger, heard_at: float) -> list[str]:
 
 def is_meant(event: Event, gone: Collection[ItemEntry]) -> bool:
     """Return whether an event that was not answered means something in another session."""
-    fields = _fields(event)
-    kind, item_id = fields.get("type"), fields.get("item_id")
+    kind, item_id = value_of(event, "type"), value_of(event, "item_id")
     if kind in ("response.cancel", "conversation.item.truncate"):
         return False  # no response runs, and of what was cut off only the beginning was restored
     return not (kind in _OF_ITEMS and any(item.id == item_id for item in gone))

@@ -154,8 +154,9 @@ class Requests:
         for asked, response in self._answers.values():
             if not response.done and (response_id or response.id) == response.id:
                 asked.unwanted = event_id
-        for asked in self._in_conversation() if response_id is None else ():
-            asked.unwanted = event_id
+        for asked in self._in_conversation():
+            if response_id is None or (asked.repeats is not None and asked.repeats.id == response_id):
+                asked.unwanted = event_id
 
     @property
     def count(self) -> int:

@@ -92,9 +92,11 @@ class _Restoration:
         self._settle()
         self._compare(old)
         names = {entry: name for entry, name in self._names.items() if name != entry.id}
-        change = Change(self._config, (*self._plan.gone, *self._gone), names, self._plan.fates)
-        lost = (*self._plan.lost, *self._lost)
-        return Restored(change, lost, complete=not lost)
+        plan = self._plan
+        change = Change(self._config, (*plan.gone, *self._gone), names, plan.fates, plan.untranscribed)
+        created = tuple(entry for entry, _ in plan.items if entry not in self._gone)
+        lost = (*plan.lost, *self._lost)
+        return Restored(change, created, plan.rewound, lost, complete=not lost)
 
     def _send(self, event: Event, entry: ItemEntry | None) -> None:
         self._sent += 1

@@ -81,8 +81,9 @@ class Sender:
             with self._order:
                 passage = note(event, event_id)
                 line = passage.line
-                message = None if line is None else self._enqueue(line, event, event_id, payload)
-            if line is not None and message is not None:
+                messages = [] if line is None else self._enqueue(line, passage, event, event_id, payload)
+            for message in messages:
+                assert line is not None
                 line.transport.complete(message)
         except OSError as error:
             assert line is not None
@@ -96,6 +97,14 @@ class Sender:
         return event_id
 
     def _enqueue(
+        self, line: Line, passage: Passage, event: ClientEvent | dict[str, Any], event_id: str, payload: bytes
+    ) -> list[Outgoing]:
+        """Give an event, or what is to be sent in its place, to a connection."""
+        if passage.instead:
+            return [self._give(line, each, str(each.event_id), encode(each)) for each in passage.instead]
+        return [self._give(line, event, event_id, payload)]
+
+    def _give(
         self, line: Line, event: ClientEvent | dict[str, Any], event_id: str, payload: bytes
     ) -> Outgoing:
         if self._log.shows_events:

@@ -398,6 +398,23 @@ class Session:
             raise ValueError(f"timeout must be 0 seconds or more, or None, got {timeout!r:.80}")
         self._reader.close(code, reason, time.monotonic() + seconds)
 
+    def close_when_idle(self, seconds: float, *, is_busy: Callable[[], bool] = lambda: False) -> None:
+        """Close the session once nothing has happened in it for some time, so that it costs nothing more.
+
+        What counts is speech, text, responses and tools; silence that is appended doesn't.  The session is
+        closed normally, with code 1000 and a reason that says so, which is logged as a warning.
+
+        Args:
+            seconds: The time.
+            is_busy: Returns whether something happens that the session doesn't see, such as playback.
+
+        Raises:
+            ValueError: ``seconds`` is not more than 0.
+        """
+        if not seconds > 0:
+            raise ValueError(f"seconds must be more than 0, got {seconds!r:.80}")
+        Watch(self._reader, None, seconds, is_busy)
+
     def __enter__(self) -> "Self":
         return self
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from .processes import abandon_in_child
 from .reader import Reader
@@ -24,13 +25,21 @@ class Watch:
         reader: The session's.
         redial: How it gets another connection; ``None`` = it has but one.
         idle_timeout: Seconds without anything happening after which it is closed; ``None`` = never.
+        is_busy: Returns whether something happens that the session does not see.
     """
 
-    def __init__(self, reader: Reader, redial: Redial | None, idle_timeout: float | None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        redial: Redial | None,
+        idle_timeout: float | None,
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._reader = reader
         self._gate = reader.gate
         self._redial = redial
         self._idle_timeout = idle_timeout
+        self._is_busy = is_busy
         rollover = redial.policy.rollover if redial is not None and redial.possible else None
         self._rollover = rollover
         abandon_in_child(self)
@@ -44,7 +53,7 @@ class Watch:
                 reason = f"idle: nothing happened for {self._idle_timeout:g} s"
                 _log.warning("closing the session: %s", reason)
                 self._reader.close(1000, reason, time.monotonic() + _GOODBYE)
-            elif self._is_due and self._gate.is_quiet and not self._roll_over():
+            elif self._is_due and self._gate.is_movable and not self._roll_over():
                 self._reader.over.wait(_AGAIN)
 
     def _pause(self) -> float | None:
@@ -59,8 +68,12 @@ class Watch:
     @property
     def _is_idle(self) -> bool:
         timeout = self._idle_timeout
-        late = timeout is not None and time.monotonic() >= self._gate.active_at + timeout
-        return late and self._gate.is_quiet
+        if timeout is None or time.monotonic() < self._gate.active_at + timeout:
+            return False
+        if self._gate.is_quiet and not self._is_busy():
+            return True
+        self._gate.active_at = time.monotonic()
+        return False
 
     @property
     def _is_due(self) -> bool:

@@ -78,6 +78,8 @@ class Assistant:
             ``on_interrupt``.
         tool_runner: A `ToolRunner` to use instead of the default one; excludes ``tools``, ``approve_mcp``
             and ``on_call``.
+        idle_timeout: Seconds in which nobody speaks, nothing is played and no tool runs, after which the
+            session is closed normally; ``None`` (the default) = never.  See `Session.close_when_idle`.
         settings: Further settings, as for `Session.update`.
 
     Attributes:
@@ -110,6 +112,7 @@ class Assistant:
         conversation: Conversation | None = None,
         playback: Playback | None = None,
         tool_runner: ToolRunner | None = None,
+        idle_timeout: float | None = None,
         **settings: Any,
     ) -> None:
         if isinstance(visitors, Visitor):
@@ -145,6 +148,12 @@ class Assistant:
         parts = [self.playback, self.conversation, self.tool_runner, self._errors, *visitors]
         self.visitor = Visitors(*(part for part in parts if part is not None))
         self._tell()
+        if idle_timeout is not None:
+            session.close_when_idle(idle_timeout, is_busy=self._is_busy)
+
+    def _is_busy(self) -> bool:
+        """Return whether a tool runs, or something is being played."""
+        return self.tool_runner.pending > 0 or (self.playback is not None and self.playback.pending_ms > 0)
 
     def run(
         self, until: type[_E] | tuple[type[_E], ...] | None = None, timeout: float | None = None

@@ -284,6 +284,21 @@ class Playback(Listener):
                 part.complete = True
                 self._play_waiting()
 
+    def on_response_restarted(self, fact: facts.ResponseRestarted) -> None:
+        """Discard what was received of a response: it is made again."""
+        response = fact.response
+        with self._changed:
+            self._complete(response)
+            self._running.pop(response, None)
+            self._cut_off.pop(response, None)
+            for part in [part for part in self._waiting if part.response is response]:
+                del self._waiting[part]
+                self._held -= len(part.held) * part.ticks_per_byte
+            if any(segment.part.response is response for segment in self._segments):
+                self._silence()
+                self._drop()
+            self._play_waiting()
+
     def on_response_ended(self, fact: facts.ResponseEnded) -> None:
         """Play what waits for this response."""
         with self._changed:
@@ -354,6 +369,8 @@ class Playback(Listener):
         """Write to the speaker, and record which part the audio belongs to."""
         self._advance()
         self._last = part
+        if part.response is not None:
+            part.response.played = True
         try:
             self.speaker.write(audio)
         except Exception as error:
