@@ -188,6 +188,6 @@ def test_the_session_expires_in_the_middle(field: str) -> None:
         first(caller)
 
     with ScriptedServer(script) as server:
-        status, out, err = call("chat", "--base-url", server.url, stdin="one\ntwo\n")
+        status, out, err = call("chat", "--no-reconnect", "--base-url", server.url, stdin="one\ntwo\n")
     assert (status, out) == (2, "So \n")
     assert err.splitlines()[-1].endswith("code 1001; the server's last error: an hour is over")

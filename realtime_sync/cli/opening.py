@@ -14,6 +14,7 @@ from ..session import Session
 
 __all__ = ["MODEL", "add_arguments", "opener"]
 
+_RECONNECTS = True  # unless a command is told not to
 MODEL = "gpt-realtime-2.1"
 """The model of sessions for which none is named."""
 
@@ -55,7 +56,7 @@ def opener(
     Raises:
         ValueError: The server needs a key, and the environment has none.
     """
-    policy = False if options.no_reconnect else reconnect or True
+    policy = (reconnect or True) if _RECONNECTS and not options.no_reconnect else False
     if not options.local:
         _check_key(options.base_url)
         yield functools.partial(

@@ -109,6 +109,7 @@ class Ledger(Visitor[Facts]):
         config: The settings that the server announced last; ``None`` before that.
         moved: Set by each event of a response.
         settings: The settings that were asked for.
+        progress: Grows whenever the conversation has: it has another turn, item or response.
     """
 
     def __init__(self, *, has_requests: bool = True) -> None:
@@ -117,6 +118,7 @@ class Ledger(Visitor[Facts]):
         self.config: ev.SessionConfig | None = None
         self.moved = False
         self.settings = AskedSettings()
+        self.progress = 0
         self._items = Items(self._tell, self._count)
         self._calls = Calls(self._tell)
         self.responses = Responses(
@@ -293,6 +295,7 @@ class Ledger(Visitor[Facts]):
         self.responses.user_wrote()
         item = self._items.spoken(event, begins=True)
         item.appended = True
+        self.progress += 1
         self.audio.committed(item, None if sent is None else sent.audio)
         self._items.append(item)
         self._tell(facts.Committed(item))
@@ -392,7 +395,9 @@ class Ledger(Visitor[Facts]):
         """Return the event of ours that has created an item, unless a response has made it."""
         is_first = not item.in_conversation and not item.deleted  # of the events that tell of it
         is_ours = is_first and item.response is None and not item.appended
-        return self.requests.note_done("conversation.item.create", item.id, item.type) if is_ours else None
+        sent = self.requests.note_done("conversation.item.create", item.id, item.type) if is_ours else None
+        self.progress += sent is not None
+        return sent
 
     def visit_conversation_item_added(self, event: ev.ConversationItemAdded) -> None:
         """An item is in the conversation; it may still be empty."""
@@ -457,6 +462,7 @@ class Ledger(Visitor[Facts]):
     def visit_response_done(self, event: ev.ResponseDone) -> None:
         """A response ends."""
         self.moved = True
+        self.progress += 1
         self.responses.end(event.response, event)
 
     def visit_response_cancelled(self, event: ev.ResponseCancelled) -> None:

@@ -18,7 +18,7 @@ from ..events import (
 from ..events.codec import Binary, Message, decode_messages
 from ..events.reconnected import Reconnected
 from ..events.surrogates import Joiner
-from ..exceptions import ConnectionClosed, ConnectionFailed
+from ..exceptions import ConnectionClosed, RealtimeError
 from ..redaction import Redact, without_secrets
 from ..wire.transport import Closure, Transport
 from .gate import Gate
@@ -87,7 +87,11 @@ class Reader:
         self.reconnects = 0
         self._past = Counts()  # what was counted of earlier connections
         self._successor: Attempt | None = None  # the next connection, made while this one lasts
-        self._tried: list[ConnectionFailed] = []  # why no other connection came about
+        # Losses without progress between them: why, when the first one was, and how far we had got then.
+        self._tried: list[RealtimeError] = []
+        self._has_given_up = False
+        self._lost_at = 0.0
+        self._progress = -1
         self._held: list[Any] = []  # what was held for one
         self.deviations: Counter[str] = Counter()
         self._joiner = Joiner()
@@ -186,11 +190,14 @@ class Reader:
         self.gate.hold()
         self.gate.line.over.set()  # what is sent now is held
         self._transport.free()
-        policy, lost_at = redial.policy, time.monotonic()
-        self._tried = []
-        for number in range(1, policy.attempts + 1):
-            wait = policy.wait_before(number, self._tried[-1].retry_after if self._tried else None)
-            if time.monotonic() + wait > lost_at + policy.within or self.over.wait(wait):
+        policy, lost_at, asked = redial.policy, time.monotonic(), None
+        if self.gate.ledger.progress != self._progress:
+            self._tried, self._lost_at, self._progress = [], lost_at, self.gate.ledger.progress
+        else:  # such as a server that ends each session at once
+            self._tried.append(cause)
+        for number in range(len(self._tried) + 1, policy.attempts + 1):
+            wait = policy.wait_before(number, asked)
+            if time.monotonic() + wait > self._lost_at + policy.within or self.over.wait(wait):
                 break
             attempt = Attempt(redial, self.gate.plan(policy.repeat_responses), self.config)
             while not attempt.done.wait(_LOOKS) and not self.over.is_set():
@@ -202,8 +209,10 @@ class Reader:
                 return self._switch(attempt, cause, number, lost_at)
             self._log.not_reconnected(number, attempt.error)
             self._tried.append(attempt.error)
+            asked = attempt.error.retry_after
             if not attempt.error.retryable:
                 break
+        self._has_given_up = True
         if self.over.is_set():
             code, reason = self._closing
             self._closure = Closure(code, reason, by="client", asked=True)
@@ -222,7 +231,7 @@ class Reader:
             code, reason = self._closing
             self._closure = Closure(code, reason, by="client", asked=True)
             return False
-        self._joiner, self._last_error, self._tried = Joiner(), LastError(), []
+        self._joiner, self._last_error = Joiner(), LastError()
         self.connected_at = time.monotonic()
         self.reconnects += 1
         config = restored.change.config
@@ -350,7 +359,7 @@ class Reader:
             by=closure.by,
             last_error=last_error and without_secrets(last_error, self._redact),
             unsent=[*self._transport.unsent(), *self._held, *self.gate.pending()],
-            attempts=self._tried,
+            attempts=self._tried if self._has_given_up else (),
         )
         error.__cause__ = closure.cause
         return error

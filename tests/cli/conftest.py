@@ -6,7 +6,7 @@ import pytest
 from tones import silence, tone
 from transcripts import wav
 
-from realtime_sync.cli import chat, ending, transcribe
+from realtime_sync.cli import chat, ending, opening, transcribe
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +43,9 @@ def output(tmp_path: Path) -> str:
 def two_turns(tmp_path: Path) -> str:
     """A file in which someone speaks twice: from 0.1 to 0.4 s, and from 1.2 to 1.4 s."""
     return wav(tmp_path / "two.wav", silence(100) + tone(300) + silence(800) + tone(200))
+
+
+@pytest.fixture(autouse=True)
+def _one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that are run here end with their connection: most tests are about how one ends."""
+    monkeypatch.setattr(opening, "_RECONNECTS", False)
