@@ -208,8 +208,8 @@ def test_public_list() -> None:
         "APIConnectionError", "APIError", "APITimeoutError", "AuthenticationError", "BadRequestError",
         "Client", "ClientEvent", "ConflictError", "ConnectionClosed", "ConnectionFailed", "Deviation",
         "InvalidWebhookSignature", "NotFoundError", "PermissionDeniedError", "ProtocolError",
-        "RateLimitError", "RealtimeError", "ServerError", "ServerEvent", "Session", "Stats",
-        "Unconfirmed", "UnknownEvent", "UnknownObject", "Visitor", "Visitors", "__version__", "connect",
+        "RateLimitError", "RealtimeError", "Reconnect", "Reconnected", "ServerError", "ServerEvent",
+        "Session", "Stats", "Unconfirmed", "UnknownEvent", "UnknownObject", "Visitor", "Visitors", "__version__", "connect",
         "decode", "decode_client", "encode", "events", "webhooks",
     ]  # fmt: skip
     assert all(hasattr(rt, name) for name in rt.__all__)
