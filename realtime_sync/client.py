@@ -23,6 +23,7 @@ from .reconnect import Reconnect
 from .redaction import Redact, Secrets, without_secrets
 from .session import Session
 from .session.redial import Redial
+from .session.transcript import in_dialect
 from .spelling import check_options
 from .wire.handshake import open_transport
 from .wire.tls import tls_context
@@ -245,7 +246,7 @@ class Client:
             transport.kill()
             raise
         for item in options.get("conversation") or ():
-            session.conversation.item.create(item)
+            session.conversation.item.create(in_dialect(item, dialect))
         return session
 
     def _dial(self, url: str, dialect: str, options: ConnectOptions, secrets: Secrets) -> Transport:

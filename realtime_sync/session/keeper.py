@@ -20,7 +20,7 @@ from .ledger import RESTARTED, Change, Ledger
 from .mirror import Mirror
 from .outbox import Event
 from .plan import Plan, Restored, is_cancelled, is_meant, make_plan
-from .transcript import Creator
+from .transcript import items_to_create
 
 __all__ = ["Keeper"]
 
@@ -123,8 +123,7 @@ class Keeper:
         before = "root"
         for other, item in self._mirror.in_order():
             if other is entry:
-                wire = Creator(self._dialect).item(item)
-                if wire is not None:
+                for wire in items_to_create([item], self._dialect):
                     name = f"{event_id}_created"
                     instead.append(ConversationItemCreate(item=wire, previous_item_id=before, event_id=name))
                 break

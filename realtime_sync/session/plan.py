@@ -11,7 +11,7 @@ from ..redaction import one_line
 from ..sound.formats import bytes_per_second, input_format, input_settings
 from .facts import ItemEntry, ResponseEntry
 from .ledger import RESTARTED, Change, Ledger, creates_responses
-from .mirror import ConversationItem, Mirror
+from .mirror import ConversationItem, ConversationPart, Mirror
 from .outbox import Event, value_of
 from .transcript import Creator
 
@@ -91,7 +91,7 @@ def make_plan(
             untranscribed.append(entry)
         if not has_memory:
             continue  # its server needs no earlier items
-        wire = creator.item(item, functools.partial(ledger.audio.of_turn, entry))
+        wire = creator.item(item, functools.partial(_audio, ledger, entry))
         if wire is not None:
             items.append((entry, _with_id(wire, entry.id)))
             continue
@@ -147,6 +147,10 @@ def _transcribes(config: ev.SessionConfig | None) -> bool:
     side = input_settings(config)
     asked = side.transcription if side is not None else config and config.input_audio_transcription
     return _only_transcribes(config) or bool(asked)
+
+
+def _audio(ledger: Ledger, entry: ItemEntry, part: ConversationPart) -> bytes | None:
+    return ledger.audio.of_turn(entry)
 
 
 def _with_id(wire: ev.Item, item_id: str) -> ev.Item:

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Callable, Iterable
 
+from msgspec import structs
+
 from .. import events as ev
 from .mirror import ConversationItem, ConversationPart
 
-__all__ = ["Creator", "items_to_create", "line_of"]
+__all__ = ["Creator", "in_dialect", "items_to_create", "line_of"]
 
+_AudioOf = Callable[[ConversationPart], bytes | None]
 _BRIEF = 100  # characters shown of a tool's arguments, and of its output
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
@@ -32,10 +35,10 @@ def line_of(item: ConversationItem, call: ConversationItem | None) -> str:
     return ""
 
 
-def items_to_create(items: Iterable[ConversationItem], dialect: str) -> list[ev.Item]:
+def items_to_create(items: Iterable[ConversationItem], dialect: str, *, audio: bool = False) -> list[ev.Item]:
     """Return the items to create in another session of this dialect; see `Conversation.to_items`."""
     creator = Creator(dialect)
-    made = (creator.item(item) for item in items)
+    made = (creator.item(item, _own_audio if audio else _no_audio) for item in items)
     return [wire for wire in made if wire is not None]
 
 
@@ -50,14 +53,12 @@ class Creator:
         self._dialect = dialect
         self._calls: set[str] = set()
 
-    def item(
-        self, item: ConversationItem, audio_of: Callable[[], bytes | None] = lambda: None
-    ) -> ev.Item | None:
+    def item(self, item: ConversationItem, audio_of: _AudioOf) -> ev.Item | None:
         """Return what a client can create of an item; ``None`` if it can't.
 
         Args:
             item: The item, the next one of the conversation.
-            audio_of: Returns the audio of the user's speech, if it is kept: for speech without a transcript.
+            audio_of: Returns the audio of a part, if it is kept: for the user's speech without a transcript.
         """
         call_id = item.call_id or ""
         if item.type == "message":
@@ -76,9 +77,7 @@ def _is_complete(call: ConversationItem) -> bool:
     return call.status == "completed" or (call.output is not None and call.status != "incomplete")
 
 
-def _content(
-    item: ConversationItem, dialect: str, audio_of: Callable[[], bytes | None]
-) -> list[ev.ContentPart]:
+def _content(item: ConversationItem, dialect: str, audio_of: _AudioOf) -> list[ev.ContentPart]:
     """Return those parts of a message that a client can create."""
     if item.role == "assistant":
         text = ev.Text if dialect == "beta" else ev.OutputText
@@ -89,9 +88,26 @@ def _content(
             content.append(ev.InputText(text=part.said))
         elif isinstance(part.wire, ev.InputImage) and part.wire.image_url and item.role == "user":
             content.append(part.wire)
-        elif part.kind == "audio" and item.role == "user" and (audio := audio_of()):
+        elif part.kind == "audio" and item.role == "user" and (audio := audio_of(part)):
             content.append(ev.InputAudio(audio=audio))
     return content
+
+
+def in_dialect(item: ev.Item, dialect: str) -> ev.Item:
+    """Return an item for a session of a dialect, which may be saved in another one."""
+    if not isinstance(item, ev.Message) or item.role != "assistant":
+        return item
+    text = ev.Text if dialect == "beta" else ev.OutputText
+    said = [text(text=part.text) if isinstance(part, ev.OutputText) else part for part in item.content]
+    return structs.replace(item, content=said)
+
+
+def _own_audio(part: ConversationPart) -> bytes:
+    return part.audio
+
+
+def _no_audio(part: ConversationPart) -> None:
+    return None
 
 
 def _plain(text: str) -> str:

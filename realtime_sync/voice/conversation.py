@@ -1,5 +1,6 @@
 """`Conversation` mirrors the server's conversation by observing the events."""
 
+import os
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +13,9 @@ from ..session import Session, facts
 from ..session.latest import Latest
 from ..session.mirror import ConversationItem, ConversationResponse, Mirror
 from ..session.transcript import items_to_create, line_of
+from ..sound.formats import input_format
 from ..visitor import Visitor, Visitors, check_visitor
+from .saved import Saved, load_items, save_items
 
 __all__ = ["Conversation"]
 
@@ -128,7 +131,7 @@ class Conversation(Mirror):
         lines = (line_of(item, self._calls.get(item.call_id or "")) for item in self.items)
         return "\n".join(line for line in lines if line)
 
-    def to_items(self, *, dialect: str | None = None) -> list[ev.Item]:
+    def to_items(self, *, dialect: str | None = None, audio: bool = False) -> list[ev.Item]:
         """Return the items to create, in order, to rebuild this conversation in another session.
 
         Speech becomes text, by its transcript; an answer that was cut off becomes the words that were
@@ -139,15 +142,54 @@ class Conversation(Mirror):
         Args:
             dialect: The dialect of the other session, ``"ga"`` or ``"beta"``; ``None`` (the default) is the
                 dialect of this conversation's session, or ``"ga"`` if it has none.
+            audio: Whether the user's speech without a transcript becomes an `InputAudio`, if its audio is
+                here: it arrives only on request (``session.conversation.item.retrieve``).  The other
+                session must have the same input format.
 
         Raises:
             ValueError: ``dialect`` is neither.
         """
         if dialect not in (None, "ga", "beta"):
             raise ValueError(f"dialect must be 'ga', 'beta' or None, got {dialect!r:.80}")
-        if dialect is None:
-            dialect = "ga" if self._session is None else self._session.dialect
-        return items_to_create(self.items, dialect)
+        return items_to_create(self.items, dialect or self._dialect, audio=audio)
+
+    @property
+    def _dialect(self) -> str:
+        return "ga" if self._session is None else self._session.dialect
+
+    def save(self, path: str | os.PathLike[str], *, audio: bool = False) -> None:
+        """Save the conversation in a file, so that another program can go on with it: see `load`.
+
+        The file holds what `to_items` returns, as JSON, with images; it holds no key.  Whatever happens
+        meanwhile, it is either the old file or the new one, never a part: a new file takes the place of the
+        old, and has its permissions; if there was none, only its owner may read it.  A program that is
+        killed meanwhile may leave a file ``.saving-*`` behind.  Any thread may save.
+
+        Args:
+            path: The file.
+            audio: Whether to save the user's speech without a transcript too, as in `to_items`.
+
+        Raises:
+            OSError: The file can't be written; the old one is still there.
+            ValueError: ``path`` is a folder or a device.
+        """
+        audio_format = input_format(self._config) if audio else None
+        items = self.to_items(audio=audio)
+        save_items(path, Saved(dialect=self._dialect, input_audio_format=audio_format, items=items))
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> list[ev.Item]:
+        """Return the items of a saved conversation, in order, as `to_items` returned them.
+
+        Unknown fields are ignored; an item or a part of an unknown type is kept as an `UnknownObject`,
+        which the server may take or reject.
+
+        Raises:
+            OSError: The file can't be read.
+            ValueError: It is no saved conversation, it is damaged or cut short, or a newer version has
+                saved it in another format.  The text has its path, what was expected, and what came.
+        """
+        return load_items(path)
 
     # --- Waiting -----------------------------------------------------------------------------------
 
