@@ -24,8 +24,8 @@ class Screen(rt.Visitor[None]):
         print(f"[reconnected after {event.seconds:.1f} s, lost: {lost}]")
 
 
-# An hour's limit of the server, a change of the network, a restart: the session goes on.  When nobody has said
-# anything for ten minutes, it ends, and costs no more.
+# The server's limit of an hour, a change of the network, a restart: the session goes on.  When nobody has
+# said anything for ten minutes, it ends, and costs no more.
 with rt.connect("gpt-realtime-2.1", reconnect=rt.Reconnect(attempts=20, within=300)) as session:
     session.update(output_modalities=["text"])
     assistant = Assistant(

@@ -209,8 +209,8 @@ def test_public_list() -> None:
         "Client", "ClientEvent", "ConflictError", "ConnectionClosed", "ConnectionFailed", "Deviation",
         "InvalidWebhookSignature", "NotFoundError", "PermissionDeniedError", "ProtocolError",
         "RateLimitError", "RealtimeError", "Reconnect", "Reconnected", "ServerError", "ServerEvent",
-        "Session", "Stats", "Unconfirmed", "UnknownEvent", "UnknownObject", "Visitor", "Visitors", "__version__", "connect",
-        "decode", "decode_client", "encode", "events", "webhooks",
+        "Session", "Stats", "Unconfirmed", "UnknownEvent", "UnknownObject", "Visitor", "Visitors",
+        "__version__", "connect", "decode", "decode_client", "encode", "events", "webhooks",
     ]  # fmt: skip
     assert all(hasattr(rt, name) for name in rt.__all__)
 
