@@ -157,12 +157,13 @@ def test_speech_without_a_transcript(talk: Talkers, tmp_path: Path, dialect: str
 
 
 def test_no_audio_is_kept() -> None:
-    """A conversation that keeps no audio has none to save; nor does an answer go as audio."""
+    """A conversation that keeps no audio has none to save; nobody's but the user's goes as audio."""
     part = {"type": "input_audio", "audio": "AAAA"}
     item = {**message("u"), "content": [part]}
     answer = {**message("a", role="assistant"), "content": [{"type": "output_audio", "audio": "AAAA"}]}
     assert told(added(item), added(answer), audio="drop").to_items(audio=True) == []
-    assert told(added(item), added(answer)).to_items(audio=True) == [
+    system = {**message("s", role="system"), "content": [part]}
+    assert told(added(item), added(answer), added(system)).to_items(audio=True) == [
         ev.Message(role="user", content=[ev.InputAudio(audio=bytes(3))])
     ]
 
@@ -225,14 +226,16 @@ def test_a_link(tmp_path: Path) -> None:
 
 
 def test_not_a_file(tmp_path: Path) -> None:
-    """A device is not replaced by a file, nor is a folder; both are said to be none."""
-    for path in (os.devnull, str(tmp_path)):
+    """What is no file, such as a device, a pipe or a folder, is not replaced by one: that is an error."""
+    pipe = tmp_path / "pipe"  # not a device: a test that fails would replace the real one
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
         with pytest.raises(
             ValueError, match=rf"save a conversation in '{path}': expected a file, got somethi"
         ):
             HELLO.save(path)
-    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
-    assert os.listdir(tmp_path) == []
+    assert pipe.is_fifo()
+    assert os.listdir(tmp_path) == ["pipe"]
     with pytest.raises(FileNotFoundError):
         HELLO.save(tmp_path / "nowhere" / "talk.json")
 
