@@ -125,7 +125,8 @@ class App:
         Raises:
             ConnectionError: The session is over.
         """
-        refusal = self._plan.refusal()
+        connection = self._plan.number()
+        refusal = self._plan.refusal(connection)
         if refusal is not None:
             return _refused(refusal)
         admission = self._api.admit(request.path, request.query(), request.headers, now())
@@ -135,7 +136,7 @@ class App:
             return declined(Declined(503, "server_full", "There is no memory left for this session."))
         try:
             answer = _switching(request, admission)
-            faults = self._plan.next()
+            faults = self._plan.faults(connection)
             protocol = self._protocol(admission, faults)
         except BadHandshake as error:
             return declined(Declined(400, "bad_handshake", f"Bad WebSocket handshake: {error}."))
@@ -204,7 +205,7 @@ def _bell_of(call: Call | None) -> Iterator[list[Bell]]:
 
 
 def _refused(refusal: Refusal) -> HttpAnswer:
-    headers = [("content-type", "application/json"), ("x-request-id", random_id("req"))]
+    headers = [("content-type", "application/json"), ("x-request-id", random_id("req")), *refusal.headers]
     return HttpAnswer(refusal.status, headers, refusal.body)
 
 

@@ -1,7 +1,17 @@
 """Faults on demand: what can go wrong between a server and its client, described in small types.
 
 ``LocalServer(faults=[CloseAfter(3, code=4000), Delay(0.1)])`` applies each to every connection, in the order
-given; ``times=2`` only to the first two.  The same faults strike at the same events in every run.
+given; ``times=2`` only to the first two, ``connection=2`` only to the second, ``chance=0.5`` to half of them.
+The same faults strike the same connections at the same places in every run.
+
+What ends a connection (`CloseAfter`, `Drop`, `Reset`, `GoSilent`) takes one of these, which says when:
+
+* ``events``: that many events of the session are sent, not counting what other faults insert; with 0, none.
+* ``received``: that many messages of the client are received.  The last is handled, but not answered.
+* ``seconds``: that many seconds have passed since the connection was opened.
+
+In place of the number there may be a pair, as in ``Drop(events=(5, 50), seed=1)``: each connection draws its
+own number between the two.  In words it is ``drop:events=5..50,seed=1``.
 
 A new fault is a subclass of `Fault` with a ``name``: `parse` and ``serve --fault`` know it from then on, and
 the methods that it overrides say where it strikes.
@@ -9,14 +19,15 @@ the methods that it overrides say where it strikes.
 
 import math
 import random
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from itertools import count, cycle
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from .reordering import is_response_delta
-from .stage import Action, Close, Cut, Fault, Refusal, Send, SendHalf, Silence, Strike, check
+from .stage import Abort, Action, Close, Cut, End, Fault, Refusal, Send, SendHalf, Silence, Strike, check
 
 __all__ = [
     "CloseAfter",
@@ -28,6 +39,7 @@ __all__ = [
     "GoSilent",
     "RefuseHandshake",
     "Reorder",
+    "Reset",
     "SendMalformed",
     "SendUnknown",
     "parse",
@@ -38,82 +50,153 @@ __all__ = [
 # --- The end -------------------------------------------------------------------------------------------
 
 
-class CloseAfter(Fault, frozen=True):
-    """Close the connection after a number of events; with 0, before the first.
+_T = TypeVar("_T")
+_Count = int | tuple[int, int]
+_Seconds = float | tuple[float, float]
+_WHEN = ("events", "received", "seconds")
+
+
+class _When(Fault, frozen=True, kw_only=True):
+    received: _Count | None = None
+    seconds: _Seconds | None = None
+
+
+class _Ending(_When, frozen=True):
+    """A fault that ends a connection or holds it up, at a place that the first field names."""
+
+    events: _Count | None = None
+
+    def _check(self) -> None:
+        given = [name for name in _WHEN if getattr(self, name) is not None]
+        came = " and ".join(given) or "none"
+        check(len(given) == 1, f"expected one of events, received and seconds, got {came}")
+        _check_range(given[0], getattr(self, given[0]), least=int(given[0] == "received"))
+
+    def drawn(self, connection: int) -> Fault:
+        return msgspec.structs.replace(self, **{name: _drawn(self, name, connection) for name in _WHEN})
+
+    def strike(self) -> Strike | None:
+        return None if self.events is None else self._strike(_number(self.events))
+
+    def end(self) -> End | None:
+        if self.received is not None:
+            return End(self._actions(), received=_number(self.received))
+        return None if self.seconds is None else End(self._actions(), seconds=_number(self.seconds))
+
+    def _strike(self, events: int) -> Strike:
+        return _behind(events, self._actions())
+
+    @abstractmethod
+    def _actions(self) -> list[Action]:
+        """Return what happens."""
+
+
+class CloseAfter(_Ending, frozen=True):
+    """Close the connection with a close frame.
 
     Args:
-        events: Events of the session that are sent before, not counting what other faults insert.
+        events, received, seconds: When; see above.
         code, reason: Of the close frame.
     """
 
     name = "close"
-    events: int
     code: int = 1011
     reason: str = ""
 
     def _check(self) -> None:
-        _check_events(self.events)
+        super()._check()
         check(1000 <= self.code <= 4999, f"code must be between 1000 and 4999, got {self.code}")
         check(self.code not in (1005, 1006, 1015), f"code {self.code} can't be sent in a close frame")
         size = len(self.reason.encode())
         check(size <= 123, f"reason must have at most 123 bytes, got {size}")
 
-    def strike(self) -> Strike:
-        return _behind(self.events, Close(self.code, self.reason))
+    def _actions(self) -> list[Action]:
+        return [Close(self.code, self.reason)]
 
 
-class Drop(Fault, frozen=True):
-    """End the TCP connection without a close frame, after a number of events.
+class Drop(_Ending, frozen=True):
+    """End the TCP connection without a close frame.
 
     Args:
-        events: Events of the session that are sent whole before.
-        inside: ``"frame"``: after half of the next event's frame.  ``"response"``: behind the next delta of a
-            response, between two frames.
+        events, received, seconds: When; see above.
+        inside: ``"frame"``: after half of a frame, with ``events`` the next event's.  ``"session"``: between
+            two frames.  ``"response"``: behind the next delta of a response, between two frames; only with
+            ``events``.
     """
 
     name = "drop"
-    events: int
-    inside: Literal["frame", "response"] = "frame"
+    inside: Literal["frame", "session", "response"] = "frame"
 
     def _check(self) -> None:
-        _check_events(self.events)
-        places = ("frame", "response")
-        check(self.inside in places, f"inside must be 'frame' or 'response', got {self.inside!r}")
+        super()._check()
+        places = ("frame", "session", "response")
+        check(self.inside in places, f"inside must be 'frame', 'session' or 'response', got {self.inside!r}")
+        fine = self.inside != "response" or self.events is not None
+        check(fine, "inside='response' goes with events, got received or seconds")
 
-    def strike(self) -> Strike:
-        if self.inside == "frame":
-            return _after(self.events, lambda send: [SendHalf(send.text), Cut()])
-        return _after(self.events, lambda send: [send, Cut()] if _is_delta(send) else [send])
+    def _strike(self, events: int) -> Strike:
+        match self.inside:
+            case "frame":
+                return _after(events, lambda send: [SendHalf(send.text), Cut()])
+            case "session":
+                return super()._strike(events)
+        return _after(events, lambda send: [send, Cut()] if _is_delta(send) else [send])
+
+    def _actions(self) -> list[Action]:
+        return [Cut()] if self.inside == "session" else [SendHalf(_json(_UNKNOWN)), Cut()]
 
 
-class GoSilent(Fault, frozen=True):
-    """Neither read nor write after a number of events, with the TCP connection open: a half-open connection.
+class Reset(_Ending, frozen=True):
+    """Reset the TCP connection, between two frames.  What the client has not read yet may be lost.
 
     Args:
-        events: Events of the session that are sent before.
+        events, received, seconds: When; see above.
+    """
+
+    name = "reset"
+
+    def _actions(self) -> list[Action]:
+        return [Abort()]
+
+
+class GoSilent(_Ending, frozen=True):
+    """Neither read nor write, with the TCP connection open: a half-open connection, or one that stalls.
+
+    Args:
+        events, received, seconds: When; see above.
+        lasting: _Seconds until everything goes on, with what was held up; ``None``: it never does.
     """
 
     name = "silent"
-    events: int
+    lasting: float | None = None
 
     def _check(self) -> None:
-        _check_events(self.events)
+        super()._check()
+        fine = self.lasting is None or 0 < self.lasting < math.inf
+        check(fine, f"lasting must be more than 0, got {self.lasting}")
 
-    def strike(self) -> Strike:
-        return _behind(self.events, Silence())
+    def _actions(self) -> list[Action]:
+        return [Silence() if self.lasting is None else Silence(self.lasting)]
 
 
 class Expire(Fault, frozen=True):
-    """Expire the session after some seconds, as at its time limit: ``session_expired``, close code 1001."""
+    """Expire the session after some seconds, as at its time limit: ``session_expired``, close code 1001.
+
+    Args:
+        seconds: Of the session's life, or a pair; see above.
+    """
 
     name = "expire"
-    seconds: float
+    seconds: _Seconds
 
     def _check(self) -> None:
-        check(self.seconds >= 0, f"seconds must be 0 or more, got {self.seconds}")
+        _check_range("seconds", self.seconds)
+
+    def drawn(self, connection: int) -> Fault:
+        return msgspec.structs.replace(self, seconds=_drawn(self, "seconds", connection))
 
     def lifetime(self) -> float:
-        return self.seconds
+        return _number(self.seconds)
 
 
 # --- The handshake -------------------------------------------------------------------------------------
@@ -126,6 +209,8 @@ class RefuseHandshake(Fault, frozen=True):
         status: The HTTP status, 300 to 599.
         message: For the body, which is an error as OpenAI writes it.
         body: The body itself, in place of that.
+        retry_after: _Seconds after which the client may try again: the headers ``Retry-After``, in whole
+            seconds, and OpenAI's ``retry-after-ms``.  ``None``: without.
         times: Only the first ``times`` attempts are rejected; ``None``: all.
     """
 
@@ -133,16 +218,28 @@ class RefuseHandshake(Fault, frozen=True):
     status: int = 503
     message: str = "The server is overloaded or not ready yet."
     body: str | None = None
+    retry_after: float | None = None
 
     def _check(self) -> None:
         check(300 <= self.status <= 599, f"status must be between 300 and 599, got {self.status}")
+        fine = self.retry_after is None or 0 <= self.retry_after < math.inf
+        check(fine, f"retry_after must be 0 or more, got {self.retry_after}")
 
     def refusal(self) -> Refusal:
+        return Refusal(self.status, self._body(), self._headers())
+
+    def _headers(self) -> list[tuple[str, str]]:
+        if self.retry_after is None:
+            return []
+        whole, exact = math.ceil(self.retry_after), round(self.retry_after * 1000)
+        return [("Retry-After", str(whole)), ("retry-after-ms", str(exact))]
+
+    def _body(self) -> bytes:
         if self.body is not None:
-            return Refusal(self.status, self.body.encode())
+            return self.body.encode()
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
         error = {"message": self.message, "type": kind, "param": None, "code": None}
-        return Refusal(self.status, msgspec.json.encode({"error": error}))
+        return msgspec.json.encode({"error": error})
 
 
 # --- Time and order ------------------------------------------------------------------------------------
@@ -160,7 +257,6 @@ class Delay(Fault, frozen=True):
     name = "delay"
     seconds: float
     jitter: float = 0.0
-    seed: int = 0
 
     def _check(self) -> None:
         fine = 0 <= self.seconds < math.inf and 0 <= self.jitter < math.inf
@@ -211,11 +307,7 @@ class SendUnknown(Fault, frozen=True):
 
         def unknown(send: Send) -> list[Action]:
             number = next(numbers)
-            fields = {
-                "type": "realtime_sync.unknown",
-                "event_id": f"event_unknown_{number}",
-                "number": number,
-            }
+            fields = {**_UNKNOWN, "event_id": f"event_unknown_{number}", "number": number}
             return [send, Send(_json(fields))]
 
         return _each(self.every, unknown)
@@ -272,13 +364,18 @@ MALFORMED: Sequence[str] = (
 # --- What the faults share -----------------------------------------------------------------------------
 
 
-def _behind(events: int, end: Action) -> Strike:
-    """Let ``events`` events pass, and end right behind the last."""
+_UNKNOWN: dict[str, Any] = {"type": "realtime_sync.unknown"}
+
+
+def _behind(events: int, end: list[Action]) -> Strike:
+    """Let ``events`` events pass, and strike right behind the last; with 0, before the first."""
     numbers = count(1)
 
     def strike(send: Send) -> list[Action]:
         number = next(numbers)
-        return [end] if number > events else [send, end] if number == events else [send]
+        if number == max(events, 1):
+            return [send, *end] if events else [*end, send]
+        return [send]
 
     return strike
 
@@ -299,8 +396,27 @@ def _is_delta(send: Send) -> bool:
     return send.event is not None and is_response_delta(send.event)
 
 
-def _check_events(events: int) -> None:
-    check(events >= 0, f"events must be 0 or more, got {events}")
+def _drawn(fault: Fault, name: str, connection: int) -> Any:
+    """Return the number in a field; of a pair, the one that the dice give between the two."""
+    at = getattr(fault, name)
+    if not isinstance(at, tuple):
+        return at
+    dice = fault.dice(connection, name)
+    return dice.uniform(*at) if name == "seconds" else dice.randint(*at)
+
+
+def _number(at: _T | tuple[_T, _T]) -> _T:
+    assert not isinstance(at, tuple), "drawn() makes it a number"
+    return at
+
+
+def _check_range(name: str, at: Any, least: int = 0) -> None:
+    low, high = at if isinstance(at, tuple) and len(at) == 2 else (at, at)
+    kind = int | float if name == "seconds" else int
+    fine = isinstance(low, kind) and isinstance(high, kind) and least <= low <= high < math.inf
+    word = "numbers" if name == "seconds" else "integers"
+    expected = f"{least} or more, or a tuple of two such {word}, the smaller first"
+    check(fine, f"{name} must be {expected}; got {at!r}")
 
 
 def _check_every(every: int) -> None:
@@ -322,16 +438,18 @@ def parse(text: str) -> Fault:
         ValueError: The fault is unknown, or takes other fields; the message lists them.
     """
     name, _, rest = text.partition(":")
-    kinds = {kind.name: kind for kind in Fault.__subclasses__() if kind.name}
+    kinds = {kind.name: kind for kind in _kinds(Fault) if kind.name}
     kind = kinds.get(name.strip())
     if kind is None:
         raise ValueError(f"unknown fault {name.strip()!r}; expected one of {', '.join(kinds)}")
-    fields = {}
+    fields: dict[str, str | list[str]] = {}
     for part in rest.split(",") if rest.strip() else []:
         field, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"expected FIELD=VALUE, got {part.strip()!r}; {_takes(kind)}")
-        fields[field.strip()] = value.strip()
+        low, dots, high = value.strip().partition("..")
+        is_pair = dots and field.strip() in _WHEN
+        fields[field.strip()] = [low, high] if is_pair else value.strip()
     try:
         return msgspec.convert(fields, kind, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
@@ -348,6 +466,12 @@ def parse_all(faults: Sequence[Fault | str]) -> list[Fault]:
     if isinstance(faults, str) or not isinstance(faults, Sequence):
         raise TypeError(f"faults must be a list of faults, got {faults!r:.80}")
     return [parse(fault) if isinstance(fault, str) else fault for fault in faults]
+
+
+def _kinds(base: type[Fault]) -> Iterator[type[Fault]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
 
 
 def _takes(kind: type[Fault]) -> str:

@@ -13,7 +13,7 @@ from ..events import ServerEvent, SessionConfig
 from .memory import Memory
 from .observer import Observer
 from .protocol.machine import Protocol
-from .stage import Action, Close, Cut, Send, SendHalf, Silence, Stage
+from .stage import Abort, Action, Close, Cut, Send, SendHalf, Silence, Stage
 from .websocket import WebSocket
 
 __all__ = ["Bell", "Loop", "Sunset"]
@@ -114,6 +114,7 @@ class Loop:
         self._late_bytes = 0
         self._memory = memory
         self._held = 0  # bytes, by what the memory was told
+        self._opened = monotonic()
 
     def run(self) -> None:
         """Serve until the connection is over, from whichever side."""
@@ -124,6 +125,7 @@ class Loop:
             while not websocket.over:
                 self._check_bells()
                 self._check_memory()
+                self._check_faults()
                 self._deliver()
                 websocket.flush()
                 websocket.wait(
@@ -148,6 +150,19 @@ class Loop:
         self._websocket.close(code, reason)
         self._websocket.over = self._websocket.over or self._websocket.silent
 
+    def _check_faults(self) -> None:
+        """Do what a fault wants at this time."""
+        if monotonic() >= self._opened + self._faults.due:
+            self._strike(self._faults.elapse(monotonic() - self._opened))
+
+    def _strike(self, actions: Sequence[Action]) -> None:
+        """Let a fault strike now: what is delayed is lost."""
+        if actions and not self._websocket.closing:
+            self._late.clear()
+            self._late_bytes = 0
+            for action in actions:
+                self._perform(action)
+
     def _check_memory(self) -> None:
         """End the session if it wants more memory than there is for all sessions."""
         held = _SESSION_BYTES + self._protocol.held + self._websocket.held + self._late_bytes
@@ -168,7 +183,7 @@ class Loop:
         return fine
 
     def _until(self) -> float | None:
-        times = [self._websocket.due]
+        times = [self._websocket.due, self._opened + self._faults.due]
         if self._late:
             times.append(self._late[0][0])
         if self._has_room():
@@ -210,7 +225,9 @@ class Loop:
 
     def _receive(self, message: str) -> None:
         self._tell(lambda observer: observer.received(self._id, message))
-        self._send(self._protocol.receive(message, monotonic()))
+        events = self._protocol.receive(message, monotonic())
+        self._strike(self._faults.receive())
+        self._send(events)
 
     def _may_receive(self) -> bool:
         """Return whether to take messages; a closing WebSocket still waits for the client's close frame."""
@@ -254,8 +271,10 @@ class Loop:
                 websocket.close(code, reason)
             case Cut():
                 websocket.drop()
-            case Silence():
-                websocket.be_silent()
+            case Abort():
+                websocket.reset()
+            case Silence(lasting=lasting):
+                websocket.be_silent(lasting)
 
     def _tell(self, what: Callable[[Observer], None]) -> None:
         if self._observer is not None:

@@ -5,6 +5,7 @@ overrides where it strikes; `faults` has all that come with the package.
 """
 
 import math
+import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
@@ -17,9 +18,11 @@ from ..events.codec import encode
 from .reordering import Swap
 
 __all__ = [
+    "Abort",
     "Action",
     "Close",
     "Cut",
+    "End",
     "Fault",
     "Plan",
     "Refusal",
@@ -64,13 +67,37 @@ class Cut(msgspec.Struct, frozen=True):
     """End the TCP connection without a close frame."""
 
 
+class Abort(msgspec.Struct, frozen=True):
+    """End the TCP connection with a reset."""
+
+
 class Silence(msgspec.Struct, frozen=True):
-    """Stop reading and writing, and keep the TCP connection open."""
+    """Stop reading and writing, and keep the TCP connection open.
+
+    Attributes:
+        lasting: Seconds until everything goes on; infinite: never.
+    """
+
+    lasting: float = math.inf
 
 
-Action = Send | SendHalf | Close | Cut | Silence
+Action = Send | SendHalf | Abort | Close | Cut | Silence
 Strike = Callable[[Send], Iterable[Action]]
 """One fault at work on one connection: what becomes of each message."""
+
+
+class End(msgspec.Struct, frozen=True):
+    """What happens to a connection besides the events that it sends, and when: at what comes first.
+
+    Attributes:
+        actions: What happens.
+        received: With so many messages of the client received; infinite: never.
+        seconds: So many seconds after the connection was opened; infinite: never.
+    """
+
+    actions: Sequence[Action]
+    received: float = math.inf
+    seconds: float = math.inf
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -78,6 +105,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes
+    headers: Sequence[tuple[str, str]] = ()
 
 
 # --- Faults ------------------------------------------------------------------------------------------------
@@ -87,7 +115,11 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Base of all faults.  A subclass with a ``name`` is known to `faults.parse`.
 
     Args:
-        times: Only the first ``times`` connections are struck; ``None``: all.
+        connection: Only the connection with this number is struck; ``None``: all.  Every WebSocket handshake
+            counts, from 1, as long as the server object lives.
+        chance: How likely it is that a connection is struck, 0 to 1; 1: always.
+        times: Only the first ``times`` of these connections are struck; ``None``: all.
+        seed: Of all that is random: the same seed strikes the same connections at the same places.
 
     Raises:
         ValueError: A number is out of its range.
@@ -96,17 +128,40 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     name: ClassVar[str] = ""
     """What `faults.parse` calls it."""
 
+    connection: int | None = None
+    chance: float = 1.0
     times: int | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         check(self.times is None or self.times >= 0, f"times must be 0 or more, got {self.times}")
+        fine = self.connection is None or self.connection >= 1
+        check(fine, f"connection must be 1 or more, got {self.connection}")
+        check(0 <= self.chance <= 1, f"chance must be a number from 0 to 1, got {self.chance}")
         self._check()
 
     def _check(self) -> None:
         """Raise ValueError if a number is out of its range."""
 
+    def strikes(self, connection: int) -> bool:
+        """Return whether the connection with this number is to be struck."""
+        fits = self.connection is None or self.connection == connection
+        return fits and self.dice(connection, "chance").random() < self.chance
+
+    def dice(self, connection: int, what: str) -> random.Random:
+        """Return what decides something about this connection, always in the same way."""
+        return random.Random(f"{self.seed} {self.name} {connection} {what}")
+
+    def drawn(self, connection: int) -> "Fault":
+        """Return the fault as it strikes the connection with this number, with nothing left to chance."""
+        return self
+
     def strike(self) -> Strike | None:
         """Begin with a connection: return what becomes of its messages; ``None``: nothing happens."""
+        return None
+
+    def end(self) -> End | None:
+        """Return what happens at a time, or by what the client sends; ``None``: nothing."""
         return None
 
     def refusal(self) -> Refusal | None:
@@ -136,28 +191,36 @@ class Plan:
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self._faults = [(fault, count()) for fault in faults]
+        self._connections = count(1)
         # Counts one connection at a time.
         self._lock = threading.Lock()
 
-    def refusal(self) -> Refusal | None:
-        """Return how the next handshake is rejected."""
+    def number(self) -> int:
+        """Return the number of the next connection."""
+        with self._lock:
+            return next(self._connections)
+
+    def refusal(self, connection: int) -> Refusal | None:
+        """Return how the handshake of this connection is rejected."""
         with self._lock:
             for fault, used in self._faults:
                 refusal = fault.refusal()
-                if refusal is not None and _is_left(fault, used):
+                if refusal is not None and _strikes(fault, connection, used):
                     return refusal
         return None
 
-    def next(self) -> list[Fault]:
-        """Return what strikes the next connection."""
+    def faults(self, connection: int) -> list[Fault]:
+        """Return what strikes this connection once it is open."""
         with self._lock:
             return [
-                fault for fault, used in self._faults if fault.refusal() is None and _is_left(fault, used)
+                fault.drawn(connection)
+                for fault, used in self._faults
+                if fault.refusal() is None and _strikes(fault, connection, used)
             ]
 
 
-def _is_left(fault: Fault, used: "count[int]") -> bool:
-    return fault.times is None or next(used) < fault.times
+def _strikes(fault: Fault, connection: int, used: "count[int]") -> bool:
+    return fault.strikes(connection) and (fault.times is None or next(used) < fault.times)
 
 
 class Stage:
@@ -167,6 +230,8 @@ class Stage:
         self._strikes = [strike for fault in faults if (strike := fault.strike()) is not None]
         swaps = [every for fault in faults if (every := fault.swap_every()) is not None]
         self._swap = Swap(min(swaps)) if swaps else None
+        self._ends = [end for fault in faults if (end := fault.end()) is not None]
+        self._received = 0
         self._ended = False
 
     def take(self, events: Sequence[ServerEvent], *, more: bool = False) -> list[Action]:
@@ -182,7 +247,30 @@ class Stage:
                 if self._ended:
                     return actions
                 actions.append(action)
-                self._ended = isinstance(action, Close | Cut | Silence)
+                self._ended = _is_last(action)
+        return actions
+
+    @property
+    def due(self) -> float:
+        """When `elapse` is to be called, in seconds since the connection was opened; infinite: never."""
+        return math.inf if self._ended else min((end.seconds for end in self._ends), default=math.inf)
+
+    def receive(self) -> list[Action]:
+        """Note a message of the client.  Return what to do at once, before anything else is sent."""
+        self._received += 1
+        return self._struck_by(lambda end: end.received <= self._received)
+
+    def elapse(self, seconds: float) -> list[Action]:
+        """Return what to do at once, so many seconds after the connection was opened."""
+        return self._struck_by(lambda end: end.seconds <= seconds)
+
+    def _struck_by(self, has_come: Callable[[End], bool]) -> list[Action]:
+        actions: list[Action] = []
+        for end in [end for end in self._ends if has_come(end)]:
+            self._ends.remove(end)
+            if not self._ended:
+                actions += end.actions
+                self._ended = _is_last(end.actions[-1])
         return actions
 
     def _struck(self, event: ServerEvent) -> Sequence[Action]:
@@ -196,3 +284,8 @@ class Stage:
                 )
             ]
         return actions
+
+
+def _is_last(action: Action) -> bool:
+    """Return whether nothing can be sent after this."""
+    return isinstance(action, Abort | Close | Cut) or action == Silence()

@@ -8,9 +8,12 @@ import base64
 import binascii
 import contextlib
 import logging
+import math
+import os
 import select
 import socket
 import ssl
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
@@ -99,7 +102,6 @@ class WebSocket:
         closing: A close frame was sent or came, or the connection is being dropped: messages that come now
             are thrown away.
         code, reason: What it was closed with, by whoever did so first.
-        silent: Nothing is read or written any more.
         patience: Seconds that a close waits for its answer.
     """
 
@@ -126,8 +128,9 @@ class WebSocket:
         self._full = False  # the system had no room for what is queued
         self._flushed: float | None = None  # when the last byte of a connection that closes went out
         self._liveness = Liveness(ping_interval, ping_timeout)
-        self.silent = False
+        self._silent_until = -math.inf
         self._dropping = False
+        self._resetting = False
         self._unreadable = False  # wsproto can't parse what the client sends
         self._write_size = _RECORD_SIZE if isinstance(sock, ssl.SSLSocket) else _WRITE_SIZE
         # TLS may have to read before it can write, and the reverse.
@@ -171,10 +174,21 @@ class WebSocket:
         if not self.closing:
             self.closing = self._dropping = True
 
-    def be_silent(self) -> None:
-        """Stop reading and writing, with the connection open, until the client goes away."""
+    def reset(self) -> None:
+        """End the TCP connection behind what is queued, with a reset."""
+        if not self.closing:
+            self.drop()
+            self._resetting = True
+
+    def be_silent(self, seconds: float = math.inf) -> None:
+        """Stop reading and writing, with the connection open, until the client goes away or for so long."""
         self.flush()
-        self.silent = True
+        self._silent_until = monotonic() + seconds
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is read or written."""
+        return monotonic() < self._silent_until
 
     def _put(self, data: bytes) -> None:
         if not self._out:
@@ -215,7 +229,9 @@ class WebSocket:
             return
         if self._flushed is None:
             self._flushed = monotonic()
-            if self._dropping:
+            if self._resetting:
+                self.over = True
+            elif self._dropping:
                 shut(self._sock, socket.SHUT_WR)
         if self._ws.state is ConnectionState.CLOSED or monotonic() >= self._flushed + self.patience:
             self.over = True
@@ -226,7 +242,7 @@ class WebSocket:
     def due(self) -> float | None:
         """The deadline by which `flush` must be called again, on `clock.monotonic`; ``None`` without one."""
         if self.silent:
-            return None
+            return None if self._silent_until == math.inf else self._silent_until
         if self._flushed is not None:
             return self._flushed + self.patience
         times = [None if self.closing else self._liveness.due]
@@ -343,6 +359,9 @@ class WebSocket:
 
     def end(self) -> None:
         """Shut the connection down, whether or not it is over."""
+        if self._resetting and self._flushed is not None:
+            _reset(self._sock)
+            return
         if isinstance(self._sock, ssl.SSLSocket) and self._flushed is not None and not self._dropping:
             with contextlib.suppress(OSError, ValueError):
                 self._sock.unwrap()  # sends TLS's close_notify, without waiting for the client's
@@ -355,6 +374,14 @@ def _keep_little_unsent(sock: socket.socket) -> None:
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux, macOS
         with contextlib.suppress(OSError):  # not a TCP socket
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+
+
+def _reset(sock: socket.socket) -> None:
+    """Close a connection with a reset, at once, whoever else has the socket."""
+    with contextlib.suppress(OSError):  # the client was faster
+        no_wait = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_wait)
+        socket.close(sock.detach())
 
 
 def shut(sock: socket.socket, how: int) -> None:

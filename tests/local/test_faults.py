@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import websocket
 from fault_turn import CREATE, response_of, struck, texts, turn, types
+from local_peer import Peer, Tls, connected
 
 import realtime_sync as rt
 from realtime_sync.events import ServerEvent
@@ -24,6 +25,7 @@ from realtime_sync.local.faults import (
     GoSilent,
     RefuseHandshake,
     Reorder,
+    Reset,
     SendMalformed,
     SendUnknown,
     parse,
@@ -90,15 +92,23 @@ def test_duplicate() -> None:
         ("close:events=3,code=4000", CloseAfter(3, 4000)),
         ("close:events=0,reason=a = b", CloseAfter(0, reason="a = b")),
         (" drop : events = 2 , inside = response , times = 1 ", Drop(2, "response", times=1)),
+        ("drop:received=2,inside=session,connection=3", Drop(received=2, inside="session", connection=3)),
+        ("drop:events=5..50,seed=7,chance=0.5", Drop((5, 50), seed=7, chance=0.5)),
+        ("close:seconds=0.5..3,code=1012", CloseAfter(seconds=(0.5, 3.0), code=1012)),
+        ("reset:seconds=2", Reset(seconds=2)),
         ("silent:events=3", GoSilent(3)),
-        ("delay:seconds=0.5,jitter=1,seed=7", Delay(0.5, 1, 7)),
+        ("silent:events=3,lasting=5", GoSilent(3, 5)),
+        ("delay:seconds=0.5,jitter=1,seed=7", Delay(0.5, 1, seed=7)),
         ("refuse", RefuseHandshake()),
         ("refuse:status=429,message=slow down,times=2", RefuseHandshake(429, "slow down", times=2)),
+        ("refuse:retry_after=1.5", RefuseHandshake(retry_after=1.5)),
+        ("refuse:message=wait..", RefuseHandshake(message="wait..")),
         ("unknown:every=5", SendUnknown(5)),
         ("malformed:every=5", SendMalformed(5)),
         ("duplicate:every=5", Duplicate(5)),
         ("reorder", Reorder(1)),
         ("expire:seconds=1.5", Expire(1.5)),
+        ("expire:seconds=1..2", Expire((1, 2))),
     ],
 )
 def test_parse(text: str, fault: Fault) -> None:
@@ -111,20 +121,33 @@ def test_parse(text: str, fault: Fault) -> None:
     [
         (
             "",
-            "unknown fault ''; expected one of close, drop, silent, expire, refuse, delay, reorder, unknown",
+            "unknown fault ''; expected one of close, drop, reset, silent, expire, refuse, delay, reorder",
         ),
         ("flood:every=1", "'flood'; expected one of close"),
-        ("close", r"takes events=, \[code=\], \[reason=\], \[times=\]"),
+        (
+            "close",
+            r"one of events, received and seconds, got none; .* takes \[events=\], \[code=\], \[reason=\]",
+        ),
+        ("close:events=1,seconds=2", "expected one of events, received and seconds, got events and seconds"),
+        ("close:events=2..1", r"a tuple of two such integers, the smaller first; got \(2, 1\)"),
+        ("close:received=0", "received must be 1 or more, .*got 0"),
+        ("close:seconds=nan", "seconds must be 0 or more, .*got nan"),
+        ("close:events=1..", "events"),
+        ("close:events=1,connection=0", "connection must be 1 or more, got 0"),
+        ("close:events=1,chance=1.5", "chance must be a number from 0 to 1, got 1.5"),
+        ("drop:seconds=1,inside=response", "inside='response' goes with events"),
+        ("silent:events=1,lasting=0", "lasting must be more than 0, got 0"),
+        ("refuse:retry_after=-1", "retry_after must be 0 or more, got -1"),
         ("close:events", "expected FIELD=VALUE, got 'events'"),
-        ("close:events=many", "int.*takes events="),
-        ("close:events=1,colour=red", "colour.*takes events="),
-        ("close:events=-1", "must be 0 or more, got -1"),
+        ("close:events=many", r"int.*takes \[events="),
+        ("close:events=1,colour=red", r"colour.*takes \[events="),
+        ("close:events=-1", "must be 0 or more, .*got -1"),
         ("close:events=1,code=1006", "1006"),
         ("close:events=1,code=99", "between 1000 and 4999"),
         ("close:events=1,reason=" + "x" * 124, "123"),
         ("drop:events=1,inside=house", "inside"),
-        ("drop:events=-1", "must be 0 or more, got -1"),
-        ("silent:events=-1", "must be 0 or more, got -1"),
+        ("drop:events=-1", "must be 0 or more, .*got -1"),
+        ("silent:events=-1", "must be 0 or more, .*got -1"),
         ("delay:seconds=-1", "must be 0 or more, got -1"),
         ("refuse:status=200", "300"),
         ("refuse:times=-1", "must be 0 or more, got -1"),
@@ -132,7 +155,7 @@ def test_parse(text: str, fault: Fault) -> None:
         ("malformed:every=0", "every must be 1 or more, got 0"),
         ("duplicate:every=0", "every must be 1 or more, got 0"),
         ("reorder:every=0", "every must be 1 or more, got 0"),
-        ("expire:seconds=-1", "must be 0 or more, got -1"),
+        ("expire:seconds=-1", "must be 0 or more, .*got -1"),
     ],
 )
 def test_parse_refuses(text: str, says: str) -> None:
@@ -151,10 +174,12 @@ def session(*faults: Fault, **options: Any) -> Iterator[rt.Session]:
 
 
 @contextlib.contextmanager
-def raw(*faults: Fault) -> Iterator[Any]:
+def raw(*faults: Fault, tls: Tls = (None, {})) -> Iterator[Any]:
     """A foreign client."""
-    with LocalServer(faults=faults, responder=ScriptedResponder(["one two three"])) as server:
-        ws: Any = websocket.create_connection(f"{server.url}/realtime", timeout=DEADLINE)
+    context, options = tls
+    responder = ScriptedResponder(["one two three"])
+    with LocalServer(faults=faults, responder=responder, ssl_context=context) as server:
+        ws: Any = websocket.create_connection(f"{server.url}/realtime", timeout=DEADLINE, **options)
         try:
             yield ws
         finally:
@@ -213,6 +238,101 @@ def test_drop_in_a_response_over_a_socket() -> None:
         events, closed = ending(client)
     assert events[-1].type == "response.output_text.delta"
     assert not closed.clean
+
+
+def bytes_of(ws: Any) -> bytes:
+    """What comes until the connection is at its end."""
+    data = b""
+    while more := ws.sock.recv(65_536):
+        data += more
+    return data
+
+
+def test_drop_between_frames(tls: Tls) -> None:
+    """The TCP connection ends behind a whole event, without a close frame."""
+    with raw(Drop(1, "session"), tls=tls) as ws:
+        assert json.loads(ws.recv())["type"] == "session.created"
+        assert bytes_of(ws) == b""
+
+
+@pytest.mark.parametrize("when", [{"events": 1}, {"received": 1}, {"seconds": 0.05}])
+def test_reset_over_a_socket(when: dict[str, Any], tls: Tls) -> None:
+    """The client gets what was sent before, and then a TCP reset."""
+    with raw(Reset(**when), tls=tls) as ws:
+        assert json.loads(ws.recv())["type"] == "session.created"
+        if "received" in when:
+            ws.send(CREATE)
+        with pytest.raises(ConnectionResetError):
+            bytes_of(ws)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05])
+def test_a_time_over_a_socket(seconds: float) -> None:
+    """An idle connection ends at the time, whatever else is to be sent later."""
+    late = Delay(3600, connection=2)
+    with raw(CloseAfter(seconds=seconds, code=1013), late) as ws:
+        ws.recv()
+        assert bytes_of(ws)[:4] == b"\x88\x02\x03\xf5"
+    with raw(Drop(seconds=seconds), late) as ws:
+        ws.recv()
+        data = bytes_of(ws)
+        assert len(data) < 2 + data[1]  # the frame is shorter than it says
+    with raw(CloseAfter(seconds=seconds, code=1012), Delay(3600)) as ws:
+        assert ws.recv_data()[1][:2] == (1012).to_bytes(2, "big")
+
+
+@pytest.mark.parametrize("delay", [[], [Delay(0.01)]])
+def test_what_is_received_over_a_socket(delay: list[Fault]) -> None:
+    """The last message of the client that is received is handled, and not answered."""
+    with LocalServer(faults=[CloseAfter(received=2, code=1012), *delay]) as server:
+        peer = Peer(server)
+        for number in (1, 2, 3):
+            peer.send("conversation.item.retrieve", item_id="none", event_id=str(number))
+            if number == 1:
+                assert peer.receive()["error"]["event_id"] == "1"
+        assert peer.ending() == 1012
+        peer.drop()
+
+
+def ended(server: LocalServer) -> int | None:
+    """Connect, and wait for the end; its code."""
+    peer = Peer(server)
+    try:
+        return peer.ending()
+    finally:
+        peer.drop()
+
+
+def test_one_connection_over_a_socket() -> None:
+    """With ``connection=2`` only the second is struck, though the first one had its own fault."""
+    faults = [CloseAfter(1, code=1001, connection=1), CloseAfter(1, code=1013, connection=3)]
+    with LocalServer(faults=[*faults, RefuseHandshake(503, connection=2)]) as server:
+        assert ended(server) == 1001
+        with pytest.raises(websocket.WebSocketBadStatusException):
+            websocket.create_connection(f"{server.url}/realtime")
+        assert ended(server) == 1013
+        with connected(server) as peer:
+            peer.turn("hello")
+
+
+def test_a_stall_over_a_socket(tls: Tls) -> None:
+    """What a stall holds up comes after it, whole; what the client sends meanwhile is handled then."""
+    with raw(GoSilent(1, lasting=0.3), tls=tls) as ws:
+        ws.recv()
+        begun = time.monotonic()
+        ws.send(CREATE)
+        kinds = [json.loads(ws.recv())["type"] for _ in WHOLE[1:]]
+        assert time.monotonic() - begun > 0.2
+    assert kinds == [json.loads(text)["type"] for text in WHOLE[1:]]
+
+
+def test_retry_after() -> None:
+    """A handshake that is rejected may say when to come back, in whole seconds and exactly."""
+    with LocalServer(faults=[RefuseHandshake(429, retry_after=1.25)]) as server:
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            websocket.create_connection(f"{server.url}/realtime")
+        headers = refused.value.resp_headers or {}
+        assert (headers["retry-after"], headers["retry-after-ms"]) == ("2", "1250")
 
 
 def test_silence_over_a_socket() -> None:

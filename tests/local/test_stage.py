@@ -15,6 +15,7 @@ from realtime_sync.local.faults import (
     Delay,
     Drop,
     Duplicate,
+    Expire,
     GoSilent,
     RefuseHandshake,
     Reorder,
@@ -22,7 +23,7 @@ from realtime_sync.local.faults import (
     SendUnknown,
     parse,
 )
-from realtime_sync.local.stage import Close, Cut, Fault, Plan, Refusal, Send, SendHalf, Silence, Strike
+from realtime_sync.local.stage import Close, Cut, Fault, Plan, Refusal, Send, SendHalf, Silence, Stage, Strike
 
 WHOLE = texts(struck([]))
 
@@ -66,8 +67,74 @@ def test_times() -> None:
     """A fault with ``times`` strikes the first so many connections; refusals count attempts."""
     twice, always = CloseAfter(1, times=2), Delay(1)
     plan = Plan([RefuseHandshake(429, times=1), twice, RefuseHandshake(500, times=1), always])
-    assert [fault and fault.status for fault in (plan.refusal() for _ in range(3))] == [429, 500, None]
-    assert [plan.next() for _ in range(3)] == [[twice, always], [twice, always], [always]]
+    refusals = [plan.refusal(number) for number in (1, 2, 3)]
+    assert [refusal and refusal.status for refusal in refusals] == [429, 500, None]
+    assert [plan.faults(number) for number in (3, 4, 5)] == [[twice, always], [twice, always], [always]]
+
+
+def test_one_connection() -> None:
+    """A fault with ``connection`` strikes the one with that number; every handshake has the next number."""
+    third, always = CloseAfter(1, connection=3), Delay(1)
+    plan = Plan([RefuseHandshake(429, connection=2), third, always])
+    numbers = [plan.number() for _ in range(4)]
+    assert numbers == [1, 2, 3, 4]
+    refusals = [plan.refusal(number) for number in numbers]
+    assert [refusal and refusal.status for refusal in refusals] == [None, 429, None, None]
+    assert [plan.faults(number) for number in numbers] == [[always], [always], [third, always], [always]]
+
+
+def test_chance() -> None:
+    """About as many connections are struck as ``chance`` says, always the same ones with the same seed."""
+
+    def hit(seed: int, chance: float) -> list[int]:
+        plan = Plan([CloseAfter(1, chance=chance, seed=seed)])
+        return [number for number in range(1, 1001) if plan.faults(number)]
+
+    assert hit(1, 0.3) == hit(1, 0.3) != hit(2, 0.3)
+    assert 200 < len(hit(1, 0.3)) < 400
+    assert (len(hit(1, 0)), len(hit(1, 1))) == (0, 1000)
+
+
+@pytest.mark.parametrize("name", ["events", "received", "seconds"])
+def test_between_two_numbers(name: str) -> None:
+    """Each connection draws its own place between the two, always the same with the same seed."""
+
+    def places(seed: int) -> list[float]:
+        plan = Plan([parse(f"close:{name}=2..5,seed={seed}")])
+        return [getattr(plan.faults(number)[0], name) for number in range(1, 101)]
+
+    assert places(1) == places(1) != places(2)
+    assert all(2 <= place <= 5 for place in places(1))
+    assert len({round(place) for place in places(1)}) == 4
+
+
+def test_a_pair_of_lifetimes() -> None:
+    """A session that expires between two times draws its own, too."""
+    plan = Plan([Expire((1, 2), seed=1)])
+    lives = [plan.faults(number)[0].lifetime() for number in range(1, 21)]
+    assert len(set(lives)) == 20
+    assert all(1 <= life <= 2 for life in lives)
+
+
+def test_what_comes_first() -> None:
+    """Of several faults that end a connection, the first strikes, and nothing comes after it."""
+    stage = Stage([CloseAfter(seconds=2.0), Drop(received=2, inside="session"), GoSilent(seconds=1.5)])
+    assert stage.due == 1.5
+    assert (stage.elapse(1.0), stage.receive()) == ([], [])
+    assert stage.receive() == [Cut()]
+    assert (stage.elapse(9.0), stage.receive(), stage.take(turn()[0])) == ([], [], [])
+    assert stage.due == math.inf
+
+
+def test_a_stall_is_no_end() -> None:
+    """After a silence that lasts for a time, the other faults strike, and all events are sent."""
+    stalled = struck([GoSilent(0, lasting=0.5), GoSilent(2, lasting=1.0), CloseAfter(3)])
+    assert [action for action in stalled if not isinstance(action, Send)] == [
+        Silence(0.5),
+        Silence(1.0),
+        Close(1011),
+    ]
+    assert texts(stalled) == WHOLE[:3]
 
 
 def test_numbers_are_checked() -> None:
@@ -111,13 +178,13 @@ class Turnstile(Fault, frozen=True):
 def test_where_a_fault_may_strike() -> None:
     """A fault may also answer the handshake and end the session; one without a name is no word."""
     plan = Plan([Turnstile(times=1)])
-    assert [refusal and refusal.status for refusal in (plan.refusal(), plan.refusal())] == [418, None]
-    assert plan.next() == []
+    assert [refusal and refusal.status for refusal in (plan.refusal(1), plan.refusal(2))] == [418, None]
+    assert plan.faults(2) == []
     with LocalServer(faults=[Turnstile()]) as server:
         with pytest.raises(rt.ConnectionFailed, match="teapot") as refused:
             rt.connect(base_url=server.url)
         assert refused.value.status == 418
-    assert (Fault().strike(), Fault().refusal(), Fault().swap_every()) == (None, None, None)
+    assert (Fault().strike(), Fault().end(), Fault().refusal(), Fault().swap_every()) == (None,) * 4
     assert Fault().lifetime() == math.inf
     with pytest.raises(ValueError, match="unknown fault ''"):
         parse("")
