@@ -6,6 +6,7 @@ That thread is the only one that uses the connection's socket, TLS included; oth
 import contextlib
 import logging
 import math
+import os
 import selectors
 import socket
 import ssl
@@ -180,17 +181,21 @@ class HttpServer(ThreadedWSGIServer):
     def __init__(
         self, host: str, port: int, application: Application, ssl_context: ssl.SSLContext | None
     ) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # Left to itself, Werkzeug ends the program when the port is taken.
-        with socket.create_server((host, port), family=family, backlog=_BACKLOG) as listener:
+        with _bound(host, port) as listener:
+            listener.listen(_BACKLOG)
             super().__init__(host, port, application, Handler, fd=listener.fileno())
         self.socket.setblocking(False)  # a client that has gone again must not hold up the acceptor
         # Set afterwards, or Werkzeug would do handshakes in the thread that accepts.
         self.ssl_context = ssl_context
         self.bell = Bell(_GOING_AWAY, "server stopped")
-        # Guards the table below, which every connection's thread, the acceptor and `end` use.
+        # Guards the table below, which every connection's thread, the acceptor and `end` use, and `_up_at`.
         self._lock = threading.Lock()
         self._serving: dict[threading.Thread, _Connection] = {}
+        self._up_at: float | None = None  # when the port is to be open again, if a restart was asked for
+        # Set unless a restart is under way: what `restart` waits for.
+        self._up = threading.Event()
+        self._up.set()
         self._complained = -math.inf  # when it was last noticed that no connection can be accepted
         # Accepts connections, starts a thread for each and ends those whose request takes too long; a daemon,
         # so that a forgotten server doesn't keep the program alive.
@@ -208,6 +213,17 @@ class HttpServer(ThreadedWSGIServer):
             self.socket.close()
             self.bell.close()
             raise
+
+    def restart(self, down: float) -> None:
+        """Drop all connections, close the port for ``down`` seconds, and wait until it is open again.
+
+        `end` ends the waiting, too.  One more restart meanwhile begins the time anew.
+        """
+        with self._lock:
+            if not self.bell.rung:
+                self._up_at = monotonic() + down
+                self._up.clear()
+        self._up.wait()
 
     def end(self) -> None:
         """Accept no more connections, close the sessions, and wait until all threads are gone."""
@@ -232,7 +248,7 @@ class HttpServer(ThreadedWSGIServer):
 
     def _accept(self) -> None:
         # Not `serve_forever`, which checks only now and then whether it is to end.
-        with self.socket, selectors.DefaultSelector() as selector:
+        with selectors.DefaultSelector() as selector:
             for readable in (self.socket, self.bell.waker):
                 selector.register(readable, selectors.EVENT_READ)
             while not self.bell.rung:
@@ -240,7 +256,12 @@ class HttpServer(ThreadedWSGIServer):
                     selector.unregister(self.socket)
                     selector.select(_PAUSE_SECONDS)
                     selector.register(self.socket, selectors.EVENT_READ)
+                if self._up_at is not None:
+                    self._reopen(selector)
                 self._shut_late()
+        self.socket.close()
+        with self._lock:
+            self._up.set()
 
     def _accept_one(self) -> bool:
         """Serve the next client.  Return False if the system has nothing left to do so with."""
@@ -267,6 +288,39 @@ class HttpServer(ThreadedWSGIServer):
         self._complained = now
         if now - before > _QUIET_SECONDS:
             _log.error("can't accept a connection, trying again: %s", error)
+
+    def _reopen(self, selector: selectors.BaseSelector) -> None:
+        """Drop all connections, and open the port again when it is time."""
+        selector.unregister(self.socket)
+        self.socket.close()
+        self._shut(socket.SHUT_RDWR, lambda connection: True)
+        while not self.bell.rung:
+            try:
+                # Taken at once, so that nobody else is given the port.  Clients are refused, as nobody listens.
+                self.socket = _bound(self.host, self.port)
+                while not self.bell.rung and (left := self._down_for()) > 0:
+                    selector.select(min(left, _CHECK_SECONDS))
+                self.socket.listen(_BACKLOG)
+            except OSError as error:
+                self._complain(error)
+                self.socket.close()
+                selector.select(_PAUSE_SECONDS)
+            else:
+                self.socket.setblocking(False)
+                selector.register(self.socket, selectors.EVENT_READ)
+                self._come_up()
+                return
+
+    def _down_for(self) -> float:
+        """Return for how many seconds the port is to stay closed."""
+        return (self._up_at or 0.0) - monotonic()
+
+    def _come_up(self) -> None:
+        """End the restart, unless another one was asked for meanwhile."""
+        with self._lock:
+            if self._down_for() <= 0:
+                self._up_at = None
+                self._up.set()
 
     def _shut_late(self) -> None:
         """End the connections whose request takes too long."""
@@ -322,6 +376,26 @@ class HttpServer(ThreadedWSGIServer):
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  # the name is Werkzeug's
         _log.error(message, *args)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a socket that has taken the address, and doesn't listen yet.
+
+    Raises:
+        OSError: The address is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # Connections of before, which the system still remembers, don't count.  On Windows they never do.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name != "nt")
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _wrapped(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:

@@ -179,6 +179,24 @@ class LocalServer:
                 self._http = None
                 self._stopped.set()
 
+    def restart(self, down: float = 0.0) -> None:
+        """Lose all connections, as in a crash, and after ``down`` seconds listen on the same port again.
+
+        Meanwhile clients are refused.  Returns when the server listens again.  Its phone calls, its ephemeral
+        secrets and the numbers of its connections go on.  Any thread may call it.  `stop` works at once, and
+        ends the waiting; another `restart` begins the time anew.
+
+        Raises:
+            ValueError: ``down`` is less than 0, or infinite.
+            RuntimeError: The server isn't running.
+        """
+        if not 0 <= down < math.inf:
+            raise ValueError(f"down must be 0 or more seconds, got {down}")
+        http_server = self._http  # without the lock, which `stop` holds while it waits for this thread to end
+        if http_server is None:
+            raise RuntimeError("the server isn't running: call start(), or use it in a with statement")
+        http_server.restart(down)
+
     def serve_forever(self) -> None:
         """Serve until Ctrl-C, or until another thread calls `stop`."""
         self.start()

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
 
@@ -16,7 +18,8 @@ from local_peer import DEADLINE, Peer, Tls, connected, joined
 from threads import wait_until
 
 import realtime_sync as rt
-from realtime_sync.local import LocalServer
+from realtime_sync.local import LocalServer, Request, Say, connections
+from realtime_sync.local.faults import CloseAfter
 
 
 def test_text_turn() -> None:
@@ -214,3 +217,125 @@ else:
 """
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(["", *sys.path])}
     subprocess.run([sys.executable, "-c", program], env=environ, check=True, timeout=DEADLINE)
+
+
+def refused(server: LocalServer) -> bool:
+    """Whether the port is closed."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", server.port)) != 0
+
+
+def test_restart(tls: Tls) -> None:
+    """A restart loses all connections without a close frame; the port stays, and so does what was counted."""
+    context, options = tls
+    faults = [CloseAfter(1, code=1013, connection=4)]
+    with LocalServer(ssl_context=context, faults=faults) as server:
+        port, call = server.port, server.create_call()
+        for _ in range(3):
+            peer = Peer(server, **options)
+            with socket.create_connection(("127.0.0.1", port)) as silent:
+                server.restart()
+                assert peer.ending() is None
+                assert silent.recv(1) == b""
+            peer.drop()
+        assert (server.port, server.call(call).state) == (port, "ringing")
+        peer = Peer(server, **options)
+        assert peer.ending() == 1013  # the fourth connection
+        peer.drop()
+
+
+def test_down_for_a_time() -> None:
+    """While the server is down its port is closed, and nobody else is given it; all who restart it wait."""
+    with LocalServer() as server:
+        restarts = [threading.Thread(target=server.restart, args=[0.5]) for _ in range(3)]
+        begun = time.monotonic()
+        for restart in restarts:
+            restart.start()
+        wait_until(lambda: refused(server))
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", server.port))
+        assert refused(server)
+        for restart in restarts:
+            restart.join(DEADLINE)
+        assert time.monotonic() - begun >= 0.5
+        with connected(server) as peer:
+            peer.turn("hello")
+
+
+def test_stop_while_down() -> None:
+    """A server that is down stops at once; who waits for its restart goes on."""
+    server = LocalServer().start()
+    restart = threading.Thread(target=server.restart, args=[3600])
+    restart.start()
+    wait_until(lambda: refused(server))
+    begun = time.monotonic()
+    server.stop()
+    restart.join(DEADLINE)
+    assert not restart.is_alive()
+    assert time.monotonic() - begun < DEADLINE
+    with pytest.raises(RuntimeError, match="isn't running"):
+        server.restart()
+
+
+@pytest.mark.parametrize("down", [-1, float("inf"), float("nan")])
+def test_a_restart_that_makes_no_sense(down: float) -> None:
+    """A time that is none is a ValueError."""
+    with LocalServer() as server, pytest.raises(ValueError, match="down must be 0 or more seconds, got"):
+        server.restart(down)
+
+
+class Restarting:
+    """Restarts its own server in the middle of an answer."""
+
+    server: LocalServer
+
+    def __init__(self) -> None:
+        self.up = threading.Semaphore(0)  # counts the restarts
+
+    def respond(self, request: Request) -> Iterator[Say]:
+        yield Say("one")
+        self.server.restart()
+        self.up.release()
+        yield Say("two")
+
+
+def test_restart_by_a_session() -> None:
+    """The thread of a session may restart the server, which ends that session."""
+    responder = Restarting()
+    with LocalServer(responder=responder) as server:
+        responder.server = server
+        for _ in range(2):
+            peer = Peer(server)
+            peer.send("response.create", response={"output_modalities": ["text"]})
+            assert peer.ending() is None
+            peer.drop()
+            assert responder.up.acquire(timeout=DEADLINE)
+
+
+def test_a_port_that_is_not_to_be_had(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the system does not give the port back at once, the server tries again, and says so."""
+    bind, failures = socket.socket.bind, iter([True, True])
+
+    class Socket(socket.socket):
+        def bind(self, address: Any) -> None:
+            if next(failures, False):
+                raise OSError(98, "Address already in use")
+            bind(self, address)
+
+    with LocalServer() as server:
+        monkeypatch.setattr(connections, "_PAUSE_SECONDS", 0.01)
+        monkeypatch.setattr(socket, "socket", Socket)
+        server.restart()
+        with connected(server) as peer:
+            peer.turn("hello")
+    assert "trying again: [Errno 98] Address already in use" in caplog.text
+
+
+def test_restarts_on_both_kinds_of_address() -> None:
+    """A server on an address of IP version 6 comes back, too."""
+    with LocalServer("::1") as server:
+        server.restart()
+        with connected(server) as peer:
+            peer.turn("hello")
