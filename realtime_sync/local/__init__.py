@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import faults
 from .http.phone_calls import Call
-from .observer import Observer
+from .observer import HistoryObserver, Observer
 from .protocol.machine import Protocol
 from .protocol.responders import (
     CallFunction,
@@ -33,6 +33,7 @@ __all__ = [
     "DefaultResponder",
     "DefaultTranscriber",
     "Heard",
+    "HistoryObserver",
     "LocalServer",
     "Observer",
     "Output",

@@ -296,7 +296,8 @@ class HttpServer(ThreadedWSGIServer):
         self._shut(socket.SHUT_RDWR, lambda connection: True)
         while not self.bell.rung:
             try:
-                # Taken at once, so that nobody else is given the port.  Clients are refused, as nobody listens.
+                # Taken at once, so that nobody else is given the port; without a listener, clients are
+                # refused.
                 self.socket = _bound(self.host, self.port)
                 while not self.bell.rung and (left := self._down_for()) > 0:
                     selector.select(min(left, _CHECK_SECONDS))

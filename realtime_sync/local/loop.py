@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 from .. import events as ev
 from ..clock import monotonic
-from ..events import ServerEvent, SessionConfig
+from ..events import Item, ServerEvent, SessionConfig
 from .memory import Memory
-from .observer import Observer
+from .observer import HistoryObserver, Observer
 from .protocol.machine import Protocol
 from .stage import Abort, Action, Close, Cut, Send, SendHalf, Silence, Stage
 from .websocket import WebSocket
@@ -65,6 +65,7 @@ class Sunset:
         self.due: float | None = None
         self.active = False
         self.held = 0
+        self.items: list[Item] = []
         self._event_id = event_id
 
     def start(self, now: float) -> list[ServerEvent]:
@@ -134,6 +135,7 @@ class Loop:
                 self._converse(self._exchange)
         finally:
             websocket.end()
+            self._tell_history()
             self._let_go()
             self._tell(lambda observer: observer.closed(self._id, websocket.code, websocket.reason))
 
@@ -275,6 +277,12 @@ class Loop:
                 websocket.reset()
             case Silence(lasting=lasting):
                 websocket.be_silent(lasting)
+
+    def _tell_history(self) -> None:
+        observer = self._observer
+        if isinstance(observer, HistoryObserver):
+            remembered, items = observer.remembered, self._protocol.items
+            self._tell(lambda _: remembered(self._id, items))
 
     def _tell(self, what: Callable[[Observer], None]) -> None:
         if self._observer is not None:

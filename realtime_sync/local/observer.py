@@ -1,8 +1,12 @@
 """Watch a server's sessions from the inside."""
 
+from collections.abc import Sequence
 from typing import Protocol as Interface
+from typing import runtime_checkable
 
-__all__ = ["Observer"]
+from ..events import Item
+
+__all__ = ["HistoryObserver", "Observer"]
 
 
 class Observer(Interface):
@@ -22,3 +26,14 @@ class Observer(Interface):
 
     def closed(self, session: str, code: int, reason: str) -> None:
         """Note that the session has ended; code 1006 if the connection was lost."""
+
+
+@runtime_checkable
+class HistoryObserver(Observer, Interface):
+    """An observer that is also told what a session's conversation was in the end."""
+
+    def remembered(self, session: str, items: Sequence[Item]) -> None:
+        """Note the items, oldest first, with their audio; comes right before `closed`.
+
+        They are in the terms of GA.  A session that isn't a conversation, such as a translation, has none.
+        """

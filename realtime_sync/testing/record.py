@@ -1,17 +1,19 @@
 """What a server received and sent, for tests to look at and to wait for."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..events import (
     ClientEvent,
+    ConversationItemRetrieved,
     InputAudioBufferAppend,
+    Item,
     ServerEvent,
     SessionInputAudioBufferAppend,
     UnknownEvent,
 )
-from ..events.codec import decode, decode_client
+from ..events.codec import decode, decode_client, encode
 
 __all__ = ["Received", "Record", "Recorder", "audio_of"]
 
@@ -27,6 +29,8 @@ class Record:
         session: The session's id.
         received: What the client sent, in order.
         sent: What the server sent, in order.
+        items: The conversation as the server knew it in the end: its items, oldest first, as a client of GA
+            would have retrieved them, so with their audio.  Empty while the session lives.
         code: The close code; ``None`` while the session lives.
         reason: The reason given with the code.
     """
@@ -34,6 +38,7 @@ class Record:
     session: str
     received: list[Received] = field(default_factory=list)
     sent: list[ServerEvent] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
     code: int | None = None
     reason: str = ""
 
@@ -53,7 +58,7 @@ def audio_of(events: list[Received]) -> bytes:
 
 
 class Recorder:
-    """The observer of a server.  Its four events are called in the threads of the sessions.
+    """The observer of a server.  Its methods are called in the threads of the sessions.
 
     Attributes:
         records: By the session's id, in the order in which the sessions were opened.
@@ -92,6 +97,13 @@ class Recorder:
         with self.changed:
             self.records[session].sent.append(event)
             self.changed.notify_all()
+
+    def remembered(self, session: str, items: Sequence[Item]) -> None:
+        retrieved = [decode(encode(ConversationItemRetrieved(event_id="", item=item))) for item in items]
+        with self.changed:
+            self.records[session].items += [
+                event.item for event in retrieved if isinstance(event, ConversationItemRetrieved)
+            ]
 
     def closed(self, session: str, code: int, reason: str) -> None:
         with self.changed:

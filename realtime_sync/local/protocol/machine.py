@@ -126,6 +126,11 @@ class Protocol:
         """The session's settings, in the terms of GA."""
         return self._session.config
 
+    @property
+    def items(self) -> list[ev.Item]:
+        """The conversation as it is now, with its audio, in the terms of GA; a translation has none."""
+        return self._session.items if isinstance(self._session, ConversationSession) else []
+
     def start(self, now: float = 0.0) -> list[ServerEvent]:
         """Open the session.  Return its first events."""
         if self._lifetime is not None:

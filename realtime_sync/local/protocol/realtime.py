@@ -64,6 +64,16 @@ class ConversationSession:
         asked = sum(job.size for job in self._jobs if isinstance(job, Answer))
         return self._history.size + len(self._buffer) + asked + len(self._made_ids) * _ID_BYTES
 
+    @property
+    def items(self) -> list[ev.Item]:
+        """The conversation as it is now, with its audio."""
+        return [self._so_far(kept.id, kept.item) for kept in self._history.all()]
+
+    def _so_far(self, item_id: str, item: ev.Item) -> ev.Item:
+        """Return an item of the conversation; of one that is being written, what was sent of it."""
+        writer = self._answer.writing(item_id) if self._answer else None
+        return writer.so_far() if writer else item
+
     def close(self) -> None:
         """Let go of what is in flight, in the middle of it."""
         for job in self._jobs:
@@ -80,9 +90,8 @@ class ConversationSession:
                 self.configure(event.session, now)
                 return [ev.SessionUpdated(event_id=NEW, session=self.config)]
             case ev.ConversationItemRetrieve():
-                item = self._history.item(event.item_id, "retrieve")
-                writer = self._answer.writing(event.item_id) if self._answer else None
-                return [ev.ConversationItemRetrieved(event_id=NEW, item=writer.so_far() if writer else item)]
+                item = self._so_far(event.item_id, self._history.item(event.item_id, "retrieve"))
+                return [ev.ConversationItemRetrieved(event_id=NEW, item=item)]
             case ev.ConversationItemDelete():
                 self._history.delete(event.item_id)
                 for job in list(self._jobs):
