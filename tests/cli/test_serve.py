@@ -140,13 +140,26 @@ def test_faults() -> None:
     assert served(use, "--realtime-pace", "--lifetime", "60", "--sunset-beta", *faults)[0] == 0
 
 
+def test_lifetime() -> None:
+    """`--lifetime` ends a session after so many seconds, as its time limit does."""
+
+    def use(url: str) -> None:
+        with rt.connect(base_url=url) as session, pytest.raises(rt.ConnectionClosed) as closed:
+            list(session)
+        assert closed.value.code == 1001
+        assert closed.value.last_error is not None
+        assert closed.value.last_error.error.code == "session_expired"
+
+    assert served(use, "--lifetime", "0.2")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--api-key-file", "missing.txt"], "missing.txt: No such file"),
         (["--allow-host", "https://studio.example"], "expected names such as 'studio.example'"),
         (["--host", "0.0.0.0"], "other machines can connect"),
-        (["--fault", "flood"], "close, drop, silent"),
+        (["--fault", "flood"], "close, drop, reset"),
         (["--fault", "close:code=4000"], "events="),
         (["--fault", "close:events=1,code=1"], "1000"),
         (["--fault", "delay:seconds"], "FIELD=VALUE"),

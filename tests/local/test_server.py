@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from leftovers import nothing_left, uncollected
-from local_peer import DEADLINE, Peer, Tls, connected, joined
+from local_peer import DEADLINE, Peer, Tls, connected, joined, read_all
 from threads import wait_until
 
 import realtime_sync as rt
@@ -236,7 +236,7 @@ def test_restart(tls: Tls) -> None:
             with socket.create_connection(("127.0.0.1", port)) as silent:
                 server.restart()
                 assert peer.ending() is None
-                assert silent.recv(1) == b""
+                assert read_all(silent) == b""
             peer.drop()
         assert (server.port, server.call(call).state) == (port, "ringing")
         peer = Peer(server, **options)
