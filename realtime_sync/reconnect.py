@@ -1,5 +1,6 @@
 """`Reconnect`: how a session that has lost its connection makes another one."""
 
+import math
 import random
 from typing import Any
 
@@ -9,6 +10,7 @@ __all__ = ["Reconnect"]
 
 _FIRST_WAIT = 0.25  # seconds before the second attempt; the first is made at once
 _LONGEST_WAIT = 10.0
+_MOST_DOUBLINGS = 32  # more would be too large for a float
 
 
 class Reconnect(Struct, frozen=True, kw_only=True):
@@ -38,9 +40,10 @@ class Reconnect(Struct, frozen=True, kw_only=True):
     idle_timeout: float | None = None
 
     def __post_init__(self) -> None:
-        _check("attempts", self.attempts, self.attempts >= 1, "1 or more")
+        whole = isinstance(self.attempts, int)
+        _check("attempts", self.attempts, whole and self.attempts >= 1, "an int, 1 or more")
         _check("within", self.within, self.within > 0, "more than 0 seconds")
-        _check("audio_buffer", self.audio_buffer, self.audio_buffer >= 0, "0 seconds or more")
+        _check("audio_buffer", self.audio_buffer, 0 <= self.audio_buffer < math.inf, "0 seconds or more")
         for name in ("rollover", "idle_timeout"):
             value = getattr(self, name)
             _check(name, value, value is None or value > 0, "more than 0 seconds, or None")
@@ -57,7 +60,7 @@ class Reconnect(Struct, frozen=True, kw_only=True):
         """
         if attempt == 1:
             return 0.0
-        longest = min(_FIRST_WAIT * 2.0 ** (attempt - 1), _LONGEST_WAIT)
+        longest = min(_FIRST_WAIT * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS), _LONGEST_WAIT)
         return max(random.uniform(longest / 2, longest), asked or 0.0)  # no secret
 
 
