@@ -43,9 +43,16 @@ class InputAudio:
     # --- What is appended --------------------------------------------------------------------------------
 
     def append(self, size: int, chunk: bytes | None = None) -> None:
-        """Note audio that is about to be sent."""
+        """Note audio that is about to be sent.
+
+        Args:
+            size: Its bytes.
+            chunk: Itself; it is not kept if it is ``None``, or malformed, so that it has another size.
+        """
+        if not size:
+            return
         self.appended += size
-        if not (self.kept and chunk):
+        if not self.kept or chunk is None or len(chunk) != size:
             self._chunks.clear()
             self._first = self.appended
             return
@@ -68,7 +75,7 @@ class InputAudio:
 
     def speech_began(self, place: int) -> None:
         """Note where the user began to speak."""
-        self.speaks, self._began, self._ended = True, place, None
+        self.speaks, self._began, self._ended = True, min(place, self.appended), None
         self.confirm(place)
 
     def speech_ended(self, place: int) -> None:
