@@ -1,6 +1,5 @@
 """`AskedSettings`: what a program has changed of the session's settings, to be asked for again elsewhere."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -31,11 +30,8 @@ class AskedSettings:
 
     def confirmed(self, event_id: str) -> None:
         """Note that the server has taken an update, and so all before it."""
-        while self._sent:
-            oldest = next(iter(self._sent))
-            self._merge(oldest)
-            if oldest == event_id:
-                return
+        while event_id in self._sent:
+            self._merge(next(iter(self._sent)))
 
     def rejected(self, event_id: str) -> None:
         """Note that the server has rejected an update."""
@@ -43,19 +39,22 @@ class AskedSettings:
 
     def events(self) -> list[dict[str, Any]]:
         """Return the updates that ask for all that is in force, without ids."""
-        return [{"type": kind, "session": dict(session)} for kind, session in self._merged.items()]
+        return [{"type": kind, "session": session} for kind, session in self._merged.items()]
 
     def _merge(self, event_id: str) -> None:
         event = self._sent.pop(event_id)
         session = event.get("session")
         if isinstance(session, dict):
-            _merge(self._merged.setdefault(event["type"], {}), session)
+            self._merged[event["type"]] = _merged(self._merged.get(event["type"], {}), session)
 
 
-def _merge(settings: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    for name, value in changes.items():
-        inner = settings.get(name)
-        if name in _NESTED and isinstance(inner, dict) and isinstance(value, Mapping):
-            _merge(inner, value)
-        else:
-            settings[name] = dict(value) if isinstance(value, Mapping) else value
+def _merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with changes, as a new dict: those that were returned before stay as they are."""
+    return settings | {
+        name: _merged(settings[name], value) if _changes_in_part(name, settings, value) else value
+        for name, value in changes.items()
+    }
+
+
+def _changes_in_part(name: str, settings: dict[str, Any], value: Any) -> bool:
+    return name in _NESTED and isinstance(settings.get(name), dict) and isinstance(value, dict)
