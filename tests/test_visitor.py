@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import samples
 
-from realtime_sync import Visitor, decode, events
+from realtime_sync import Reconnected, Visitor, decode, events
 from realtime_sync.events import SERVER_EVENTS, ServerEvent, UnknownEvent
 
 
@@ -56,9 +56,12 @@ def test_unknown() -> None:
 
 
 def test_methods_are_explicit() -> None:
-    """There is one method for each event, typed with its struct and documented with its tag."""
+    """There is one method for each event, typed with its struct and documented with its tag.
+
+    One more is for the event that no server sends.
+    """
     methods = {name: method for name, method in vars(Visitor).items() if name.startswith("visit_")}
-    assert sorted(methods) == HANDLERS
+    assert sorted(methods) == sorted([*HANDLERS, Reconnected.handler])
     for tag, cls in SERVER_EVENTS.items():
         if cls.handler == "visit_" + tag.replace(".", "_"):
             signature = inspect.signature(methods[cls.handler])

@@ -160,6 +160,10 @@ class Caller:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.hang_up()
 
+    def drop(self) -> None:
+        """End the connection without a word, from whichever thread: its script reads the end."""
+        self.sock.shutdown(socket.SHUT_RDWR)
+
     def hang_up(self) -> None:
         self._file.close()
         self.sock.close()
