@@ -290,7 +290,7 @@ def test_what_is_received_over_a_socket(delay: list[Fault]) -> None:
             peer.send("conversation.item.retrieve", item_id="none", event_id=str(number))
             if number == 1:
                 assert peer.receive()["error"]["event_id"] == "1"
-        assert peer.ending() == 1012
+        assert peer.ws.recv_data() == (websocket.ABNF.OPCODE_CLOSE, (1012).to_bytes(2, "big"))
         peer.drop()
 
 
