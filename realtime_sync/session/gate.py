@@ -141,7 +141,7 @@ class Gate:
         if self.ledger.requests.pending:
             pending = responses.next_request()
             if pending is not None:
-                due.append(pending)
+                due.append((pending.event, pending.payload))
             self._set_timer()
         return due
 

@@ -197,6 +197,7 @@ class Ledger(Visitor[Facts]):
         """Do the same with an event that is sent after so many bytes of audio."""
         letter = self.sent(sent_of(event, event_id, audio), event)
         assert letter is not None
+        letter.audio = audio
         return letter
 
     def _truncated(self, sent: Sent) -> PartEntry | None:

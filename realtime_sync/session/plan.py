@@ -1,6 +1,5 @@
 """What is restored of a session when its connection was lost, and what can't be."""
 
-import functools
 from collections.abc import Collection
 from typing import Any
 
@@ -11,7 +10,7 @@ from ..redaction import one_line
 from ..sound.formats import bytes_per_second, input_format, input_settings
 from .facts import ItemEntry, ResponseEntry
 from .ledger import RESTARTED, Change, Ledger, creates_responses
-from .mirror import ConversationItem, ConversationPart, Mirror
+from .mirror import ConversationItem, Mirror
 from .outbox import Event, value_of
 from .transcript import Creator
 
@@ -87,11 +86,16 @@ def make_plan(
         if entry.response is not None and fates.get(entry.response) == RESTARTED:
             gone.append(entry)
             continue
-        if _awaits_transcript(item):
+        awaits_transcript = _awaits_transcript(ledger, entry, item)
+        if awaits_transcript:
             untranscribed.append(entry)
         if not has_memory:
             continue  # its server needs no earlier items
-        wire = creator.item(item, functools.partial(_audio, ledger, entry))
+        wire = creator.item(item)
+        if (wire is None or not _is_transcribed(item)) and (audio := ledger.audio.of_turn(entry)):
+            wire = ev.Message(role="user", content=[ev.InputAudio(audio=audio)])
+        elif awaits_transcript and wire is not None:
+            lost.append(f"the rest of the transcript of item {one_line(entry.id)}")
         if wire is not None:
             items.append((entry, _with_id(wire, entry.id)))
             continue
@@ -126,15 +130,22 @@ def _rewound(ledger: Ledger, in_order: list[tuple[ItemEntry, ConversationItem]])
         entry, item = in_order[index]
         if ledger.audio.of_turn(entry) is None:
             break
-        if _awaits_transcript(item):
+        if _awaits_transcript(ledger, entry, item):
             first = index
     return tuple(entry for entry, _ in in_order[first:])
 
 
-def _awaits_transcript(item: ConversationItem) -> bool:
+def _awaits_transcript(ledger: Ledger, entry: ItemEntry, item: ConversationItem) -> bool:
     """Return whether an item is speech of the user whose transcript is still to come."""
+    if not item.content:  # only its commitment is known
+        return ledger.audio.turn_size(entry) > 0
     is_user = item.type == "message" and item.role == "user"
     return is_user and any(part.kind == "audio" and not part.transcribed for part in item.content)
+
+
+def _is_transcribed(item: ConversationItem) -> bool:
+    """Return whether all speech of an item has its whole transcript."""
+    return all(part.transcribed and part.error is None for part in item.content if part.kind == "audio")
 
 
 def _only_transcribes(config: ev.SessionConfig | None) -> bool:
@@ -147,10 +158,6 @@ def _transcribes(config: ev.SessionConfig | None) -> bool:
     side = input_settings(config)
     asked = side.transcription if side is not None else config and config.input_audio_transcription
     return _only_transcribes(config) or bool(asked)
-
-
-def _audio(ledger: Ledger, entry: ItemEntry, part: ConversationPart) -> bytes | None:
-    return ledger.audio.of_turn(entry)
 
 
 def _with_id(wire: ev.Item, item_id: str) -> ev.Item:
@@ -184,7 +191,7 @@ def _loss(ledger: Ledger, entry: ItemEntry, item: ConversationItem) -> list[str]
     """Return the description of an item that can't be restored; none if nothing is lost with it."""
     name = one_line(entry.id)
     size = ledger.audio.turn_size(entry)
-    if item.type == "message" and item.role == "user" and any(part.kind == "audio" for part in item.content):
+    if size or (item.role == "user" and any(part.kind == "audio" for part in item.content)):
         length = f"{_ms(ledger, size)} ms of " if size else ""
         return [f"{length}the user's speech (item {name}): no transcript, and its audio is not kept"]
     if item.type in _SILENT and not item.text:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from ..events import ErrorDetails, ResponseCreate
+from ..events.codec import encode
 from .facts import Request, ResponseEntry, Sent
 from .latest import Latest
 from .outbox import Event, Letter, Outbox
@@ -49,10 +50,11 @@ _ABOUT = (  # what an error's code, type or param says it is about: the beginnin
 
 
 class Pending(NamedTuple):
-    """A ``response.create`` that is not sent yet, and its payload."""
+    """A ``response.create`` that is not sent yet, its payload, and the response that it is to repeat."""
 
     event: ResponseCreate
     payload: bytes
+    repeats: ResponseEntry | None = None
 
 
 class Asked(Struct):
@@ -134,7 +136,8 @@ class Requests:
         """Note a ``response.create`` before it is sent, with the event itself if there is one."""
         self._count += 1
         event = again.event if again is not None else event
-        self._asked[request.event_id] = Asked(request, self._count, again, event)
+        repeats = again.repeats if again is not None else None
+        self._asked[request.event_id] = Asked(request, self._count, again, event, repeats)
         return None if event is None else self.outbox.put(self._count, event, is_request=True)
 
     def note_sent(self, sent: Sent, event: Event | None = None) -> Letter | None:
@@ -282,11 +285,16 @@ class Requests:
             self._repeated += 1
             name = f"{_REPEATED}{self._repeated}"
             before = Asked(Request(name), -self._repeated, event=ResponseCreate(event_id=name))
-        asked = Asked(before.request, before.number, before.again, before.event, response)
+        event = before.event
+        assert event is not None
+        again = before.again
+        if again is None and isinstance(event, ResponseCreate):
+            again = Pending(event, encode(event))  # for a server that is answering by itself just then
+        again = again and again._replace(repeats=response)
+        asked = Asked(before.request, before.number, again, event, response)
         self._asked[asked.request.event_id] = asked
         self._asked.move_to_end(asked.request.event_id, last=False)
-        assert asked.event is not None
-        letter = self.outbox.put(asked.number, asked.event, is_request=True)
+        letter = self.outbox.put(asked.number, event, is_request=True)
         letter.posted, letter.audio = True, 0
 
     def drop(self, number: int) -> None:
@@ -299,6 +307,9 @@ class Requests:
     def reconnected(self) -> None:
         """Forget the cancellations: what they were about went with the old connection."""
         self._cancels.clear()
+        for number, sent in tuple(self._sent.values()):
+            if sent.type == "response.cancel":
+                self.drop(number)
 
     # --- What is rejected ----------------------------------------------------------------------------
 

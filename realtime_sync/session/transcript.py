@@ -38,7 +38,7 @@ def line_of(item: ConversationItem, call: ConversationItem | None) -> str:
 def items_to_create(items: Iterable[ConversationItem], dialect: str, *, audio: bool = False) -> list[ev.Item]:
     """Return the items to create in another session of this dialect; see `Conversation.to_items`."""
     creator = Creator(dialect)
-    made = (creator.item(item, _own_audio if audio else _no_audio) for item in items)
+    made = (creator.item(item, _own_audio if audio else None) for item in items)
     return [wire for wire in made if wire is not None]
 
 
@@ -53,7 +53,7 @@ class Creator:
         self._dialect = dialect
         self._calls: set[str] = set()
 
-    def item(self, item: ConversationItem, audio_of: _AudioOf) -> ev.Item | None:
+    def item(self, item: ConversationItem, audio_of: _AudioOf | None = None) -> ev.Item | None:
         """Return what a client can create of an item; ``None`` if it can't.
 
         Args:
@@ -77,7 +77,7 @@ def _is_complete(call: ConversationItem) -> bool:
     return call.status == "completed" or (call.output is not None and call.status != "incomplete")
 
 
-def _content(item: ConversationItem, dialect: str, audio_of: _AudioOf) -> list[ev.ContentPart]:
+def _content(item: ConversationItem, dialect: str, audio_of: _AudioOf | None) -> list[ev.ContentPart]:
     """Return those parts of a message that a client can create."""
     if item.role == "assistant":
         text = ev.Text if dialect == "beta" else ev.OutputText
@@ -88,7 +88,7 @@ def _content(item: ConversationItem, dialect: str, audio_of: _AudioOf) -> list[e
             content.append(ev.InputText(text=part.said))
         elif isinstance(part.wire, ev.InputImage) and part.wire.image_url and item.role == "user":
             content.append(part.wire)
-        elif part.kind == "audio" and item.role == "user" and (audio := audio_of(part)):
+        elif part.kind == "audio" and item.role == "user" and audio_of and (audio := audio_of(part)):
             content.append(ev.InputAudio(audio=audio))
     return content
 
@@ -104,10 +104,6 @@ def in_dialect(item: ev.Item, dialect: str) -> ev.Item:
 
 def _own_audio(part: ConversationPart) -> bytes:
     return part.audio
-
-
-def _no_audio(part: ConversationPart) -> None:
-    return None
 
 
 def _plain(text: str) -> str:
