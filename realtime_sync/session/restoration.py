@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from .. import events as ev
 from ..events import ClientEvent, ServerEvent
@@ -186,7 +186,7 @@ class _Restoration:
         if old is None or new is None:
             return
         for name, before, now in _differences(old, new):
-            self._lost.append(f"setting {name}: it was {before!r:.80}, and is {now!r:.80}")
+            self._lost.append(f"setting {name}: it was {_shown(before)}, and is {_shown(now)}")
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -199,6 +199,10 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any,
             yield from _differences(before, now, f"{path}{name}.")
         else:
             yield f"{path}{name}", before, now
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is UNSET else f"{value!r:.80}"
 
 
 def _broken(reason: str = "") -> ConnectionFailed:
