@@ -1,0 +1,111 @@
+"""A server each of whose connections goes as a test says, and what a session does when it has lost one."""
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+from scripted import CREATED, DEADLINE, Caller, Script
+
+import realtime_sync as rt
+
+__all__ = ["Connections", "Peer", "lose", "opened", "reconnected", "rejection"]
+
+_numbers = itertools.count(1)
+
+Answer = Callable[[Any], list[str] | None]
+
+
+def frame(kind: str, **fields: Any) -> str:
+    return json.dumps({"type": kind, "event_id": f"event_of_server_{next(_numbers)}", **fields})
+
+
+def rejection(event_id: str | None, message: str = "no", code: str | None = None) -> str:
+    """A frame of ``error`` about an event of the client's."""
+    details = {"type": "invalid_request_error", "code": code, "message": message, "event_id": event_id}
+    return frame("error", error=details)
+
+
+class Peer:
+    """One connection: begins a session, takes settings and items, and keeps what it is sent.
+
+    Args:
+        answer: What it says to an event; ``None`` = what a good server does.
+        begins: Its first frame; ``None`` = nothing.
+    """
+
+    def __init__(self, answer: Answer = lambda event: None, begins: str | None = CREATED) -> None:
+        self.received: list[Any] = []
+        self._answer = answer
+        self._begins = begins
+
+    def __call__(self, caller: Caller) -> None:
+        caller.accept()
+        if self._begins is not None:
+            caller.text(self._begins)
+        while True:
+            opcode, payload = caller.read_message()
+            if opcode == 8:
+                caller.frame(8, payload)
+            if opcode != 1:
+                return
+            event = json.loads(payload)
+            said = self._answer(event)
+            self.received.append(event)
+            caller.text(*(_taken(event) if said is None else said))
+
+    @property
+    def items(self) -> list[tuple[str | None, str, str | None]]:
+        """The items that it was told to create: their ids, texts, and the ids of those before them."""
+        return [
+            (event["item"].get("id"), event["item"]["content"][0]["text"], event.get("previous_item_id"))
+            for event in self.received
+            if event["type"] == "conversation.item.create"
+        ]
+
+    @property
+    def types(self) -> list[str]:
+        return [event["type"] for event in self.received]
+
+
+def _taken(event: Any) -> list[str]:
+    """What a good server says."""
+    if event["type"] == "session.update":
+        return [frame("session.updated", session={**json.loads(CREATED)["session"], **event["session"]})]
+    if event["type"] == "conversation.item.create":
+        item = {"id": f"item_of_server_{next(_numbers)}", **event["item"]}
+        return [frame(kind, item=item) for kind in ("conversation.item.added", "conversation.item.done")]
+    return []
+
+
+class Connections:
+    """Gives each connection the next script, and all further ones the last."""
+
+    def __init__(self, *scripts: Script) -> None:
+        self._scripts = scripts
+        self.count = 0
+
+    def __call__(self, caller: Caller) -> None:
+        self.count += 1
+        self._scripts[min(self.count, len(self._scripts)) - 1](caller)
+
+
+def opened(url: str, *texts: str, **options: Any) -> rt.Session:
+    """A session that reconnects, whose conversation has messages of these texts, all taken by the server."""
+    session = rt.connect("m", base_url=url, api_key="k", **{"reconnect": True, **options})
+    for text in texts:
+        session.conversation.item.create(text)
+        session.run(rt.Visitor[None](), until=rt.events.ConversationItemDone, timeout=DEADLINE)
+    return session
+
+
+def lose(session: rt.Session) -> None:
+    """Lose the connection of a session, as a network does."""
+    session._reader.gate.line.transport.kill()
+
+
+def reconnected(session: rt.Session, visitor: rt.Visitor[Any] | None = None) -> rt.Reconnected:
+    """Take events up to the one that tells of the new connection."""
+    event = session.run(visitor or rt.Visitor[None](), until=rt.Reconnected, timeout=DEADLINE)
+    assert event is not None
+    return event
