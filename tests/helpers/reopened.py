@@ -92,7 +92,7 @@ class Connections:
 
 def opened(url: str, *texts: str, **options: Any) -> rt.Session:
     """A session that reconnects, whose conversation has messages of these texts, all taken by the server."""
-    session = rt.connect("m", base_url=url, api_key="k", **{"reconnect": True, **options})
+    session = rt.connect("m", base_url=url, **{"api_key": "k", "reconnect": True, **options})
     for text in texts:
         session.conversation.item.create(text)
         session.run(rt.Visitor[None](), until=rt.events.ConversationItemDone, timeout=DEADLINE)

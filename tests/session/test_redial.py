@@ -1,0 +1,220 @@
+"""Getting another connection: which failures are tried again, how long is waited, and how it is given up."""
+
+import base64
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+
+import pytest
+from leftovers import nothing_left
+from reopened import Connections, Peer, lose, opened, reconnected, rejection
+from scripted import DEADLINE, Caller, Script, ScriptedServer
+from threads import wait_until
+
+import realtime_sync as rt
+
+SOON = 3.0  # seconds; the promise is 1 on a machine that has nothing else to do
+
+
+def refuses(status: int, *headers: str) -> Script:
+    """A script that answers the handshake with an HTTP error."""
+
+    def script(caller: Caller) -> None:
+        caller.read_request()
+        lines = [f"HTTP/1.1 {status} No", *headers, "Content-Length: 7", "", "no way."]
+        caller.raw("\r\n".join(lines).encode())
+        caller.serve_until_closed()
+
+    return script
+
+
+def rejects(code: str) -> Script:
+    """A script that sends an error in place of ``session.created``."""
+    return Peer(begins=rejection(None, "no session", code))
+
+
+class Delayed:
+    """A script that says nothing until it is released, and then goes on as another one."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def __call__(self, caller: Caller) -> None:
+        self.begun.set()
+        assert self.released.wait(DEADLINE)
+        self._script(caller)
+
+
+def closed(session: rt.Session) -> rt.ConnectionClosed:
+    """Take events up to the end of a session, and return what it ended with."""
+    with pytest.raises(rt.ConnectionClosed) as caught:
+        session.run(rt.Visitor[None](), timeout=DEADLINE)
+    return caught.value
+
+
+# --- What is tried again -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", [rejects("server_error"), refuses(503), refuses(429)])
+def test_what_is_tried_again(script: Script) -> None:
+    """After a failure that may pass, there is another attempt."""
+    with ScriptedServer(Connections(Peer(), script, Peer())) as server, opened(server.url) as session:
+        lose(session)
+        assert reconnected(session).attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "said"), [(rejects("insufficient_quota"), "no session"), (refuses(401), "401")]
+)
+def test_what_is_not_tried_again(script: Script, said: str) -> None:
+    """After a failure that the next attempt would meet too there is none, and the error says why."""
+    scripts = Connections(Peer(), script, Peer())
+    with ScriptedServer(scripts) as server, opened(server.url) as session:
+        lose(session)
+        error = closed(session)
+    assert scripts.count == 2
+    [failed] = error.attempts
+    assert isinstance(failed, rt.ConnectionFailed)
+    assert said in str(failed)
+    assert str(failed) in str(error)
+    assert error.code == 1006
+
+
+def test_a_server_that_begins_no_session() -> None:
+    """A server that says nothing for the connect timeout costs one attempt."""
+    scripts = Connections(Peer(), Peer(begins=None), Peer())
+    with ScriptedServer(scripts) as server, opened(server.url, connect_timeout=1.5) as session:
+        lose(session)
+        assert reconnected(session).attempts == 2
+
+
+def test_a_phone_call() -> None:
+    """The session of a phone call is not opened again."""
+    scripts = Connections(Peer())
+    with ScriptedServer(scripts) as server:
+        session = rt.connect(base_url=server.url, api_key="k", call_id="rtc_1", reconnect=True)
+        lose(session)
+        assert closed(session).attempts == ()
+        assert scripts.count == 1
+
+
+@pytest.mark.parametrize("asked", ["seconds", "date"])
+def test_a_server_that_asks_to_wait(asked: str) -> None:
+    """A server that says when to come back is not asked before."""
+    until = int(time.time()) + 2
+    header = "0.8" if asked == "seconds" else formatdate(until, usegmt=True)
+    scripts = Connections(Peer(), refuses(503, f"Retry-After: {header}"), Peer())
+    with ScriptedServer(scripts) as server, opened(server.url) as session:
+        lose(session)
+        event = reconnected(session)
+    assert event.attempts == 2
+    assert event.seconds >= 0.8 if asked == "seconds" else time.time() >= until - 0.1
+
+
+# --- Giving up -----------------------------------------------------------------------------------------
+
+
+def test_what_was_held_is_not_sent() -> None:
+    """When the attempts have run out, what was held for them comes back, the audio as one event."""
+    delayed = Delayed(refuses(503))
+    with ScriptedServer(Connections(Peer(), delayed, refuses(503))) as server:
+        session = opened(server.url, reconnect=rt.Reconnect(attempts=2))
+        lose(session)
+        assert delayed.begun.wait(DEADLINE)
+        session.update(instructions="Be brief.")
+        session.input_audio_buffer.append(b"\1\0" * 480)
+        session.conversation.item.create("Hi.")
+        session.input_audio_buffer.append(b"\2\0" * 480)
+        delayed.released.set()
+        error = closed(session)
+    assert len(error.attempts) == 2
+    assert [event.type for event in error.unsent] == [
+        "session.update",
+        "conversation.item.create",
+        "input_audio_buffer.append",
+    ]
+    audio = error.unsent[-1].audio
+    sound = audio if isinstance(audio, bytes) else base64.b64decode(audio)
+    assert sound == b"\1\0" * 480 + b"\2\0" * 480
+
+
+def closes(session: rt.Session) -> None:
+    """Close a session that is being reconnected: soon, and normally."""
+    began = time.monotonic()
+    session.close()
+    assert time.monotonic() - began < SOON
+    assert [event.type for event in session][1:] == []
+
+
+def test_closing_while_dialling() -> None:
+    """Closing a session does not wait for the server that it dials, and leaves nothing behind."""
+    with nothing_left():
+        delayed = Delayed(Peer())
+        with ScriptedServer(Connections(Peer(), delayed)) as server:
+            session = opened(server.url)
+            lose(session)
+            assert delayed.begun.wait(DEADLINE)
+            closes(session)
+            delayed.released.set()
+
+
+def test_closing_while_restoring() -> None:
+    """Closing a session does not wait for a server that is asked to restore it, and leaves nothing behind."""
+    with nothing_left():
+        silent = Peer(lambda event: [])
+        with ScriptedServer(Connections(Peer(), silent)) as server:
+            session = opened(server.url, "zero")
+            lose(session)
+            wait_until(lambda: bool(silent.received))
+            closes(session)
+
+
+def test_closing_while_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    """Closing a session does not wait for the next attempt, and leaves nothing behind."""
+    with nothing_left(), ScriptedServer(Connections(Peer(), refuses(503, "Retry-After: 30"))) as server:
+        session = opened(server.url)
+        lose(session)
+        wait_until(lambda: "503" in caplog.text)
+        closes(session)
+
+
+# --- Keys ----------------------------------------------------------------------------------------------
+
+
+def keys(*names: str) -> Callable[[], str]:
+    """A function that makes these keys, one after the other."""
+    left = iter(names)
+    return lambda: next(left)
+
+
+def test_a_fresh_key(caplog: pytest.LogCaptureFixture) -> None:
+    """Each connection is opened with a fresh key; no log and no error shows any of them."""
+    key = keys("the-first-key", "the-second-key", "the-third-key")
+    told = rejection(None, "the-first-key and the-second-key", "server_error")
+    last = Peer(begins=rejection(None, "the-first-key and the-third-key", "invalid_api_key"))
+    with ScriptedServer(Connections(Peer(), Peer(begins=told), last)) as server:
+        session = opened(server.url, api_key=key)
+        lose(session)
+        error = closed(session)
+        sent = [caller.header("Authorization") for caller in server.callers]
+    assert sent == ["Bearer the-first-key", "Bearer the-second-key", "Bearer the-third-key"]
+    assert len(error.attempts) == 2
+    for text in (caplog.text, str(error), *map(str, error.attempts)):
+        assert "-key" not in text.replace("invalid_api_key", "")
+
+
+def test_a_key_that_can_not_be_made() -> None:
+    """A function that fails to make a key costs one attempt."""
+    calls = itertools.count(1)
+
+    def key() -> str:
+        if next(calls) == 2:
+            raise LookupError("no key today")
+        return "k"
+
+    with ScriptedServer(Connections(Peer())) as server, opened(server.url, api_key=key) as session:
+        lose(session)
+        assert reconnected(session).attempts == 2
