@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,17 @@ from scripted import CREATED, DEADLINE, Caller, Script
 
 import realtime_sync as rt
 
-__all__ = ["Connections", "Peer", "lose", "opened", "reconnected", "rejection"]
+__all__ = [
+    "Connections",
+    "Delayed",
+    "Peer",
+    "lose",
+    "opened",
+    "reconnected",
+    "refuses",
+    "rejection",
+    "rejects",
+]
 
 _numbers = itertools.count(1)
 
@@ -88,6 +99,36 @@ class Connections:
     def __call__(self, caller: Caller) -> None:
         self.count += 1
         self._scripts[min(self.count, len(self._scripts)) - 1](caller)
+
+
+def refuses(status: int, *headers: str) -> Script:
+    """A script that answers the handshake with an HTTP error."""
+
+    def script(caller: Caller) -> None:
+        caller.read_request()
+        lines = [f"HTTP/1.1 {status} No", *headers, "Content-Length: 7", "", "no way."]
+        caller.raw("\r\n".join(lines).encode())
+        caller.serve_until_closed()
+
+    return script
+
+
+def rejects(code: str) -> Script:
+    """A script that sends an error in place of ``session.created``."""
+    return Peer(begins=rejection(None, "no session", code))
+
+
+class Delayed:
+    """A script that says nothing until it is released, and then goes on as another one."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def __call__(self, caller: Caller) -> None:
+        self.begun.set()
+        assert self.released.wait(DEADLINE)
+        self._script(caller)
 
 
 def opened(url: str, *texts: str, **options: Any) -> rt.Session:

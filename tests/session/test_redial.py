@@ -2,50 +2,19 @@
 
 import base64
 import itertools
-import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
 
 import pytest
 from leftovers import nothing_left
-from reopened import Connections, Peer, lose, opened, reconnected, rejection
-from scripted import DEADLINE, Caller, Script, ScriptedServer
+from reopened import Connections, Delayed, Peer, lose, opened, reconnected, refuses, rejection, rejects
+from scripted import DEADLINE, Script, ScriptedServer
 from threads import wait_until
 
 import realtime_sync as rt
 
 SOON = 3.0  # seconds; the promise is 1 on a machine that has nothing else to do
-
-
-def refuses(status: int, *headers: str) -> Script:
-    """A script that answers the handshake with an HTTP error."""
-
-    def script(caller: Caller) -> None:
-        caller.read_request()
-        lines = [f"HTTP/1.1 {status} No", *headers, "Content-Length: 7", "", "no way."]
-        caller.raw("\r\n".join(lines).encode())
-        caller.serve_until_closed()
-
-    return script
-
-
-def rejects(code: str) -> Script:
-    """A script that sends an error in place of ``session.created``."""
-    return Peer(begins=rejection(None, "no session", code))
-
-
-class Delayed:
-    """A script that says nothing until it is released, and then goes on as another one."""
-
-    def __init__(self, script: Script) -> None:
-        self._script = script
-        self.begun, self.released = threading.Event(), threading.Event()
-
-    def __call__(self, caller: Caller) -> None:
-        self.begun.set()
-        assert self.released.wait(DEADLINE)
-        self._script(caller)
 
 
 def closed(session: rt.Session) -> rt.ConnectionClosed:
