@@ -23,8 +23,10 @@ import pytest
 from command import TIMEOUT, Terminal, start, streams
 from fake_devices import Fake
 from fake_ffmpeg import replace_ffmpeg
+from reopened import Connections, Peer
 from scripted import DEADLINE, Caller, ScriptedServer
 from stuck import Pressed, Stalled, ctrl_c_when_stuck, fill, wait_until_stuck
+from threads import wait_until
 from tones import silence
 from transcripts import event_frame, response, updated, wav
 
@@ -198,6 +200,22 @@ def _(place: Place) -> Call:
 def _(place: Place) -> Call:
     session = place.session()
     return inside(session, lambda: session.input_audio_buffer.append(bytes(8_000_000)))
+
+
+@row("input_audio_buffer.append, while reconnecting")
+def _(place: Place) -> Call:
+    server = place.stack.enter_context(ScriptedServer(Connections(Peer(), says_nothing)))
+    policy = rt.Reconnect(audio_buffer=0.1)
+    session = rt.connect(base_url=server.url, reconnect=policy, connect_timeout=60, close_timeout=60)
+    place.stack.callback(session.close, timeout=0)
+    server.callers[0].drop()
+    wait_until(lambda: len(server.callers) == 2)
+
+    def append() -> None:
+        while True:
+            session.input_audio_buffer.append(bytes(960))
+
+    return inside(session, append)
 
 
 @row("Playback.interrupt")
@@ -472,6 +490,12 @@ def _(place: Place) -> Call:
     return server.stop
 
 
+@row("LocalServer.restart")
+def _(place: Place) -> Call:
+    server = place.stack.enter_context(LocalServer())
+    return lambda: server.restart(down=60)
+
+
 # --- The commands -----------------------------------------------------------------------------------------
 
 
@@ -639,17 +663,21 @@ WAITS: dict[str, str | tuple[str, ...]] = {
     "rest/adapter:_left": MOMENT,
     "rest/requester:_read": ("Client.client_secrets.create",),
     # a session
+    "session/gate:Gate._appended": ("input_audio_buffer.append, while reconnecting",),
     "session/inbox:Inbox.wait_for_room": ITSELF,
     "session/inbox:_wait_for": ("Session.next_event", "with Session, Session.run"),
     "session/pump:Pump._watch": ("Session.wait_until, run by another thread",),
     "session/reader:Reader.__init__": MOMENT,
+    "session/reader:Reader._reopen": ITSELF,
     "session/reader:Reader.close": ("Session.close", "Session.close, while another thread does"),
     "session/reader:Reader.wait_for_first_event": ("Session.wait_for_first_event",),
     "session/sending:Sender._send": ("with Session, Session.send",),
+    "session/watch:Watch._roll_over": ITSELF,
+    "session/watch:Watch._run": ITSELF,
     "wire/link:Link._receive": ITSELF,
+    "wire/link:Link.complete": ("Session.send", "Session.close, full"),
     "wire/link:Link.flush": MOMENT,
     "wire/link:Link._takes_turn": ("Session.send", "Session.close, full"),
-    "wire/link:Link.send": ("Session.send", "Session.close, full"),
     "wire/link:_reading_waiter": MOMENT,
     "wire/link:_reading_waiter.wait": ITSELF,
     "wire/link:_ready": ("Session.send, alone",),
@@ -675,8 +703,10 @@ WAITS: dict[str, str | tuple[str, ...]] = {
     "local/connections:HttpServer._accept": ITSELF,
     "local/connections:HttpServer._accept_one": ITSELF,
     "local/connections:HttpServer._join": ("LocalServer.stop",),
+    "local/connections:HttpServer._reopen": ITSELF,
     "local/connections:HttpServer.end": ("LocalServer.stop", "serve"),
     "local/connections:HttpServer.finish_request": ITSELF,
+    "local/connections:HttpServer.restart": ("LocalServer.restart",),
     "local/connections:Handler._linger": ITSELF,
     "local/http/reading:_exactly": ITSELF,
     "local/http/reading:_in_chunks": ITSELF,

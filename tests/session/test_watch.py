@@ -32,7 +32,7 @@ def nothing_happens(session: rt.Session) -> None:
 
 
 def test_a_rollover() -> None:
-    """A connection that is old enough is replaced in a quiet moment: nothing is lost, and nothing waited for."""
+    """A connection that is old enough is replaced in a quiet moment, and nothing is lost."""
     peers = Peer(), Peer()
     with ScriptedServer(Connections(*peers)) as server:
         session = opened(server.url, "zero", reconnect=rt.Reconnect(rollover=0.3))
