@@ -6,7 +6,7 @@ process.
 
 "ledger" is what a session does with each event before anybody listens: it understands it and puts the facts
 on it, here for the events of reads of the connection that bring ten each; "one by one" for reads that bring
-one.
+one; with "reconnect" the session also keeps what it would restore by another connection.
 The deltas of that table are of text.  The last table counts the calls of Python functions in the user's
 thread for one delta of audio on its way through an `Assistant`, from the queue to the speaker.
 """
@@ -30,7 +30,7 @@ GOAL_MIB = 1.0
 GOAL_CALLS = 30
 FIRST, COUNTED = 5, 40  # deltas before those that are counted, and these
 WAYS = ("bare", "drop", "callback", "keep")
-READS = {"bare": 0, "ledger": 10, "one by one": 1}
+READS = {"bare": 0, "ledger": 10, "one by one": 1, "ledger, reconnect": 10, "one by one, reconnect": 1}
 WORDS = 20_000
 
 
@@ -106,7 +106,8 @@ def measure_ledger(way: str) -> dict[str, float]:
             pass
 
     no_connection: Any = None
-    gate = Gate(lambda event, payload: None, Line(no_connection))
+    kept = 30.0 if way.endswith("reconnect") else None
+    gate = Gate(lambda event, payload: None, Line(no_connection), audio_kept=kept)
     begun = ev.Response(id="resp_1", status="in_progress", conversation_id="conv_1")
     gate.note([ev.ResponseCreated(event_id="event_0", response=begun)])
     part = {"response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
