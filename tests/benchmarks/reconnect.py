@@ -105,7 +105,7 @@ def by_hand(url: str) -> Iterator[float]:
             connection.send(json.dumps(TRIGGER))
             while connection.recv():
                 pass
-        connection.shutdown()
+        connection.close()
 
 
 def openai(url: str, **delays: Any) -> Iterator[float]:
@@ -113,7 +113,8 @@ def openai(url: str, **delays: Any) -> Iterator[float]:
 
     client = OpenAI(api_key="none", base_url=url.replace("ws", "http", 1), websocket_base_url=url)
     manager = client.realtime.connect(model="m", on_reconnecting=lambda event: None, **delays)
-    begun, events = 0.0, iter(())
+    connection: Any = manager.enter()
+    events, begun = iter(connection), 0.0
 
     def send(batch: list[Any]) -> None:
         for event in batch:
@@ -122,17 +123,15 @@ def openai(url: str, **delays: Any) -> Iterator[float]:
         while echoes < created(batch):
             echoes += next(events).type == ADDED
 
-    with manager as connection:
-        events = iter(connection)
-        while True:
-            while next(events).type != "session.created":
-                pass  # it connects again by itself
-            send(CREATION)
-            if begun:
-                yield time.perf_counter() - begun
-            send(PROGRESS)
-            begun = time.perf_counter()
-            connection.send(TRIGGER)
+    while True:
+        while next(events).type != "session.created":
+            pass  # it connects again by itself
+        send(CREATION)
+        if begun:
+            yield time.perf_counter() - begun
+        send(PROGRESS)
+        begun = time.perf_counter()
+        connection.send(TRIGGER)
 
 
 CLIENTS: dict[str, Callable[[str], Iterator[float]]] = {

@@ -36,7 +36,7 @@ def numbered(first: int, last: int, high: int = 0) -> bytes:
 
 
 class Numbers:
-    """A transcriber that reads the numbers: its transcript tells the first one and the one behind the last."""
+    """A transcriber whose transcript is the first number that it hears, and the one behind the last."""
 
     def transcribe(self, heard: Heard) -> Iterator[str]:
         numbers = array("I", heard.audio[::2])
@@ -99,7 +99,7 @@ class Talk(rt.Visitors):
         self.microphone = Microphone(session)
 
     def go_on(self, rollovers: int, longest_pause: float = 0.0) -> None:
-        """Take a turn after each rollover, as soon as it is seen or after a pause of at most so many seconds."""
+        """Take a turn after each rollover: when it is seen, or up to so many seconds later."""
         draw, pause = random.Random(1), threading.Event()
         for _ in range(rollovers):
             self.session.run(self, until=rt.Reconnected, timeout=DEADLINE)
@@ -183,7 +183,7 @@ class Ear(ClockedSpeaker):
 
 
 def test_playback() -> None:
-    """Audio that plays when the session moves is played whole, and the next response follows without a gap."""
+    """Audio that plays when the session moves is played whole, and the next response follows at once."""
     answers = [numbered(number * 60_000, (number + 1) * 60_000) for number in range(4)]  # ten seconds each
     responder = ScriptedResponder([Say("words", audio) for audio in answers])
     with (
