@@ -37,9 +37,5 @@ with rt.connect("gpt-realtime-2.1", reconnect=rt.Reconnect(attempts=20, within=3
         answer = assistant.conversation.wait_for_answer(visitor=assistant.visitor)
         print("Model:", answer.text or answer.reason)
 
-print(
-    f"{session.stats.reconnects} reconnects; the whole conversation:",
-    assistant.conversation.transcript(),
-    sep="\n",
-)
-print("Notes:", notes)
+print(f"{session.stats.reconnects} reconnects, {len(notes)} notes; the whole conversation:")
+print(assistant.conversation.transcript())

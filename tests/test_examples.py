@@ -22,6 +22,7 @@ from secrets_watch import API_KEY, WEBHOOK_SECRET
 from realtime_sync import webhooks
 from realtime_sync.events import ResponseDone
 from realtime_sync.local import LocalServer
+from realtime_sync.local.faults import Drop, Reset
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice.audio import wav_duration
 
@@ -41,6 +42,7 @@ PRINTS = {
         "response.output_audio.delta              <4800 bytes>",
         'You said "Hello"',
     ],
+    "long_talk": ['Model: You said "Hi"', "0 reconnects, 1 notes", "-> 1 notes", "\nUser: And now?\n"],
     "push_to_talk": ["I heard 1.8 seconds of audio."],
     "text_chat": ['You: Model: You said "Hi"', "\nUser: Hi\n", "\nUser: And now?\n", "tokens in all."],
     "text_next_event": ["Why is the sky blue?", "And at sunset?"],
@@ -62,7 +64,10 @@ ARGUMENTS = {
     "voice_assistant": [QUESTION, "answer.wav"],
     "voice_to_file": [QUESTION, "answer.wav"],
 }
-TYPED = {"text_chat": "Hi\nAnd now?\n\n"}
+TYPED = {
+    "long_talk": 'Hi\ncall write_down {"note": "milk"}\nAnd now?\n\n',
+    "text_chat": "Hi\nAnd now?\n\n",
+}
 WRITES = {
     "audio_visitor": ["answer.wav"],
     "interruption": ["played.wav"],
@@ -139,6 +144,20 @@ def test_example(name: str, run: Run, tmp_path: Path) -> None:
         assert words in ended.stdout
     assert [file.name for file in tmp_path.iterdir()] == WRITES.get(name, [])
     assert all(wav_duration(file) > 1 for file in tmp_path.iterdir())
+
+
+def test_a_long_talk(run: Run) -> None:
+    """A talk whose connection is lost three times is the same as one whose is not, and no tool runs twice."""
+    drops = [Drop(received=4, connection=1), Reset(received=7, connection=2), Drop(events=14, connection=3)]
+    with LocalServer(faults=drops) as server:
+        ended = run("long_talk", server=server.url)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.count("[reconnected after ") == 3
+    assert ended.stdout.count("lost: nothing]") == 3
+    talk = ended.stdout.partition("3 reconnects, 1 notes; the whole conversation:\n")[2]
+    assert [line.partition(":")[0] for line in talk.splitlines()] == [
+        *("User", "Assistant", "User", "Tool", "Assistant", "User", "Assistant")
+    ]
 
 
 @pytest.mark.parametrize("name", ["transcription", "translation", "voice_to_file"])
