@@ -106,7 +106,7 @@ class Gate:
     def note(self, events: list[ServerEvent]) -> list[ServerEvent]:
         """Understand events, put their facts on them, and return those that the user is to see."""
         ledger = self.ledger
-        note, handled = ledger.note, 0
+        note, handled, told = ledger.note, 0, False
         due: Iterable[tuple[ClientEvent, bytes]] = ()
         with self._lock:
             if self._holds:
@@ -119,11 +119,12 @@ class Gate:
                     facts = ()
                     ledger.forget_half_told()
                 handled += facts is None
+                told = told or bool(facts)
                 event.facts = facts  # type: ignore[misc]  # shadows the default of the class
             if self._keeper is not None:
                 for event in events:
                     self._keeper.note(event)
-            if any(event.facts for event in events):
+            if told:
                 self._changes += 1
                 self.active_at = time.monotonic()
             if ledger.moved:
