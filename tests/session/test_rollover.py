@@ -22,8 +22,14 @@ PACE = 0.001  # seconds between two chunks, so that the server can follow: some 
 UTTERANCE = 20  # chunks, 0.4 s
 LOUD = 0x20  # the high byte of a sample, which makes speech of it
 DETECTION = {"type": "server_vad", "create_response": False, "silence_duration_ms": 200}
+SLOW = pytest.mark.slow
 FORMS = pytest.mark.parametrize(
-    ("rollovers", "longest_pause"), [(5, 0.0), pytest.param(200, 0.15, marks=pytest.mark.slow)]
+    ("rollovers", "longest_pause"),
+    [
+        (5, 0.0),
+        pytest.param(200, 0.0, marks=SLOW),
+        pytest.param(20, 0.15, marks=SLOW),  # turns meet moves, which are then tried again five seconds later
+    ],
 )
 
 
