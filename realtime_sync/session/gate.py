@@ -260,10 +260,11 @@ class Gate:
             version: That of a `Plan`: do it only in a quiet moment, and if nothing happened since the plan.
 
         Returns:
-            Whether it is done.
+            Whether it is done; True if it was done before.
         """
         with self._lock:
-            if version is not None and (version != self._version or not self._movable()):
+            is_free = version is None or self._holds
+            if not is_free and (version != self._version or not self._movable()):
                 return False
             if not self._holds:
                 self._holds = True
@@ -329,6 +330,7 @@ class Gate:
                 with contextlib.suppress(OSError):  # this connection has ended, too: the reader sees it next
                     line.transport.offer(encode(again), again)
             self.line, self._holds = line, False
+            self._changes += 1
             self._has_room.set()
             self.active_at = self._moved_at = time.monotonic()
         self.note([])  # what is pending may be due

@@ -6,7 +6,7 @@ It never runs the user's code, and waits for the user only when the queue is ful
 import contextlib
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import Any, NamedTuple
 
 from ..events import (
@@ -86,7 +86,8 @@ class Reader:
         self.gate = Gate(self._post, Line(transport), dialect=dialect, audio_kept=kept)
         self.reconnects = 0
         self._past = Counts()  # what was counted of earlier connections
-        self._successor: Attempt | None = None  # the next connection, made while this one lasts
+        # The next connection, made while this one lasts: at most one, whose place one thread takes it from.
+        self._successors: deque[Attempt] = deque()
         # Losses without progress between them: why, when the first one was, and how far we had got then.
         self._tried: list[RealtimeError] = []
         self._has_given_up = False
@@ -174,9 +175,11 @@ class Reader:
         redial, cause = self._redial, self.closed_error()
         if redial is None or self.over.is_set():
             return False
-        if self._successor is not None:
-            attempt, self._successor = self._successor, None
-            return self._switch(attempt, cause, 1, time.monotonic())
+        if self._successors:
+            attempt = self._successors.pop()
+            if self.gate.hold(attempt.plan.version):
+                return self._switch(attempt, cause, 1, time.monotonic())
+            attempt.abandon()
         if not cause.retryable:
             return False
         if not redial.possible:
@@ -248,12 +251,23 @@ class Reader:
         self.inbox.put([event], _SIZE)
         return True
 
-    def go_on_with(self, attempt: Attempt) -> None:
-        """Replace the connection, which `Gate.hold` has stopped, by one that is restored.  In any thread."""
-        self._successor = attempt
-        self.gate.line.over.set()
-        self._transport.send_close(1000, "", time.monotonic() + _GOODBYE)
-        self._transport.kill()
+    def go_on_with(self, attempt: Attempt) -> bool:
+        """Replace the connection by one that is restored.  In any thread but the reader's.
+
+        Return False if something has happened since its plan was made: it can't be used then.
+        """
+        line = self.gate.line
+        self._successors.append(attempt)
+        if not self.gate.hold(attempt.plan.version):
+            try:
+                self._successors.remove(attempt)
+            except ValueError:  # the connection has ended just now, and the reader has taken it
+                return True
+            return False
+        line.over.set()
+        line.transport.send_close(1000, "", time.monotonic() + _GOODBYE)
+        line.transport.kill()
+        return True
 
     def _wait_for_room(self) -> None:
         """Apply backpressure or end the session, because the user has not taken the events."""

@@ -103,6 +103,8 @@ class Attempt:
     def abandon(self) -> None:
         """Want its connection no longer, whether it has one or not."""
         with self._lock:
+            if self._abandoned:
+                return
             self._abandoned = True
             if self.done.is_set() and self.error is None:
                 self._free()

@@ -290,7 +290,7 @@ class Requests:
         again = before.again
         if again is None and isinstance(event, ResponseCreate):
             again = Pending(event, encode(event))  # for a server that is answering by itself just then
-        again = again and again._replace(repeats=response)
+        again = again and Pending(again.event, again.payload, response)
         asked = Asked(before.request, before.number, again, event, response)
         self._asked[asked.request.event_id] = asked
         self._asked.move_to_end(asked.request.event_id, last=False)

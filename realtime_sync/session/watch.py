@@ -53,8 +53,8 @@ class Watch:
                 reason = f"idle: nothing happened for {self._idle_timeout:g} s"
                 _log.warning("closing the session: %s", reason)
                 self._reader.close(1000, reason, time.monotonic() + _GOODBYE)
-            elif self._is_due and self._gate.is_movable and not self._roll_over():
-                self._reader.over.wait(_AGAIN)
+            elif self._is_due and self._gate.is_movable:
+                self._roll_over()
 
     def _pause(self) -> float | None:
         """Return the seconds until something may be due; ``None`` = never."""
@@ -80,10 +80,10 @@ class Watch:
         late = self._rollover is not None
         return late and time.monotonic() >= self._reader.connected_at + (self._rollover or 0.0)
 
-    def _roll_over(self) -> bool:
+    def _roll_over(self) -> None:
         """Restore the session by a new connection while the old one lasts, and then go on with the new one.
 
-        Return False if that failed, or if something happened meanwhile.
+        If something happens meanwhile, what was restored is not all; then it is tried again.
         """
         assert self._redial is not None
         plan = self._gate.plan(self._redial.policy.repeat_responses)
@@ -93,12 +93,9 @@ class Watch:
                 break
         if attempt.error is not None:
             _log.warning("the session could not be moved to a new connection: %s", attempt.error)
-            return False
-        if not attempt.done.is_set() or not self._gate.hold(plan.version):
+            self._reader.over.wait(_AGAIN)
+        elif not attempt.done.is_set() or not self._reader.go_on_with(attempt):
             attempt.abandon()
-            return False
-        self._reader.go_on_with(attempt)
-        return True
 
     def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
         """In the child of a fork: the thread is the parent's."""
