@@ -74,6 +74,12 @@ class Asked(Struct):
     again: Pending | None = None
     event: Event | None = None
     repeats: ResponseEntry | None = None
+
+    @property
+    def own_request(self) -> Request | None:
+        """The request, if it is the user's: ``None`` if it stands for what the server did by itself."""
+        return None if self.request.event_id.startswith(_REPEATED) else self.request
+
     doubted: bool = False
     unwanted: str | None = None
 

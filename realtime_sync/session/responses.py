@@ -153,13 +153,13 @@ class Responses:
         if before is not None and not before.done:  # its end was left out, since its id is used again
             self._end_unsaid(before)
         asked = self._requests.take_answered(wire.conversation_id, announced=announced)
-        response = (asked and asked.repeats) or ResponseEntry(response_id)
+        again = None if asked is None else asked.repeats
+        is_new = again is None or again.done  # else it was lost, and this takes its place
+        response = ResponseEntry(response_id) if again is None or again.done else again
         response.id = response_id
         self.owed = False
-        if asked is not None and response is asked.repeats:
-            self._requests.note_answer(asked, response)
-        elif asked is not None:
-            response.request, response.out_of_band = asked.request, asked.request.out_of_band
+        if asked is not None:
+            response.request, response.out_of_band = asked.own_request, asked.request.out_of_band
             self._requests.note_answer(asked, response)
         elif self._has_requests:
             response.out_of_band = announced and self._requests.is_out_of_band(wire.conversation_id)
@@ -172,7 +172,7 @@ class Responses:
             self._rounds = 0 if self._is_turn_over else self._rounds
         self._by_id.pop(response_id, None)
         self._by_id[response_id] = self.latest = response
-        if asked is None or response is not asked.repeats:
+        if is_new:
             self._begun.append(response)
             self._forget_oldest()
         self._running.append(response)
