@@ -663,7 +663,7 @@ WAITS: dict[str, str | tuple[str, ...]] = {
     "rest/adapter:_left": MOMENT,
     "rest/requester:_read": ("Client.client_secrets.create",),
     # a session
-    "session/gate:Gate._appended": ("input_audio_buffer.append, while reconnecting",),
+    "session/gate:Gate.wait_for_room": ("input_audio_buffer.append, while reconnecting",),
     "session/inbox:Inbox.wait_for_room": ITSELF,
     "session/inbox:_wait_for": ("Session.next_event", "with Session, Session.run"),
     "session/pump:Pump._watch": ("Session.wait_until, run by another thread",),

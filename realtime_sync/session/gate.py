@@ -193,6 +193,11 @@ class Gate:
                 return Passage(line, instead=instead)
             return Passage(line, self._note(event, event_id))
 
+    def wait_for_room(self, event: Event) -> None:
+        """Wait, before audio is sent, while as much of it is held as is kept."""
+        if not self._has_room.is_set() and audio_size(event):
+            self._has_room.wait()
+
     def _note(self, event: Event, event_id: str) -> Letter:
         return self.ledger.sent_event(event, event_id, self.ledger.audio.appended)
 
@@ -204,11 +209,10 @@ class Gate:
         return self._keeper.truncate(item_id, event_id, end_ms)
 
     def _appended(self, event: Event) -> Passage:
-        """Note audio before it is sent; while it is held, wait until no more is held than is kept."""
+        """Note audio before it is sent."""
         size, keeper = audio_size(event), self._keeper
         keeps = keeper is not None and keeper.keeps_audio
         chunk = audio_of(event) if keeps else None
-        self._has_room.wait()
         with self._lock:
             line, audio = None if self._holds else self.line, self.ledger.audio
             if self._closed:

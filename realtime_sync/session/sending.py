@@ -77,6 +77,7 @@ class Sender:
             ConnectionClosed: The session has ended.
         """
         line, passage = None, None
+        self._gate.wait_for_room(event)  # not under the lock: what else is sent need not wait
         try:
             with self._order:
                 passage = note(event, event_id)

@@ -114,7 +114,7 @@ def _script(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 def _command(name: str, *arguments: str) -> Kind:
-    whole = ("-m", "realtime_sync", name, "--base-url", "URL", *arguments)
+    whole = ("-m", "realtime_sync", name, "--no-reconnect", "--base-url", "URL", *arguments)
     return Kind(whole, _three_seconds, accounts=False)
 
 
