@@ -28,7 +28,7 @@ if sys.platform == "linux":
 
 __all__ = ["FAR_ADDRESS", "BadLink", "Conditions", "why_not"]
 
-NEAR_ADDRESS, FAR_ADDRESS = "10.77.0.1", "10.77.0.2"
+NEAR_ADDRESS, FAR_ADDRESS, NEW_ADDRESS = "10.77.0.1", "10.77.0.2", "10.77.0.3"
 _TUN = Path("/dev/net/tun")
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 1, 0x1000
 _TCP = 6
@@ -149,6 +149,12 @@ class BadLink:
     def forget_flows(self) -> None:
         """Drop from now on the packets of each open connection, as a NAT does that has forgotten it."""
         self._dead |= set(self._flows)
+
+    def move(self) -> None:
+        """Give the client another address in place of its own, as a machine gets in another network."""
+        _ip("-n", self.far, "route", "add", NEW_ADDRESS, "dev", self.far)
+        _ip("-n", self.near, "addr", "del", NEAR_ADDRESS, "peer", FAR_ADDRESS, "dev", self.near)
+        _ip("-n", self.near, "addr", "add", NEW_ADDRESS, "peer", FAR_ADDRESS, "dev", self.near)
 
     def inside(self, namespace: str, *command: str) -> Sequence[str]:
         """Return the command that runs a command in a namespace; the process is the command's own."""

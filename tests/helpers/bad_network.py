@@ -18,7 +18,7 @@ from bad_link import BadLink, Conditions
 from network_notes import BLOCK, SECOND
 from network_peers import SCRIPTS, Program, Server, make_files, wait_until
 
-__all__ = ["NETWORKS", "PROGRAMS", "Kind", "Network", "Outcome", "Runs", "run"]
+__all__ = ["CHANGING", "NETWORKS", "PROGRAMS", "RECONNECTING", "Kind", "Network", "Outcome", "Runs", "run"]
 
 _BEGINS = 120.0  # seconds in which a program has to have begun
 _ENDS = 30.0  # seconds in which it has to end, when it is asked to
@@ -40,6 +40,7 @@ class Network:
         conditions: Of the link, while it is bad.
         nat: Whether the connections that are open are forgotten.
         stops: Whether the server's process is stopped.
+        moves: Whether the client's machine gets another address.
         seconds: How long it is bad.
         after: Seconds on a good network behind it.
         dead: Whether nothing gets through for longer than a program may wait; ``"large"``: nothing large.
@@ -50,6 +51,7 @@ class Network:
     conditions: Conditions = field(default_factory=Conditions)
     nat: bool = False
     stops: bool = False
+    moves: bool = False
     seconds: float = 70.0
     after: float = 0.0
     dead: bool | Literal["large"] = False
@@ -79,6 +81,14 @@ _ALL = [
 ]
 NETWORKS = {network.name: network for network in _ALL}
 """The bad networks, by their names."""
+_CHANGING = [
+    *(replace(_down(seconds), after=45) for seconds in (5, 30, 60)),
+    Network("another address", moves=True),
+    NETWORKS["dead NAT"],
+    Network("5 % loss, 200 ms", Conditions(delay=0.2, loss=0.05), seconds=45, after=10),
+]
+CHANGING = {network.name: network for network in _CHANGING}
+"""The networks on which a session may need another connection, with time to make it."""
 
 
 # --- The programs ------------------------------------------------------------------------------------
@@ -128,6 +138,11 @@ PROGRAMS = {
     "openai, idle": Kind(_script("raw_openai", "idle"), _two_items, sends=False),
 }
 """The programs, by their names."""
+RECONNECTING = {
+    "sending": Kind(_script("raw_session", "sending", "reconnect"), _three_seconds),
+    "idle": Kind(_script("raw_session", "idle", "reconnect"), _two_items, sends=False),
+}
+"""The same programs with ``reconnect=True``, for the networks of `CHANGING`."""
 
 
 # --- What comes of it --------------------------------------------------------------------------------
@@ -178,6 +193,13 @@ class Outcome:
         arrived = set(self.arrived)
         return [name for name in self.account["sent"] if name not in arrived and name.startswith(kind)]
 
+    def missing(self) -> list[str]:
+        """Return the items that the last session doesn't have, or has twice."""
+        last = self.received[-1]["session"]
+        has = [event["text"] for event in self.received if event["session"] == last and event["text"]]
+        names = [name for name in self.account["sent"] if name.startswith("item")]
+        return [f"{name}: {times} times" for name in names if (times := has.count(_text(name))) != 1]
+
     def not_told(self) -> list[str]:
         """Return the events that did not arrive and that the program was not told of; audio apart."""
         told = {*self.account["raised"], *self.account["unsent"], *self.account["unconfirmed"]}
@@ -197,10 +219,12 @@ def run(program: str, network: str, *, ctrl_c: bool = False) -> Outcome:
         make_files(folder)
         with Server(link, folder) as server:
             values = {"URL": server.url, **{file: str(folder / file) for file in _FILES}}
-            kind = PROGRAMS[program]
+            reconnects = program in RECONNECTING
+            kind = (RECONNECTING if reconnects else PROGRAMS)[program]
+            conditions = (CHANGING if reconnects else NETWORKS)[network]
             arguments = [values.get(argument, argument) for argument in kind.arguments]
             with Program(link, folder, arguments) as process:
-                return _Run(link, server, process, kind, NETWORKS[network]).outcome(ctrl_c)
+                return _Run(link, server, process, kind, conditions).outcome(ctrl_c)
 
 
 _FILES = ("questions.wav", "silence.wav", "answers.wav")
@@ -253,6 +277,8 @@ class _Run:
         self.link.conditions = replace(self.network.conditions)
         if self.network.nat:
             self.link.forget_flows()
+        if self.network.moves:
+            self.link.move()
         if self.network.stops:
             self.server.signal(signal.SIGSTOP)
 
@@ -303,6 +329,10 @@ class Runs:
     def __call__(self, program: str, network: str, *, ctrl_c: bool = False) -> Outcome:
         """Return what comes of a run."""
         return self.begin(program, network, ctrl_c=ctrl_c).result()
+
+
+def _text(name: str) -> str:
+    return name.replace("item-", "hello ")
 
 
 def _account(out: str) -> dict[str, Any]:

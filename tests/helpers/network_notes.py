@@ -35,6 +35,7 @@ class Notes:
         self._sent: list[str] = []
         self._raised: list[str] = []
         self._received: list[str] = []
+        self._reconnected: list[dict[str, Any]] = []
         self._told: dict[str, Any] = {"unsent": [], "unconfirmed": [], "audio": 0}
         self._end: dict[str, Any] | None = None
         self._longest = 0.0
@@ -64,6 +65,11 @@ class Notes:
         """Note an event of the server."""
         self._received.append(event_id or "")
 
+    def reconnected(self, event: rt.Reconnected) -> None:
+        """Note that the session goes on with another connection."""
+        facts = {"seconds": event.seconds, "attempts": event.attempts, "lost": event.lost}
+        self._reconnected.append({**facts, "at": time.monotonic(), "code": event.cause.code})
+
     def ended(self, error: BaseException | None, told: dict[str, Any] | None = None) -> None:
         """Note how the session ended, and what the program was told is lost; only the first time counts.
 
@@ -85,6 +91,7 @@ class Notes:
             "sent": self._sent,
             "raised": self._raised,
             "received": self._received,
+            "reconnected": self._reconnected,
             "end": self._end,
             "longest_send": self._longest,
             **self._told,

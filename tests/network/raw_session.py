@@ -1,4 +1,7 @@
-"""A plain session: sends audio and items while it receives.  ``raw_session.py URL sending|idle``"""
+"""A plain session: sends audio and items while it receives.
+
+``raw_session.py URL sending|idle [reconnect]``
+"""
 
 import contextlib
 import itertools
@@ -40,12 +43,16 @@ def listen(session: rt.Session, notes: Notes, *, items: int | None) -> None:
 
 def receive(session: rt.Session, notes: Notes, timeout: float) -> None:
     with contextlib.suppress(TimeoutError):
-        notes.received(session.next_event(timeout).event_id)
+        event = session.next_event(timeout)
+        if isinstance(event, rt.Reconnected):
+            notes.reconnected(event)
+        else:
+            notes.received(event.event_id)
 
 
-def main(url: str, mode: str) -> None:
+def main(url: str, mode: str, reconnect: str = "") -> None:
     notes, ended = Notes(), threading.Event()
-    session = rt.connect("gpt-realtime-2.1", base_url=url, connect_timeout=30)
+    session = rt.connect("gpt-realtime-2.1", base_url=url, connect_timeout=30, reconnect=bool(reconnect))
     error: BaseException | None = None
     speaker = threading.Thread(target=speak, args=(session, notes, ended), daemon=True)
     try:

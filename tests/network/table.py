@@ -18,7 +18,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parent.parent / "helpers"))
 
 from bad_link import why_not
-from bad_network import NETWORKS, PROGRAMS, Outcome, Runs
+from bad_network import CHANGING, NETWORKS, PROGRAMS, RECONNECTING, Outcome, Runs
 from network_notes import BLOCK, SECOND
 
 OURS = ["Assistant", "talk", "transcribe"]
@@ -35,6 +35,25 @@ def seen(outcome: Outcome) -> str:
         return f"hangs, also when it is to end (killed after {outcome.seconds:.0f} s)"
     longest = outcome.account.get("longest_send", 0.0)
     return "goes on" if longest < 1 else f"goes on; a send took {longest:.0f} s"
+
+
+def reconnected(outcome: Outcome) -> str:
+    """Return when the program got other connections, how long it had none, and after how many attempts."""
+    told = [
+        f"after {event['at'] - outcome.bad_at:.0f} s; {event['seconds']:.1f} s, {event['attempts']} attempts"
+        for event in outcome.account.get("reconnected", ())
+    ]
+    return ", ".join(told) or seen(outcome)
+
+
+def longest_send(outcome: Outcome) -> str:
+    return f"{outcome.account.get('longest_send', 0.0):.1f} s"
+
+
+def not_carried_over(outcome: Outcome) -> str:
+    """Return what `Reconnected.lost` told, and the items that the last session doesn't have."""
+    told = [text for event in outcome.account.get("reconnected", ()) for text in event["lost"]]
+    return "; ".join([*told, *outcome.missing()]) or "nothing"
 
 
 def lost(outcome: Outcome) -> str:
@@ -89,10 +108,23 @@ def print_all(runs: Runs, networks: Sequence[str]) -> None:
     print_table("From Ctrl-C to the end", ["half of the runs", "all"], times(runs, networks))
 
 
+def print_reconnecting(runs: Runs) -> None:
+    """Print what the programs of `RECONNECTING` see."""
+    for program in RECONNECTING:
+        for network in CHANGING:
+            runs.begin(program, network)
+    cells: tuple[Cell, ...] = (reconnected, longest_send, not_carried_over)
+    columns = [(program, cell) for program in RECONNECTING for cell in cells]
+    told = ("without a connection", "longest send", "lost")
+    names = [f"{program}: {what}" for program in RECONNECTING for what in told]
+    print_table("With reconnect=True", names, rows(runs, list(CHANGING), columns))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--at-once", type=int, default=6, help="runs at once (default: %(default)s)")
     parser.add_argument("--network", action="append", choices=list(NETWORKS), help="only this one")
+    parser.add_argument("--reconnecting", action="store_true", help="only programs with reconnect=True")
     options = parser.parse_args()
     if reason := why_not():
         sys.exit(reason)
@@ -101,7 +133,9 @@ def main() -> None:
     print(f"{time.strftime('%Y-%m-%d')}, Python {platform.python_version()}, {clients},")
     print(f"{platform.system()} {platform.release()}, {os.cpu_count()} cores")
     with Runs(options.at_once) as runs:
-        print_all(runs, options.network or list(NETWORKS))
+        print_reconnecting(runs)
+        if not options.reconnecting:
+            print_all(runs, options.network or list(NETWORKS))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Six runs at once take ten minutes: ``pytest -m slow tests/network``. What the ru
 """
 
 import pytest
-from bad_network import NETWORKS, PROGRAMS, Outcome, Runs
+from bad_network import CHANGING, NETWORKS, PROGRAMS, RECONNECTING, Outcome, Runs
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +90,20 @@ def test_ctrl_c(runs: Runs, program: str, network: str) -> None:
         check_order(outcome)
     else:
         assert outcome.status == 130
+
+
+@pytest.mark.parametrize("network", CHANGING)
+@pytest.mark.parametrize("program", RECONNECTING)
+def test_reconnecting(runs: Runs, program: str, network: str) -> None:
+    """With reconnect=True a session goes on, and the server's last one has each item once; audio is lost only
+    where more was appended than is kept, and that is told.
+    """
+    outcome = runs(program, network)
+    assert outcome.account["end"]["error"] is None
+    assert outcome.missing() == []
+    assert not outcome.account["raised"]
+    reconnected = outcome.account["reconnected"]
+    if CHANGING[network].dead:
+        assert reconnected
+    told = [text for event in reconnected for text in event["lost"]]
+    assert all("audio_buffer=" in text for text in told)

@@ -36,7 +36,8 @@ class Ledger:
     def _event(self, way: str, session: str, event: dict[str, Any]) -> None:
         audio = len(base64.b64decode(event["audio"])) if "audio" in event and way == "received" else 0
         item = event.get("item") or {}
-        facts = {"call_id": item.get("call_id"), "item": item.get("type")}
+        text = "".join(part.get("text") or "" for part in item.get("content") or ())
+        facts = {"call_id": item.get("call_id"), "item": item.get("type"), "text": text}
         self._write(
             session=session, way=way, id=event.get("event_id"), type=event["type"], audio=audio, **facts
         )
