@@ -149,6 +149,8 @@ class Reader:
             self._ended_at = time.monotonic()
             self._held = self.gate.held()
             self.gate.close()
+            for attempt in tuple(self._successors):  # the user has closed in this very moment
+                attempt.abandon()
             self.inbox.finish()
             self.ended.set()
             self.over.set()
