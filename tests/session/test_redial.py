@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import logging
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -143,6 +144,7 @@ def test_closing_while_restoring() -> None:
 
 def test_closing_while_waiting(caplog: pytest.LogCaptureFixture) -> None:
     """Closing a session does not wait for the next attempt, and leaves nothing behind."""
+    caplog.set_level(logging.INFO, "realtime_sync")
     with nothing_left(), ScriptedServer(Connections(Peer(), refuses(503, "Retry-After: 30"))) as server:
         session = opened(server.url)
         lose(session)
