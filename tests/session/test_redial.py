@@ -163,6 +163,7 @@ def keys(*names: str) -> Callable[[], str]:
 
 def test_a_fresh_key(caplog: pytest.LogCaptureFixture) -> None:
     """Each connection is opened with a fresh key; no log and no error shows any of them."""
+    caplog.set_level(logging.DEBUG, "realtime_sync")
     key = keys("the-first-key", "the-second-key", "the-third-key")
     told = rejection(None, "the-first-key and the-second-key", "server_error")
     last = Peer(begins=rejection(None, "the-first-key and the-third-key", "invalid_api_key"))
