@@ -262,8 +262,11 @@ def test_reset_over_a_socket(when: dict[str, Any], tls: Tls) -> None:
         assert json.loads(ws.recv())["type"] == "session.created"
         if "received" in when:
             ws.send(CREATE)
-        with pytest.raises(ConnectionResetError):
-            bytes_of(ws)
+        try:
+            data = bytes_of(ws)
+        except ConnectionResetError:
+            return
+    assert (data, tls is None) == (b"", False)  # older Pythons take it for the end of a TLS connection
 
 
 @pytest.mark.parametrize("seconds", [0, 0.05])
