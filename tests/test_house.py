@@ -47,13 +47,14 @@ MAY_IMPORT = {
     "session": WORDS | {"sound", "wire"},
     "webhooks": WORDS,
     "sound": WORDS,
+    "speech": WORDS | {"sound"},
     "rest": WORDS | {"endpoint", "wire"},
     "client": WORDS | {"endpoint", "options", "providers", "wire", "session", "rest"},
     "__init__": WORDS | {"client", "session", "webhooks"},
-    "voice": WORDS | {"session", "sound"},
-    "local": WORDS | {"sound", "wire"},
+    "voice": WORDS | {"session", "sound", "speech"},
+    "local": WORDS | {"sound", "speech", "wire"},
     "testing": WORDS | {"client", "local", "session"},
-    "cli": WORDS | {"__init__", "client", "local", "providers", "session", "sound", "voice"},
+    "cli": WORDS | {"__init__", "client", "local", "providers", "session", "sound", "speech", "voice"},
     "__main__": {"cli"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

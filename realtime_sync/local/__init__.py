@@ -6,6 +6,8 @@ decides what is answered; `faults` describe what may go wrong.
 
 from typing import TYPE_CHECKING, Any
 
+from ..speech.transcribers import DefaultTranscriber, Heard, Segment, Transcriber
+from ..speech.voices import Sentence, Voice
 from . import faults
 from .http.phone_calls import Call
 from .observer import HistoryObserver, Observer
@@ -21,7 +23,6 @@ from .protocol.responders import (
     Say,
     ScriptedResponder,
 )
-from .protocol.transcribers import DefaultTranscriber, Heard, Segment, Transcriber
 
 if TYPE_CHECKING:
     from .server import LocalServer
@@ -44,7 +45,9 @@ __all__ = [
     "Say",
     "ScriptedResponder",
     "Segment",
+    "Sentence",
     "Transcriber",
+    "Voice",
     "faults",
 ]
 

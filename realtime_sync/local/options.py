@@ -7,9 +7,9 @@ import ssl
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
+from ..speech.transcribers import Transcriber
 from .observer import Observer
 from .protocol.responders import Responder
-from .protocol.transcribers import Transcriber
 from .stage import Fault
 
 __all__ = ["LocalServerOptions", "ServerOptions"]

@@ -23,7 +23,7 @@ from realtime_sync import events as ev
 from realtime_sync.events import CLIENT_EVENTS, ServerEvent, codec
 from realtime_sync.local import CallFunction, Protocol, Request, Say
 from realtime_sync.local.protocol.responders import CallMcpTool, RequestMcpApproval
-from realtime_sync.local.protocol.transcribers import Segment
+from realtime_sync.speech.transcribers import Segment
 
 KINDS = [
     ("realtime", "ga"),

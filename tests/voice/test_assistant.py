@@ -11,7 +11,7 @@ from scripted import DEADLINE
 import realtime_sync as rt
 from realtime_sync import events as ev
 from realtime_sync.local import CallFunction, CallMcpTool, RequestMcpApproval, Say
-from realtime_sync.local.protocol.transcribers import Heard
+from realtime_sync.speech.transcribers import Heard
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice import (
     Assistant,

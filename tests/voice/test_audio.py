@@ -25,12 +25,12 @@ from wav_files import (
 
 import realtime_sync as rt
 from realtime_sync.local import LocalServer
-from realtime_sync.local.protocol.vad import Detector, Started, Stopped
 from realtime_sync.sound.formats import (
     PCM,
     PCMA,
     PCMU,
 )
+from realtime_sync.sound.vad import Detector, Started, Stopped
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice import audio
 

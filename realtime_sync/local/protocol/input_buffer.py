@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from ... import events as ev
 from ...events.client import MOST_AUDIO
 from ...sound.formats import sample_rate
+from ...sound.vad import Detector, Started, Stopped
 from .refusal import Refused
 from .settings import format_of, rate_of
-from .vad import Detector, Started, Stopped
 
 __all__ = ["MOST_BYTES", "InputAudioBuffer"]
 

@@ -24,6 +24,7 @@ from msgspec import structs
 from ... import events as ev
 from ...events import ServerEvent, SessionConfig
 from ...events.codec import Deviation, decode_client
+from ...speech.transcribers import DefaultTranscriber, Transcriber
 from .beta import beta_param, from_beta, to_beta
 from .checks import checked
 from .ids import NEW, Ids, numbered
@@ -32,7 +33,6 @@ from .realtime import ConversationSession
 from .refusal import Refused, missing
 from .responders import DefaultResponder, Responder
 from .settings import fresh_session
-from .transcribers import DefaultTranscriber, Transcriber
 from .translation import TranslationSession
 
 __all__ = ["Protocol"]

@@ -6,6 +6,8 @@ from msgspec import UNSET, structs
 
 from ... import events as ev
 from ...events import ClientEvent, ServerEvent, SessionConfig
+from ...sound.vad import Started
+from ...speech.transcribers import Transcriber
 from .answer import Answer
 from .checks import check_item
 from .history import History, Kept, completed, id_of, part_of, without_audio
@@ -18,9 +20,7 @@ from .refusal import Refused
 from .responders import Responder
 from .setting_checks import check_settings
 from .settings import cleared, configured, format_of, input_of, output_of, rate_of
-from .transcribers import Transcriber
 from .transcription import Transcription, heard
-from .vad import Started
 from .writers import AudioWriter
 
 __all__ = ["ConversationSession"]

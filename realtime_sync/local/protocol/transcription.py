@@ -8,11 +8,11 @@ from msgspec import structs
 
 from ... import events as ev
 from ...events import ServerEvent
+from ...speech.transcribers import Heard, Segment, Transcriber
 from .history import History
 from .ids import NEW, Ids
 from .refusal import described
 from .steps import no_steps
-from .transcribers import Heard, Segment, Transcriber
 
 __all__ = ["Transcription", "heard", "text_of"]
 

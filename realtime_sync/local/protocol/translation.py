@@ -7,6 +7,8 @@ from ... import events as ev
 from ...events import ClientEvent, ServerEvent, SessionConfig
 from ...events.client import MOST_AUDIO
 from ...sound.formats import PCM_RATE, bytes_per_second
+from ...sound.vad import Detector, Stopped
+from ...speech.transcribers import Transcriber
 from .ids import NEW
 from .jobs import Job, Jobs
 from .refusal import Refused, described
@@ -15,9 +17,7 @@ from .setting_checks import check_settings
 from .settings import configured
 from .speech import speech
 from .steps import no_steps
-from .transcribers import Transcriber
 from .transcription import heard, text_of
-from .vad import Detector, Stopped
 from .writers import slices, words
 
 __all__ = ["TranslationSession"]

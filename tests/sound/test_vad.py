@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tones import silence, tone
 
-from realtime_sync.local.protocol.vad import Detector, Started, Stopped
 from realtime_sync.sound.formats import loudness, sample_rate, samples_of
+from realtime_sync.sound.vad import Detector, Started, Stopped
 
 
 @pytest.mark.parametrize("audio_format", ["audio/pcm", "audio/pcmu", "audio/pcma"])

@@ -4,7 +4,7 @@ import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...sound.formats import loudness, sample_rate, samples_of
+from .formats import loudness, sample_rate, samples_of
 
 __all__ = ["Detector", "Started", "Stopped"]
 
