@@ -700,6 +700,10 @@ WAITS: dict[str, str | tuple[str, ...]] = {
     "voice/speakers:Speaker._take_kept": MOMENT,
     "voice/tool_runner:ToolRunner.wait": ("ToolRunner.wait",),
     # the local server, and its sibling for tests
+    "local/background:Background.close": ITSELF,
+    "local/background:Background.drain": MOMENT,
+    "local/background:_Worker._put": ITSELF,
+    "local/background:_Worker.take": MOMENT,
     "local/connections:HttpServer._accept": ITSELF,
     "local/connections:HttpServer._accept_one": ITSELF,
     "local/connections:HttpServer._join": ("LocalServer.stop",),

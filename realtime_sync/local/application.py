@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ..clock import now
+from .background import Background
 from .connections import Handler
 from .http.answers import Declined, HttpAnswer, declined, random_id
 from .http.api import MOST_BODY_BYTES, Admission, Api
@@ -137,20 +138,24 @@ class App:
         try:
             answer = _switching(request, admission)
             faults = self._plan.faults(connection)
-            protocol = self._protocol(admission, faults)
+            background = Background()
+            protocol = self._protocol(admission, faults, background)
         except BadHandshake as error:
             return declined(Declined(400, "bad_handshake", f"Bad WebSocket handshake: {error}."))
         except Refused as error:
             return declined(error)
-        self._serve(request, answer, protocol, faults, admission.call)
+        self._serve(request, answer, protocol, background, faults, admission.call)
         raise ConnectionError("the WebSocket is closed")  # so Werkzeug writes no HTTP response into it
 
-    def _protocol(self, admission: Admission, faults: list[Fault]) -> Protocol | Sunset:
+    def _protocol(
+        self, admission: Admission, faults: list[Fault], background: Background
+    ) -> Protocol | Sunset:
         if admission.sunset:
             return Sunset(random_id("sess"), random_id("event"))
         lifetime = min([self._lifetime, *(fault.lifetime() for fault in faults)])
         return Protocol(
             **self._sessions,
+            background=background.run,
             model=admission.model,
             session_type=admission.session_type,
             dialect=admission.dialect,
@@ -165,6 +170,7 @@ class App:
         request: HttpRequest,
         answer: bytes,
         protocol: Protocol | Sunset,
+        background: Background,
         faults: list[Fault],
         call: Call | None,
     ) -> None:
@@ -178,6 +184,7 @@ class App:
                 observer=self._observer,
                 bells=[handler.bell, *bells],
                 memory=self._memory,
+                background=background,
             ).run()
 
 

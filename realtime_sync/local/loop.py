@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from .. import events as ev
 from ..clock import monotonic
 from ..events import Item, ServerEvent, SessionConfig
+from .background import Background
 from .memory import Memory
 from .observer import HistoryObserver, Observer
 from .protocol.machine import Protocol
@@ -92,6 +93,7 @@ class Loop:
         faults: Stands between the protocol and the client.
         bells: End the session when one of them rings.
         memory: Bounds what all sessions hold.
+        background: What the protocol lets run beside the session.
     """
 
     def __init__(
@@ -103,12 +105,14 @@ class Loop:
         observer: Observer | None = None,
         bells: Sequence[Bell] = (),
         memory: Memory | None = None,
+        background: Background | None = None,
     ) -> None:
         self._websocket = websocket
         self._protocol = protocol
         self._faults = faults
         self._observer = observer
         self._bells = list(bells)
+        self._background = background or Background()
         self._id = str(protocol.session.id)
         self._ended = False  # the protocol receives and sends nothing more
         self._late: deque[tuple[float, Action]] = deque()  # what a fault delays, and when it is due
@@ -129,15 +133,19 @@ class Loop:
                 self._check_faults()
                 self._deliver()
                 websocket.flush()
-                websocket.wait(
-                    self._until(), reading=self._has_room(), wakers=[bell.waker for bell in self._bells]
-                )
+                websocket.wait(self._until(), reading=self._has_room(), wakers=self._wakers())
+                self._background.drain()
                 self._converse(self._exchange)
         finally:
             websocket.end()
             self._tell_history()
             self._let_go()
+            self._background.close()
             self._tell(lambda observer: observer.closed(self._id, websocket.code, websocket.reason))
+
+    def _wakers(self) -> list[socket.socket]:
+        work = self._background.waker
+        return [bell.waker for bell in self._bells] + ([] if work is None else [work])
 
     def _check_bells(self) -> None:
         for bell in [bell for bell in self._bells if bell.rung]:

@@ -7,7 +7,9 @@ import ssl
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
+from ..sound.vad import DetectorFactory
 from ..speech.transcribers import Transcriber
+from ..speech.voices import Voice
 from .observer import Observer
 from .protocol.responders import Responder
 from .stage import Fault
@@ -20,6 +22,8 @@ class ServerOptions(TypedDict, total=False):
 
     responder: Responder | None
     transcriber: Transcriber | None
+    voice: Voice | None
+    detector: DetectorFactory | None
     delay: float
     realtime_pace: bool
     api_key: str | None

@@ -46,6 +46,9 @@ class LocalServer:
         host, port: Where to listen; port 0 is any free one.
         responder: Answers in place of a model; see `realtime_sync.local.Responder`.
         transcriber: Transcribes in place of a model; see `realtime_sync.local.Transcriber`.
+        voice: Speaks in place of a model; see `realtime_sync.local.Voice`.
+        detector: Makes what finds the turns in a session's audio, given its format, a threshold from 0 to 1
+            and the silence in ms that ends a turn; see `realtime_sync.sound.vad.Detector`.
         delay: Seconds between two deltas of a response, so that streaming can be seen; default 0.
         realtime_pace: Whether responses take as long as a live server's would; default ``False``.
         api_key: The only key that is accepted; ``None`` (the default) accepts every client of this machine,
@@ -102,6 +105,8 @@ class LocalServer:
         sessions = {
             "responder": options.get("responder"),
             "transcriber": options.get("transcriber"),
+            "voice": options.get("voice"),
+            "detector": options.get("detector"),
             "delay": delay,
             "realtime_pace": options.get("realtime_pace", False),
         }

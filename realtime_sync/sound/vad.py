@@ -1,12 +1,12 @@
 """Voice activity detection by loudness: where in a stream of audio speech begins and stops."""
 
 import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .formats import loudness, sample_rate, samples_of
 
-__all__ = ["Detector", "Started", "Stopped"]
+__all__ = ["Detector", "DetectorFactory", "Started", "Stopped"]
 
 _WINDOW_MS = 20  # what loudness is measured over: a few periods of the lowest voice
 _ONSET_WINDOWS = 3  # loud ones in a row that are speech; fewer are a click or a knock
@@ -89,3 +89,6 @@ class Detector:
             if self.speaking and self._position - self._last >= self._silence:
                 self.speaking = False
                 yield Stopped(self._last + self._silence)
+
+
+DetectorFactory = Callable[[str, float, int], Detector]

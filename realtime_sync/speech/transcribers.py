@@ -41,15 +41,21 @@ class Transcriber(Protocol):
     def transcribe(self, heard: Heard) -> Iterable[str | Segment]:
         """Return the transcript in deltas, which are joined as they are.
 
-        One transcriber serves all sessions of a server, each from a thread of its own.  An exception
-        makes the transcription fail (``conversation.item.input_audio_transcription.failed``) and
-        nothing else.
+        One transcriber serves all sessions of a server, each turn from a thread of its own: it may wait.  One
+        that never waits may have an attribute ``instant = True``: it gets no thread.  With an attribute
+        ``hears = True`` it tells what was really said: then every turn is transcribed, responses wait for the
+        words, and a turn without words is not answered.
+
+        An exception makes the transcription fail (``conversation.item.input_audio_transcription.failed``)
+        and nothing else.
         """
         ...
 
 
 class DefaultTranscriber:
     """Transcribes every audio as its length in words: "One point two seconds of audio."."""
+
+    instant = True
 
     def transcribe(self, heard: Heard) -> Iterable[str | Segment]:
         whole, tenths = divmod(round(heard.seconds * 10), 10)

@@ -17,6 +17,7 @@ from ..events import (
     Message,
 )
 from ..local.protocol.responders import CallFunction, DefaultResponder, Output, Request, Responder, Say
+from ..local.protocol.source import is_instant
 from ..redaction import one_line
 from .readable import difference, name_of, readable
 from .record import Recorder
@@ -301,6 +302,11 @@ class Dialogue:
         """Expect one more response."""
         with self._lock:
             self._steps.append(_Step(expectation))
+
+    @property
+    def instant(self) -> bool:
+        """Whether it needs no thread of its own, since it does not wait."""
+        return is_instant(self._otherwise)
 
     @property
     def broken(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from realtime_sync import events as ev
 from realtime_sync.events import ServerEvent, codec
-from realtime_sync.local import Protocol, Responder, ScriptedResponder
+from realtime_sync.local import Protocol, Responder
 
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 """A function that a model may call."""
@@ -86,13 +86,8 @@ class Talk:
         return event.item
 
     def order(self) -> list[str]:
-        """The ids of the conversation, as a responder sees them."""
-        spy = ScriptedResponder([[]])
-        session: Any = self.protocol._session
-        session._responder, own = spy, session._responder
-        self.turn(conversation="none")
-        session._responder = own
-        return [item_id(item) for item in spy.requests[0].items]
+        """The ids of the conversation."""
+        return [item_id(item) for item in self.protocol.items]
 
 
 def wire(event: ServerEvent) -> dict[str, Any]:

@@ -2,16 +2,20 @@
 
 import logging
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
 
 from ... import events as ev
 from ...events import ServerEvent, SessionConfig
 from .history import History, Kept, audio_length, without_audio
 from .ids import NEW, Ids
 from .meter import Meter, RateLimits
+from .models import Models
+from .pieces import Aligned, Ended, Piece, Sound, Speaking, Words
 from .refusal import described
-from .responders import CallFunction, CallMcpTool, Output, Request, RequestMcpApproval, Responder, Say
+from .responders import CallFunction, CallMcpTool, Output, Request, RequestMcpApproval, Say
 from .settings import format_of, output_of, rate_of
+from .source import Source
 from .steps import no_steps
 from .writers import AudioWriter, CallWriter, McpApprovalWriter, McpCallWriter, TextWriter, Writer
 
@@ -21,7 +25,10 @@ _log = logging.getLogger("realtime_sync.local")
 
 
 class Answer:
-    """One running response.  `step` until `over`, or `cancel` at any moment.
+    """One running response.  `step` whenever it is `ready` until it is `over`, or `cancel` at any moment.
+
+    Args:
+        given: Returns what is to be answered, once it is known: ``None`` until then.
 
     Attributes:
         id: ``resp_...``
@@ -34,9 +41,9 @@ class Answer:
     def __init__(
         self,
         ids: Ids,
-        responder: Responder,
+        models: Models,
         settings: SessionConfig,
-        given: list[Kept],
+        given: Callable[[], list[Kept] | None],
         limits: RateLimits,
         *,
         history: History | None,
@@ -52,12 +59,20 @@ class Answer:
         self._settings = settings
         self._conversation_id = conversation_id
         self._metadata = metadata
-        self._usage = Meter(settings, given)
+        self._models = models
+        self._given = given
+        self._usage = Meter(settings, [])
         self._limits = limits
+        self._pieces: Source[Piece] | None = None  # what the responder and the voice have made of it
         self._made: list[ev.Item] = []
         self._writer: Writer | None = None
         self.rate = rate_of(output_of(settings))
-        self._steps = self._run(responder, _request(settings, given))
+        self._steps = self._run()
+
+    @property
+    def ready(self) -> bool:
+        """Whether `step` returns at once."""
+        return self._given() is not None if self._pieces is None else self._pieces.ready
 
     def step(self) -> list[ServerEvent]:
         """Return the next events."""
@@ -71,14 +86,18 @@ class Answer:
         except BaseException as error:  # of the responder, any: pytest.fail's is no Exception
             # An assertion is reported by its test; its traceback would show the server's code only.
             _log.error("the responder failed: %s", error, exc_info=not isinstance(error, AssertionError))
+            self.close()
             message = described(error)
             failure = ev.ResponseError(type="server_error", code="responder_failed", message=message)
             return self._finish("failed", error=failure)
 
     def close(self) -> None:
-        """Let go of the steps, which hold all that was asked, and this object."""
+        """Let go of the steps, which hold all that was asked, and this object; end what is made for it."""
+        if self._pieces is not None:
+            self._pieces.close()
         self._steps.close()
         self._steps = no_steps()
+        self._given = list
 
     def writing(self, item_id: str) -> Writer | None:
         """Return what is writing this item now, if it is an item of this response in progress."""
@@ -107,20 +126,47 @@ class Answer:
             temperature=self._settings.temperature or None,  # Beta's
         )
 
-    def _run(self, responder: Responder, request: Request) -> Generator[list[ServerEvent], None, None]:
+    def _run(self) -> Generator[list[ServerEvent], None, None]:
         limit = self._settings.max_output_tokens
         most = limit if isinstance(limit, int) else math.inf
-        for output in responder.respond(request):
-            writer = self._writer_of(output)
-            yield self._begin(writer)
-            for delta in writer.deltas():
-                self._usage.count(delta)
-                yield [delta]
-                if self._usage.output_tokens >= most:
+        pieces = self._begin_pieces()
+        while (piece := (yield from _next(pieces))) is not None:
+            for events in self._written(piece):
+                for event in events:
+                    self._usage.count(event)
+                yield events
+                if self._writer is not None and self._usage.output_tokens >= most:
                     yield self._finish("incomplete", "max_output_tokens")
                     return
-            yield self._end(writer, "completed")
         yield self._finish("completed")
+
+    def _begin_pieces(self) -> Source[Piece]:
+        """Let the responder begin."""
+        given = self._given() or []
+        self._usage = Meter(self._settings, given)
+        speaking = None if self._settings.output_modalities == ["text"] else self._speaking()
+        self._pieces = self._models.answer(_request(self._settings, given), speaking)
+        return self._pieces
+
+    def _speaking(self) -> Speaking:
+        output = output_of(self._settings)
+        name = output.voice if isinstance(output.voice, str) else None
+        return Speaking(self._models.voice, format_of(output), name, output.speed or 1.0)
+
+    def _written(self, piece: Piece) -> Iterator[list[ServerEvent]]:
+        """Yield the events that a piece is sent in."""
+        if not isinstance(piece, Words | Sound | Aligned | Ended):
+            writer = self._writer_of(piece)
+            yield self._begin(writer)
+            yield from ([delta] for delta in writer.deltas())
+            if not isinstance(piece, Say):
+                yield self._end(writer, "completed")
+            return
+        assert self._writer is not None
+        if isinstance(piece, Ended):
+            yield self._end(self._writer, "completed")
+        elif (event := self._writer.write(piece)) is not None:
+            yield [event]
 
     def _writer_of(self, output: Output) -> Writer:
         item_id, index = self._ids("item"), len(self._made)
@@ -134,7 +180,7 @@ class Answer:
             raise TypeError(f"expected Say, CallFunction ... of a responder, got {type(output).__name__}")
         if self._settings.output_modalities == ["text"]:
             return TextWriter(self.id, item_id, index, output)
-        return AudioWriter(self.id, item_id, index, output, format_of(output_of(self._settings)))
+        return AudioWriter(self.id, item_id, index, output, self.rate)
 
     def _begin(self, writer: Writer) -> list[ServerEvent]:
         self._writer = writer
@@ -162,7 +208,14 @@ class Answer:
         )
         # The client may have deleted the item in the meantime.
         if self.history is not None and self.history.find(writer.item_id):
-            self.history.replace(writer.item_id, writer.kept(whole), writer.size)
+            alignment = writer.alignment if isinstance(writer, AudioWriter) else None
+            self.history.replace(
+                writer.item_id,
+                item=writer.kept(whole),
+                size=writer.size,
+                words=writer.words,
+                alignment=alignment,
+            )
             previous = self.history.previous(writer.item_id)
             events.append(ev.ConversationItemDone(event_id=NEW, previous_item_id=previous, item=item))
         return events
@@ -181,19 +234,27 @@ class Answer:
         return [*events, limits, ev.ResponseDone(event_id=NEW, response=response)]
 
 
+def _next(pieces: Source[Piece]) -> Generator[list[ServerEvent], None, Piece | None]:
+    """Wait for the next piece, and return it."""
+    while not pieces.ready:
+        yield []
+    return pieces.take()
+
+
 def _request(settings: SessionConfig, given: list[Kept]) -> Request:
     return Request(
-        items=[kept.item for kept in given],
+        items=[kept.with_words() for kept in given],
         instructions=settings.instructions or "",
         tools=settings.tools or [],
         tool_choice=settings.tool_choice or "auto",
         output_modalities=settings.output_modalities or [],
-        heard_seconds=_heard_seconds(given),
+        **_heard(given),
     )
 
 
-def _heard_seconds(given: Sequence[Kept]) -> float:
+def _heard(given: Sequence[Kept]) -> dict[str, Any]:
+    """Return what is known of the audio in the last message of the user."""
     for kept in reversed(given):
         if isinstance(kept.item, ev.Message) and kept.item.role == "user":
-            return audio_length(kept.item) / kept.rate
-    return 0.0
+            return {"heard_seconds": audio_length(kept.item) / kept.rate, "heard_text": kept.words or ""}
+    return {}

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 from msgspec import structs
 
@@ -9,6 +10,7 @@ from ... import events as ev
 from ...chain import Chain
 from ...events import UnknownObject
 from ...events.objects import NULL
+from .alignment import Alignment
 from .refusal import Refused
 
 __all__ = ["MOST_BYTES", "History", "Kept", "audio_length", "completed", "id_of", "part_of", "without_audio"]
@@ -24,12 +26,43 @@ class Kept:
     Attributes:
         rate: Bytes per second of its audio; any number if it has none.
         size: About how many bytes it keeps in memory.
+        words: What is said in its audio, if the item itself has no transcript: of a user's message, because
+            the client wants none; of the model's, because it was truncated.
+        alignment: Which words of the model's belong to which part of the audio.
     """
 
     id: str
     item: ev.Item
     rate: int = 1
     size: int = 0
+    words: str | None = None
+    alignment: Alignment | None = None
+
+    def heard(self, size: int) -> str:
+        """Return the words in so many bytes of its audio, the only one of the item."""
+        text = "".join(part.transcript or "" for part in _spoken(self.item)) or self.words or ""
+        alignment = self.alignment
+        if alignment is None:  # the item is the client's own
+            alignment = Alignment(self.rate)
+            alignment.mark(sum(len(part.audio or b"") for part in _spoken(self.item)), len(text))
+        return alignment.heard(text, size)
+
+    def with_words(self) -> ev.Item:
+        """Return the item, with a transcript for its audio where that is known."""
+        if self.words is None or not isinstance(self.item, ev.Message):
+            return self.item
+        content = [
+            structs.replace(part, transcript=self.words)
+            if isinstance(part, ev.InputAudio | ev.OutputAudio) and not part.transcript
+            else part
+            for part in self.item.content
+        ]
+        return structs.replace(self.item, content=content)
+
+
+def _spoken(item: ev.Item) -> list[ev.InputAudio | ev.OutputAudio]:
+    content = item.content if isinstance(item, ev.Message) else []
+    return [part for part in content if isinstance(part, ev.InputAudio | ev.OutputAudio)]
 
 
 class HeardAudio(ev.InputAudio, tag="input_audio", kw_only=True):
@@ -69,8 +102,9 @@ class History:
         """
         return self._known(item_id, verb).item
 
-    def rate(self, item_id: str) -> int:
-        return self._kept[item_id].rate
+    def known(self, item_id: str) -> Kept:
+        """Return what is kept of an item that exists."""
+        return self._kept[item_id]
 
     def previous(self, item_id: str) -> str | None:
         return self._order.before(item_id)
@@ -110,9 +144,10 @@ class History:
         self._size += kept.size + _ITEM_BYTES
         return before
 
-    def replace(self, item_id: str, item: ev.Item, size: int | None = None) -> None:
+    def replace(self, item_id: str, **changes: Any) -> None:
+        """Change some attributes of what is kept."""
         old = self._kept[item_id]
-        new = replace(old, item=item, size=old.size if size is None else size)
+        new = replace(old, **changes)
         self._size += new.size - old.size
         self._kept[item_id] = new
 
@@ -168,6 +203,4 @@ def part_of(item: ev.Item, index: int) -> ev.ContentPart | None:
 
 def audio_length(item: ev.Message) -> int:
     """Return the number of bytes of audio in a message."""
-    return sum(
-        len(part.audio or b"") for part in item.content if isinstance(part, ev.InputAudio | ev.OutputAudio)
-    )
+    return sum(len(part.audio or b"") for part in _spoken(item))

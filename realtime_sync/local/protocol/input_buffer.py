@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ... import events as ev
 from ...events.client import MOST_AUDIO
 from ...sound.formats import sample_rate
-from ...sound.vad import Detector, Started, Stopped
+from ...sound.vad import Detector, DetectorFactory, Started, Stopped
 from .refusal import Refused
 from .settings import format_of, rate_of
 
@@ -14,9 +14,10 @@ __all__ = ["MOST_BYTES", "InputAudioBuffer"]
 MOST_BYTES = 64 * 1024 * 1024  # held, uncommitted: 23 minutes of PCM
 _LEAST_MS = 100  # that can be committed
 _SILENCE_KEPT_MS = 60_000  # of silence that is not committed; more than a turn's padding or an idle timeout
+_SHORTEST_MS = 300  # of silence behind words that end a sentence, in ``semantic_vad``
 _SILENCE_MS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 500}
 """Silence that ends a turn in ``semantic_vad``, by eagerness.  What is said is not understood here, so
-this is a quarter of the longest that OpenAI's documentation names."""
+this is a quarter of the longest that OpenAI's documentation names.  Words that end a sentence shorten it."""
 
 
 class InputAudioBuffer:
@@ -26,7 +27,12 @@ class InputAudioBuffer:
         item_id: Of the message that will hold the speech going on; for the session's use.
     """
 
-    def __init__(self, settings: ev.AudioInputConfig) -> None:
+    def __init__(
+        self,
+        settings: ev.AudioInputConfig,
+        detector: DetectorFactory = Detector,
+    ) -> None:
+        self._make_detector = detector
         self._bytes = bytearray()
         self._origin = 0.0  # the position, in ms, where the present format came into force
         self._start = 0  # samples since then, of the first byte held
@@ -67,7 +73,7 @@ class InputAudioBuffer:
         self.item_id = None
         self._listening_from = self._end
         wanted = self._wanted()
-        self._detector = Detector(format_of(self._settings), *wanted) if wanted else None
+        self._detector = self._make_detector(format_of(self._settings), *wanted) if wanted else None
 
     def __len__(self) -> int:
         """The bytes held."""
@@ -119,6 +125,20 @@ class InputAudioBuffer:
         if not self._detector.speaking:
             self._drop(self._end - _SILENCE_KEPT_MS * self._rate // 1000)
 
+    @property
+    def quiet_ms(self) -> int:
+        """The silence at the end of a turn that goes on, in ms; 0 while speech is heard, or none."""
+        return getattr(self._detector, "quiet_ms", 0)
+
+    def so_far(self) -> bytes:
+        """Return the audio of the turn that goes on."""
+        return bytes(self._bytes)
+
+    def end_soon(self) -> None:
+        """End the turn that goes on with the next audio, if that is silent too."""
+        if self._detector is not None and (wanted := self._wanted()):
+            self._detector.adjust(wanted[0], min(wanted[1], _SHORTEST_MS))
+
     def _drop(self, sample: int) -> None:
         """Discard what came before a sample."""
         count = min(max(sample - self._start, 0), len(self._bytes) // self._width)
@@ -141,6 +161,8 @@ class InputAudioBuffer:
 
     def end_turn(self, sample: int) -> bytes:
         """Take the audio of the speech that stopped at this sample."""
+        if self._detector is not None and (wanted := self._wanted()):
+            self._detector.adjust(*wanted)  # where `end_soon` has changed it
         return self._take((sample - self._start) * self._width)
 
     def commit(self) -> bytes:

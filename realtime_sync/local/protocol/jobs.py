@@ -22,6 +22,11 @@ class Job(Protocol):
     @property
     def over(self) -> bool: ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether `step` returns at once: what it needs has come."""
+        ...
+
     def step(self) -> list[ServerEvent]:
         """Return the next events."""
         ...
@@ -46,26 +51,32 @@ class Jobs:
         self._due: dict[Job, tuple[float, int]] = {}  # when, and in which turn of those due at that time
         # A heap of the same, with some that are over or removed.
         self._next: list[tuple[float, int, Job]] = []
+        self._waiting: dict[Job, float] = {}  # what is not ready, and when its step was due
 
     @property
     def due(self) -> float | None:
-        """When the next step is due; ``None`` if nothing is in flight."""
+        """When the next step is due; ``None`` if nothing is in flight, or all of it waits to be ready."""
         first = self._first()
         return None if first is None else self._due[first][0]
 
     def __iter__(self) -> Iterator[Job]:
-        return iter(self._due)
+        return iter([*self._due, *self._waiting])
 
     def __len__(self) -> int:
-        return len(self._due)
+        return len(self._due) + len(self._waiting)
 
     def add(self, job: Job, now: float) -> None:
+        """Let a job take its next step at this time, or as soon as it is ready then."""
+        if not job.ready:
+            self._waiting[job] = now
+            return
         turn = next(self._turns)
         self._due[job] = now, turn
         heapq.heappush(self._next, (now, turn, job))
 
     def remove(self, job: Job) -> None:
         self._due.pop(job, None)
+        self._waiting.pop(job, None)
 
     def step(self, now: float) -> tuple[Job | None, list[ServerEvent]]:
         """Take the next step of what is due by now.  Return the job, if any, and its events."""
@@ -82,6 +93,8 @@ class Jobs:
 
     def _first(self) -> Job | None:
         """Return the job whose step is next, if there is one."""
+        for job in [job for job in self._waiting if job.ready]:
+            self.add(job, self._waiting.pop(job))
         while self._next and self._due.get(self._next[0][2]) != self._next[0][:2]:
             heapq.heappop(self._next)
         return self._next[0][2] if self._next else None

@@ -21,6 +21,8 @@ class Listing:
         over: It has returned all its events.
     """
 
+    ready = True
+
     def __init__(self, ids: Ids, tool: ev.McpTool, history: History) -> None:
         self.over = False
         self._item_id = ids("mcpl")
@@ -55,7 +57,7 @@ class Listing:
             yield [ended]
             return
         whole = self._item(self._offered() if reachable else [])
-        self._history.replace(self._item_id, whole)
+        self._history.replace(self._item_id, item=whole)
         previous = self._history.previous(self._item_id)
         yield [
             ended,

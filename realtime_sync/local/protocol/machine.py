@@ -18,21 +18,27 @@ Structs are never changed once they were put in an event or in the history, only
 can share them.
 """
 
+from typing import Any
+
 import msgspec
 from msgspec import structs
 
 from ... import events as ev
 from ...events import ServerEvent, SessionConfig
 from ...events.codec import Deviation, decode_client
-from ...speech.transcribers import DefaultTranscriber, Transcriber
+from ...sound.vad import DetectorFactory
+from ...speech.transcribers import Transcriber
+from ...speech.voices import Voice
 from .beta import beta_param, from_beta, to_beta
 from .checks import checked
 from .ids import NEW, Ids, numbered
 from .jobs import Jobs
+from .models import Models
 from .realtime import ConversationSession
 from .refusal import Refused, missing
-from .responders import DefaultResponder, Responder
+from .responders import Responder
 from .settings import fresh_session
+from .source import Runner
 from .translation import TranslationSession
 
 __all__ = ["Protocol"]
@@ -47,6 +53,9 @@ class Protocol:
     Args:
         responder: Answers in place of a model.
         transcriber: Transcribes in place of a model.
+        voice: Speaks in place of a model.
+        detector: Makes what finds the turns in audio; see `realtime_sync.sound.vad.Detector`.
+        background: Runs what may wait; by default everything is done within `step`.
         model: The model the client asked for; only announced.
         session_type: ``"realtime"``, ``"transcription"`` or ``"translation"``.
         dialect: ``"ga"`` or ``"beta"``.
@@ -70,6 +79,9 @@ class Protocol:
         *,
         responder: Responder | None = None,
         transcriber: Transcriber | None = None,
+        voice: Voice | None = None,
+        detector: DetectorFactory | None = None,
+        background: Runner | None = None,
         model: str = "gpt-realtime",
         session_type: str = "realtime",
         dialect: str = "ga",
@@ -93,12 +105,19 @@ class Protocol:
         self._lifetime = lifetime
         self._expires: float | None = None
         fresh = fresh_session(session_type, self._ids("sess"), model, expires_at)
-        responder, transcriber = responder or DefaultResponder(), transcriber or DefaultTranscriber()
+        chosen: dict[str, Any] = {
+            "responder": responder,
+            "transcriber": transcriber,
+            "voice": voice,
+            "detector": detector,
+            "background": background,
+        }
+        models = Models(**{name: value for name, value in chosen.items() if value is not None})
         self._session: ConversationSession | TranslationSession
         if session_type == "translation":
-            self._session = TranslationSession(fresh, responder, transcriber, self._jobs)
+            self._session = TranslationSession(fresh, models, self._jobs)
         else:
-            self._session = ConversationSession(self._ids, fresh, responder, transcriber, self._jobs)
+            self._session = ConversationSession(self._ids, fresh, models, self._jobs)
         if settings is not None:
             self._session.configure(settings, 0.0)
         self._settings_size = self._measured()
@@ -201,7 +220,7 @@ class Protocol:
             return self._stamped(self._session.wake(now))
         job, events = self._jobs.step(now)
         if job is not None:
-            self._session.stepped(job, events, now)
+            events += self._session.stepped(job, events, now)
         return self._stamped(events + self._farewell())
 
     def _farewell(self) -> list[ServerEvent]:

@@ -1,5 +1,6 @@
 """A session of type ``realtime`` or ``transcription``: a conversation, an input buffer, and responses."""
 
+import functools
 from collections.abc import Iterator
 
 from msgspec import UNSET, structs
@@ -7,7 +8,8 @@ from msgspec import UNSET, structs
 from ... import events as ev
 from ...events import ClientEvent, ServerEvent, SessionConfig
 from ...sound.vad import Started
-from ...speech.transcribers import Transcriber
+from ...speech.sentences import ends_sentence
+from ...speech.transcribers import Heard
 from .answer import Answer
 from .checks import check_item
 from .history import History, Kept, completed, id_of, part_of, without_audio
@@ -16,17 +18,18 @@ from .input_buffer import InputAudioBuffer
 from .jobs import Job, Jobs
 from .listing import Listing
 from .meter import RateLimits
+from .models import Models
 from .refusal import Refused
-from .responders import Responder
 from .setting_checks import check_settings
 from .settings import cleared, configured, format_of, input_of, output_of, rate_of
-from .transcription import Transcription, heard
+from .transcription import Listening, Transcription, heard
 from .writers import AudioWriter
 
 __all__ = ["ConversationSession"]
 
 _MOST_JOBS = 100  # at which no more out-of-band responses begin
 _ID_BYTES = 150  # that one id takes in memory
+_PAUSE_MS = 250  # of silence, at which a turn may be over
 
 
 class ConversationSession:
@@ -37,21 +40,20 @@ class ConversationSession:
         due: When `wake` is to be called, because the user has been silent for too long.
     """
 
-    def __init__(
-        self, ids: Ids, fresh: SessionConfig, responder: Responder, transcriber: Transcriber, jobs: Jobs
-    ) -> None:
+    def __init__(self, ids: Ids, fresh: SessionConfig, models: Models, jobs: Jobs) -> None:
         self.config = fresh
         self.due: float | None = None
         self.conversation_id = ids("conv")
         self._made_ids: set[str] = set()
         self._ids = _remembered(ids, self._made_ids)
         self._empty = cleared(fresh)
-        self._responder = responder
-        self._transcriber = transcriber
+        self._models = models
         self._jobs = jobs
         self._history = History()
         self._limits = RateLimits()
-        self._buffer = InputAudioBuffer(input_of(fresh))
+        self._buffer = InputAudioBuffer(input_of(fresh), models.detector)
+        self._early: Listening | None = None  # to speech that seems to be over
+        self._unanswered: Transcription | None = None  # of the turn that is answered once its words are known
         self._answer: Answer | None = None  # in flight in the conversation
         self._spoken = False  # the model's voice has been heard
         self._said = 0  # bytes of it, in the running response
@@ -94,19 +96,21 @@ class ConversationSession:
                 return [ev.ConversationItemRetrieved(event_id=NEW, item=item)]
             case ev.ConversationItemDelete():
                 self._history.delete(event.item_id)
-                for job in list(self._jobs):
-                    if isinstance(job, Transcription) and job.item_id == event.item_id:
-                        self._jobs.remove(job)  # now: it holds the audio
-                        job.close()
+                if (job := self._transcriptions().get(event.item_id)) is not None:
+                    self._jobs.remove(job)  # now: it holds the audio
+                    job.close()
                 return [ev.ConversationItemDeleted(event_id=NEW, item_id=event.item_id)]
             case ev.InputAudioBufferAppend():
                 return self._append(event.audio, now)
             case ev.InputAudioBufferCommit():
                 self._history.check_room()
                 item_id = self._buffer.item_id
-                return self._commit(self._buffer.commit(), item_id, now)
+                audio = self._buffer.commit()
+                self._drop_early()
+                return self._commit(audio, item_id, now)
             case ev.InputAudioBufferClear():
                 self._buffer.clear()
+                self._drop_early()
                 return [ev.InputAudioBufferCleared(event_id=NEW)]
         if self.config.type == "realtime":
             match event:
@@ -187,7 +191,7 @@ class ConversationSession:
 
     def _truncate(self, event: ev.ConversationItemTruncate) -> list[ServerEvent]:
         item = self._history.item(event.item_id, "truncate")
-        rate = self._history.rate(event.item_id)
+        rate = self._history.known(event.item_id).rate
         writer = self._answer.writing(event.item_id) if self._answer else None
         if isinstance(writer, AudioWriter) and event.content_index == 0:
             writer.truncate(_within(event.audio_end_ms, writer.said, rate))
@@ -200,9 +204,10 @@ class ConversationSession:
                 raise Refused("invalid_value", message, "item_id")
             audio = part.audio or b""
             content = list(item.content)
-            kept = audio[: _within(event.audio_end_ms, len(audio), rate)]
-            content[event.content_index] = ev.OutputAudio(audio=kept)
-            self._history.replace(event.item_id, structs.replace(item, content=content))
+            size = _within(event.audio_end_ms, len(audio), rate)
+            content[event.content_index] = ev.OutputAudio(audio=audio[:size])
+            words = self._history.known(event.item_id).heard(size)
+            self._history.replace(event.item_id, item=structs.replace(item, content=content), words=words)
         return [
             ev.ConversationItemTruncated(
                 event_id=NEW,
@@ -221,7 +226,31 @@ class ConversationSession:
                 events += self._speech_started(found.sample, now)
             else:
                 events += self._speech_stopped(found.sample, now)
+        if self._models.hears:
+            self._listen_early(now)
         return events
+
+    def _listen_early(self, now: float) -> None:
+        """Begin to listen at the first silence, so that the words are there when the turn is over."""
+        early, quiet = self._early, self._buffer.quiet_ms >= _PAUSE_MS
+        if early is not None and not quiet:  # speech goes on
+            self._drop_early()
+        elif early is None and quiet:
+            self._early = early = self._listening(self._buffer.so_far())
+            self._jobs.add(early, now)
+
+    def _drop_early(self) -> None:
+        early, self._early = self._early, None
+        if early is not None:
+            self._jobs.remove(early)
+            early.close()
+
+    def _listening(self, audio: bytes) -> Listening:
+        return Listening(self._models.transcription(self._heard(audio)), len(audio))
+
+    def _heard(self, audio: bytes) -> Heard:
+        side = input_of(self.config)
+        return heard(audio, format_of(side), rate_of(side), side.transcription or ev.AudioTranscription())
 
     def _speech_started(self, sample: int, now: float) -> list[ServerEvent]:
         item_id = self._ids("item")
@@ -229,8 +258,10 @@ class ConversationSession:
         events: list[ServerEvent] = [
             ev.InputAudioBufferSpeechStarted(event_id=NEW, audio_start_ms=start_ms, item_id=item_id)
         ]
-        if self._answer and self._detection and self._detection.interrupt_response:
-            events += self._break_off(self._answer, "turn_detected", now)
+        if self._detection and self._detection.interrupt_response:
+            self._unanswered = None
+            if self._answer:
+                events += self._break_off(self._answer, "turn_detected", now)
         self.due = None  # the user is no longer silent
         return events
 
@@ -239,11 +270,14 @@ class ConversationSession:
         stopped = ev.InputAudioBufferSpeechStopped(
             event_id=NEW, audio_end_ms=self._buffer.ms(sample), item_id=item_id
         )
-        events = self._commit(self._buffer.end_turn(sample), item_id, now)
-        return [stopped, *events, *self._respond_by_itself(now)]
+        early, self._early = self._early, None
+        events = self._commit(self._buffer.end_turn(sample), item_id, now, early)
+        return [stopped, *events, *self._respond_by_itself(now, item_id)]
 
-    def _commit(self, audio: bytes, item_id: str | None, now: float) -> list[ServerEvent]:
-        """Make audio a user message."""
+    def _commit(
+        self, audio: bytes, item_id: str | None, now: float, early: Listening | None = None
+    ) -> list[ServerEvent]:
+        """Make audio a user message, which ``early`` has listened to already."""
         item_id = item_id or self._ids("item")
         side = input_of(self.config)
         if self._history.full:  # a turn by voice can't be rejected; it is kept without its audio
@@ -253,23 +287,39 @@ class ConversationSession:
             event_id=NEW, previous_item_id=self._history.last_id, item_id=item_id
         )
         events = self._add(Kept(item_id, item, rate_of(side), len(audio)))
-        if side.transcription:
-            what = heard(audio, format_of(side), rate_of(side), side.transcription)
-            wanted = "item.input_audio_transcription.logprobs" in (self.config.include or ())
+        if early is not None:
+            self._jobs.remove(early)
+        if side.transcription or self._models.hears:
             job = Transcription(
-                self._ids, self._transcriber, what, item_id, self._history, with_logprobs=wanted
+                self._ids,
+                early or self._listening(audio),
+                self._heard(audio),
+                item_id,
+                self._history,
+                told=bool(side.transcription),
+                with_logprobs="item.input_audio_transcription.logprobs" in (self.config.include or ()),
             )
             self._jobs.add(job, now)
         return [committed, *events]
 
-    def _respond_by_itself(self, now: float) -> list[ServerEvent]:
+    def _respond_by_itself(self, now: float, item_id: str) -> list[ServerEvent]:
         """Answer the turn that is over, if the settings say so."""
         if self.config.type != "realtime" or not (self._detection and self._detection.create_response):
             return []
+        if self._models.hears:  # what is no speech is not answered
+            self._unanswered = self._transcriptions().get(item_id)
+            return []
+        return self._respond_to_turn(now)
+
+    def _respond_to_turn(self, now: float) -> list[ServerEvent]:
         try:
             return self._respond(ev.ResponseCreateParams(), now)
         except Refused as refusal:  # an earlier response is in flight, and must not be interrupted
             return [refusal.event(None)]
+
+    def _transcriptions(self) -> dict[str, Transcription]:
+        """Return what is being transcribed, by the ids of the items."""
+        return {job.item_id: job for job in self._jobs if isinstance(job, Transcription)}
 
     def wake(self, now: float) -> list[ServerEvent]:
         """Continue without the user, who has said nothing for the idle timeout."""
@@ -304,9 +354,9 @@ class ConversationSession:
         settings = self._configured(params, self.config, "response")
         answer = Answer(
             self._ids,
-            self._responder,
+            self._models,
             settings,
-            self._given(params),
+            functools.partial(self._heard_all, self._given(params)),
             self._limits,
             history=None if out_of_band else self._history,
             conversation_id=None if out_of_band else self.conversation_id,
@@ -323,6 +373,15 @@ class ConversationSession:
         if params.input is UNSET or params.input is None:
             return self._history.all()
         return list(self._referred(params.input))
+
+    def _heard_all(self, given: list[Kept]) -> list[Kept] | None:
+        """Return what is given, with the words of what the user said; ``None``: not all is known yet."""
+        if not self._models.hears:
+            return given
+        pending = self._transcriptions()
+        if any(kept.id in pending for kept in given):
+            return None
+        return [self._history.find(kept.id) or kept for kept in given]
 
     def _referred(self, items: list[ev.Item]) -> Iterator[Kept]:
         rate = rate_of(input_of(self.config))
@@ -351,10 +410,23 @@ class ConversationSession:
         self._over(answer, now)
         return events
 
-    def stepped(self, job: Job, events: list[ServerEvent], now: float) -> None:
-        """Note the events of a job, and what follows from them."""
-        if not isinstance(job, Answer):
-            return
+    def stepped(self, job: Job, events: list[ServerEvent], now: float) -> list[ServerEvent]:
+        """Note the events of a job; return what follows from them."""
+        if isinstance(job, Answer):
+            self._answered(job, events, now)
+        elif job.over and job is self._unanswered:
+            self._unanswered = None
+            return self._respond_to_turn(now) if job.text.strip() else []
+        elif job.over and job is self._early and self._is_semantic and ends_sentence(job.text):
+            self._buffer.end_soon()
+        return []
+
+    @property
+    def _is_semantic(self) -> bool:
+        """Whether the words decide when a turn is over."""
+        return isinstance(self._detection, ev.SemanticVad)
+
+    def _answered(self, job: Answer, events: list[ServerEvent], now: float) -> None:
         said = sum(len(event.delta) for event in events if isinstance(event, ev.ResponseOutputAudioDelta))
         self._spoken = self._spoken or said > 0
         if job is self._answer:

@@ -43,10 +43,13 @@ __all__ = [
 class Say:
     """An assistant message: written, or spoken with ``text`` as its transcript.
 
-    ``audio`` takes the place of the synthetic speech: raw bytes in the response's output format.
+    Args:
+        text: What is said; or an iterable of it, part by part as it is written, which is spoken sentence by
+            sentence meanwhile.
+        audio: Takes the place of what the voice says: raw bytes in the response's output format.
     """
 
-    text: str
+    text: str | Iterable[str]
     audio: bytes | None = None
 
 
@@ -107,6 +110,7 @@ class Request:
         instructions, tools, tool_choice: In force for this response.
         output_modalities: ``["audio"]`` or ``["text"]``.
         heard_seconds: The length of the audio in the last user message, 0.0 if it has none.
+        heard_text: What was said in it, if the server's transcriber really hears (`Transcriber.hears`).
         language: What to translate into, in a translation session; there the only item holds what was
             said, as text.
     """
@@ -117,6 +121,7 @@ class Request:
     tool_choice: ToolChoice = "auto"
     output_modalities: Sequence[str] = ("audio",)
     heard_seconds: float = 0.0
+    heard_text: str = ""
     language: str = ""
 
     @property
@@ -150,8 +155,12 @@ class Responder(Protocol):
     def respond(self, request: Request) -> Iterable[Output]:
         """Return the items of one response, in order; a generator is asked for each when it is due.
 
-        One responder serves all sessions of a server, each from a thread of its own.  An exception
-        makes the response fail (``response.done`` with status ``"failed"``) and nothing else.
+        One responder serves all sessions of a server, each response from a thread of its own: it may wait.
+        If what it returns has a method ``close``, another thread calls that when the response is cancelled:
+        it should end the waiting.  (A generator is closed in its own thread.)  A responder that never waits
+        may have an attribute ``instant = True``: it gets no thread.
+
+        An exception makes the response fail (``response.done`` with status ``"failed"``) and nothing else.
         """
         ...
 
@@ -165,6 +174,8 @@ class DefaultResponder:
     * If it has to call a function (``tool_choice``), it does, without arguments.
     * In a translation session it repeats what was said, with the name of the language.
     """
+
+    instant = True
 
     def respond(self, request: Request) -> Iterable[Output]:
         if request.items and isinstance(request.items[-1], FunctionCallOutput):
@@ -211,6 +222,8 @@ class ScriptedResponder:
     Attributes:
         requests: Every `Request` so far, for a test to look at.
     """
+
+    instant = True
 
     def __init__(self, answers: Iterable[Scripted]) -> None:
         self._answers = deque(answers)

@@ -1,14 +1,24 @@
-"""Synthetic speech: what the local server says."""
+"""Synthetic speech: what the local server says where no voice is installed."""
 
 import functools
 import math
 
 from ...sound.formats import bytes_of, sample_rate
+from ...speech.voices import Sentence
 
-__all__ = ["speech"]
+__all__ = ["ToneVoice", "speech"]
 
 _SECONDS_PER_CHARACTER = 0.06
 """About as fast as people talk."""
+
+
+class ToneVoice:
+    """A voice that takes its time over a text and says no word."""
+
+    instant = True
+
+    def speak(self, sentence: Sentence) -> list[bytes]:
+        return [speech(sentence.text, sentence.audio_format)]
 
 
 def speech(text: str, audio_format: str) -> bytes:

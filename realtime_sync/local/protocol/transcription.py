@@ -2,19 +2,18 @@
 
 import logging
 import math
-from collections.abc import Generator
 
 from msgspec import structs
 
 from ... import events as ev
 from ...events import ServerEvent
-from ...speech.transcribers import Heard, Segment, Transcriber
+from ...speech.transcribers import Heard, Segment
 from .history import History
 from .ids import NEW, Ids
 from .refusal import described
-from .steps import no_steps
+from .source import Source
 
-__all__ = ["Transcription", "heard", "text_of"]
+__all__ = ["Listening", "Transcription", "heard", "text_of"]
 
 _log = logging.getLogger("realtime_sync.local")
 
@@ -48,8 +47,56 @@ def text_of(part: str | Segment) -> str:
     return text
 
 
+class Listening:
+    """Listens to a turn that seems to be over, before that is known.
+
+    Attributes:
+        over: It has heard all of it.
+        parts: What it has heard so far.
+        error: Why it has failed, if it has.
+        size: Bytes of audio that it listens to.
+    """
+
+    def __init__(self, source: Source[str | Segment], size: int) -> None:
+        self.over = False
+        self.parts: list[str | Segment] = []
+        self.error: Exception | None = None
+        self.size = size
+        self._source = source
+
+    @property
+    def ready(self) -> bool:
+        return self._source.ready
+
+    @property
+    def text(self) -> str:
+        """What was said."""
+        return "".join(map(text_of, self.parts))
+
+    def step(self) -> list[ServerEvent]:
+        """Hear some more; nothing of it is sent."""
+        try:
+            part = self._source.take()
+            if part is not None:
+                text_of(part)
+        except Exception as error:  # of the transcriber, any
+            self.error, part = error, None
+        if part is None:
+            self.over = True
+        else:
+            self.parts.append(part)
+        return []
+
+    def close(self) -> None:
+        self._source.close()
+
+
 class Transcription:
     """One that is under way.  Its owner drops it if its item is deleted.
+
+    Args:
+        listening: What hears.
+        told: Whether the client is told of it.
 
     Attributes:
         item_id: The message's.
@@ -59,43 +106,60 @@ class Transcription:
     def __init__(
         self,
         ids: Ids,
-        transcriber: Transcriber,
+        listening: Listening,
         what: Heard,
         item_id: str,
         history: History,
         *,
+        told: bool = True,
         with_logprobs: bool,
     ) -> None:
         self.over = False
         self._ids = ids
+        self._listening = listening
         self._heard = what
         self.item_id = item_id
         self._history = history
+        self._told = told
         self._with_logprobs = with_logprobs
-        self._text: list[str] = []
-        self._steps = self._run(transcriber)
+        self._sent = 0  # of the parts
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to send, or to hear."""
+        return self._has_more() or self._listening.ready
+
+    @property
+    def text(self) -> str:
+        """What was heard so far."""
+        return self._listening.text
 
     def step(self) -> list[ServerEvent]:
-        try:
-            return [next(self._steps)]
-        except StopIteration:
-            self.over = True
+        if not self._has_more():
+            self._listening.step()
+        events = self._next()
+        return events if self._told else []
+
+    def _has_more(self) -> bool:
+        return self._listening.over or self._sent < len(self._listening.parts)
+
+    def _next(self) -> list[ServerEvent]:
+        listening = self._listening
+        if self._sent < len(listening.parts):
+            part = listening.parts[self._sent]
+            self._sent += 1
+            return [self._segment(part) if isinstance(part, Segment) else self._delta(text_of(part))]
+        if not listening.over:
+            return []
+        self.over = True
+        if listening.error is None:
             return [self._completed()]
-        except Exception as error:  # of the transcriber, any
-            _log.exception("the transcriber failed")
-            self.over = True
-            return [self._failed(error)]
+        _log.error("the transcriber failed", exc_info=listening.error)
+        return [self._failed(listening.error)]
 
     def close(self) -> None:
-        """Let go of the steps, which hold the audio, and this object."""
-        self._steps.close()
-        self._steps = no_steps()
-
-    def _run(self, transcriber: Transcriber) -> Generator[ServerEvent, None, None]:
-        for part in transcriber.transcribe(self._heard):
-            text = text_of(part)
-            self._text.append(text)
-            yield self._segment(part) if isinstance(part, Segment) else self._delta(text)
+        """End the work, and let go of the audio."""
+        self._listening.close()
 
     def _delta(self, text: str) -> ServerEvent:
         return ev.ConversationItemInputAudioTranscriptionDelta(
@@ -119,23 +183,26 @@ class Transcription:
         )
 
     def _completed(self) -> ServerEvent:
-        transcript = "".join(self._text)
+        transcript = self.text
         self._keep(transcript)
         return ev.ConversationItemInputAudioTranscriptionCompleted(
             event_id=NEW,
             item_id=self.item_id,
             content_index=0,
             transcript=transcript,
-            logprobs=[_certain(text) for text in self._text] if self._with_logprobs else None,
+            logprobs=[_certain(text_of(part)) for part in self._listening.parts]
+            if self._with_logprobs
+            else None,
             usage=self._usage(transcript),
         )
 
     def _keep(self, transcript: str) -> None:
-        """Put the transcript into the conversation."""
+        """Put the transcript into the conversation; into the item only if the client wants it."""
+        self._history.replace(self.item_id, words=transcript)
         item = self._history.item(self.item_id, "retrieve")
-        if isinstance(item, ev.Message) and isinstance(item.content[0], ev.InputAudio):
+        if self._told and isinstance(item, ev.Message) and isinstance(item.content[0], ev.InputAudio):
             part = structs.replace(item.content[0], transcript=transcript)
-            self._history.replace(self.item_id, structs.replace(item, content=[part]))
+            self._history.replace(self.item_id, item=structs.replace(item, content=[part]))
 
     def _usage(self, transcript: str) -> ev.TranscriptionUsage:
         if _BILLED_BY_TIME in (self._heard.model or ""):

@@ -1,24 +1,24 @@
 """A session of type ``translation``: audio in, and its translation out, as text and as audio."""
 
-from collections.abc import Generator, Iterator
-from itertools import chain, zip_longest
+from collections.abc import Generator
 
 from ... import events as ev
 from ...events import ClientEvent, ServerEvent, SessionConfig
 from ...events.client import MOST_AUDIO
 from ...sound.formats import PCM_RATE, bytes_per_second
-from ...sound.vad import Detector, Stopped
-from ...speech.transcribers import Transcriber
+from ...sound.vad import Stopped
+from ...speech.transcribers import Heard, Segment
 from .ids import NEW
 from .jobs import Job, Jobs
+from .models import Models
+from .pieces import Piece, Sound, Speaking, Words
 from .refusal import Refused, described
-from .responders import Request, Responder, Say
+from .responders import Request
 from .setting_checks import check_settings
 from .settings import configured
-from .speech import speech
+from .source import Source
 from .steps import no_steps
 from .transcription import heard, text_of
-from .writers import slices, words
 
 __all__ = ["TranslationSession"]
 
@@ -42,15 +42,12 @@ class TranslationSession:
 
     due: float | None = None
 
-    def __init__(
-        self, fresh: SessionConfig, responder: Responder, transcriber: Transcriber, jobs: Jobs
-    ) -> None:
+    def __init__(self, fresh: SessionConfig, models: Models, jobs: Jobs) -> None:
         self.config = fresh
         self._fresh = fresh
-        self._responder = responder
-        self._transcriber = transcriber
+        self._models = models
         self._jobs = jobs
-        self._detector = Detector(_FORMAT, 0.5, _SILENCE_MS)
+        self._detector = models.detector(_FORMAT, 0.5, _SILENCE_MS)
         self._speech = bytearray()  # the utterance so far, with some of the silence before it
         self._taken = 0  # bytes of audio in all
         self._utterances: list[_Utterance] = []  # in order: one is translated after the other
@@ -119,7 +116,7 @@ class TranslationSession:
 
     def _translate(self, audio: bytes, now: float) -> None:
         frames = -(-self._taken * 1000 // bytes_per_second(_FORMAT) // _FRAME_MS)
-        utterance = _Utterance(self, audio, frames * _FRAME_MS)
+        utterance = _Utterance(self, self._models, audio, frames * _FRAME_MS)
         self._utterances.append(utterance)
         if len(self._utterances) == 1:
             self._jobs.add(utterance, now)
@@ -135,7 +132,7 @@ class TranslationSession:
         return self._closing and not self._utterances
 
     @property
-    def _transcription(self) -> ev.AudioTranscription | None:
+    def transcription(self) -> ev.AudioTranscription | None:
         """How what was said is to be transcribed, if the client wants that."""
         assert self.config.audio
         assert self.config.audio.input
@@ -148,74 +145,99 @@ class TranslationSession:
 
     # --- Translation out ---------------------------------------------------------------------------
 
-    def stepped(self, job: Job, events: list[ServerEvent], now: float) -> None:
+    def stepped(self, job: Job, events: list[ServerEvent], now: float) -> list[ServerEvent]:
         """Note the events of a job: the next may begin when it is over."""
         if job.over:
             self._utterances.pop(0)
             if self._utterances:
                 self._jobs.add(self._utterances[0], now)
+        return []
 
-    def translated(self, audio: bytes, elapsed_ms: int) -> Generator[ServerEvent, None, None]:
-        """Yield the translation of an utterance, ``elapsed_ms`` into the session."""
-        what = heard(
-            audio, _FORMAT, bytes_per_second(_FORMAT), self._transcription or ev.AudioTranscription()
-        )
-        source = []
-        for part in self._transcriber.transcribe(what):
-            source.append(text_of(part))
-            if self._transcription:  # which the client may change in the middle
-                yield ev.SessionInputTranscriptDelta(event_id=NEW, delta=source[-1], elapsed_ms=elapsed_ms)
+    @property
+    def language(self) -> str:
+        """The language to translate into."""
         assert self.config.audio
         assert self.config.audio.output
-        message = ev.Message(role="user", content=[ev.InputText(text="".join(source))])
-        request = Request(
-            items=[message], language=self.config.audio.output.language or "", heard_seconds=what.seconds
-        )
-        for output in self._responder.respond(request):
-            if isinstance(output, Say):
-                yield from _spoken(output, elapsed_ms)
+        return self.config.audio.output.language or ""
 
 
 class _Utterance:
     """One translation in flight.  A failure is an error event, and the session goes on."""
 
-    def __init__(self, session: TranslationSession, audio: bytes, elapsed_ms: int) -> None:
+    def __init__(self, session: TranslationSession, models: Models, audio: bytes, elapsed_ms: int) -> None:
         self.over = False
         self.size = len(audio)
-        self._steps = session.translated(audio, elapsed_ms)
+        self._models = models
+        self._elapsed_ms = elapsed_ms
+        self._source: Source[str | Segment | Piece] | None = None  # of what comes next
+        self._steps = self._run(session, audio)
+
+    @property
+    def ready(self) -> bool:
+        return self._source is None or self._source.ready
 
     def close(self) -> None:
-        """Let go of the steps, which hold the audio, and the session."""
+        """Let go of the steps, which hold the audio, and the session; end what is made for it."""
+        if self._source is not None:
+            self._source.close()
         self._steps.close()
         self._steps = no_steps()
 
     def step(self) -> list[ServerEvent]:
         try:
-            return [next(self._steps)]
+            return next(self._steps)
         except StopIteration:
             self.over = True
             return []
-        except Exception as error:  # of the transcriber or the responder, any
+        except Exception as error:  # of the transcriber, the responder or the voice, any
             self.over = True
             message = described(error)
             failure = ev.ErrorDetails(type="server_error", code="translation_failed", message=message)
             return [ev.ErrorEvent(event_id=NEW, error=failure)]
 
-
-def _spoken(say: Say, elapsed_ms: int) -> Iterator[ServerEvent]:
-    """Return the words and the audio of an answer, side by side."""
-    say.text.encode()  # half a surrogate pair can't be sent
-    audio = speech(say.text, _FORMAT) if say.audio is None else say.audio
-    chunks = slices(audio, bytes_per_second(_FORMAT) * _FRAME_MS // 1000)
-    written = (
-        ev.SessionOutputTranscriptDelta(event_id=NEW, delta=word, elapsed_ms=elapsed_ms)
-        for word in words(say.text)
-    )
-    spoken = (
-        ev.SessionOutputAudioDelta(
-            event_id=NEW, delta=chunk, sample_rate=PCM_RATE, channels=1, format="pcm16", elapsed_ms=elapsed_ms
+    def _run(self, session: TranslationSession, audio: bytes) -> Generator[list[ServerEvent], None, None]:
+        """Yield the events; before each time that something is taken, so that it can be waited for."""
+        what = heard(
+            audio, _FORMAT, bytes_per_second(_FORMAT), session.transcription or ev.AudioTranscription()
         )
-        for chunk in chunks
-    )
-    pairs: Iterator[tuple[ServerEvent | None, ServerEvent | None]] = zip_longest(written, spoken)
-    return (event for event in chain.from_iterable(pairs) if event is not None)
+        listening = self._source = self._models.transcription(what)
+        yield []
+        source = []
+        while (part := listening.take()) is not None:
+            source.append(text_of(part))
+            # The client may change its mind in the middle.
+            yield self._transcribed(source[-1]) if session.transcription else []
+        speaking = Speaking(self._models.voice, _FORMAT)
+        pieces = self._source = self._models.answer(
+            _request("".join(source), what, session.language), speaking
+        )
+        yield []
+        while (piece := pieces.take()) is not None:
+            yield self._translated(piece)
+
+    def _transcribed(self, text: str) -> list[ServerEvent]:
+        return [ev.SessionInputTranscriptDelta(event_id=NEW, delta=text, elapsed_ms=self._elapsed_ms)]
+
+    def _translated(self, piece: Piece) -> list[ServerEvent]:
+        if isinstance(piece, Words):
+            piece.text.encode()  # half a surrogate pair can't be sent
+            return [
+                ev.SessionOutputTranscriptDelta(event_id=NEW, delta=piece.text, elapsed_ms=self._elapsed_ms)
+            ]
+        if not isinstance(piece, Sound):
+            return []
+        return [
+            ev.SessionOutputAudioDelta(
+                event_id=NEW,
+                delta=piece.audio,
+                sample_rate=PCM_RATE,
+                channels=1,
+                format="pcm16",
+                elapsed_ms=self._elapsed_ms,
+            )
+        ]
+
+
+def _request(text: str, what: Heard, language: str) -> Request:
+    message = ev.Message(role="user", content=[ev.InputText(text=text)])
+    return Request(items=[message], language=language, heard_seconds=what.seconds)

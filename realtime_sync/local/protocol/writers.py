@@ -1,18 +1,16 @@
 """How one item of a response is streamed: as text, as audio, or as a call."""
 
-import re
 from collections.abc import Iterator
-from itertools import zip_longest
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import structs
 
 from ... import events as ev
 from ...events import ServerEvent
-from ...sound.formats import bytes_per_second
+from .alignment import Alignment
 from .ids import NEW
+from .pieces import Piece, Sound, Words
 from .responders import CallFunction, CallMcpTool, RequestMcpApproval, Say
-from .speech import speech
 
 __all__ = [
     "AudioWriter",
@@ -21,13 +19,11 @@ __all__ = [
     "McpCallWriter",
     "TextWriter",
     "Writer",
-    "slices",
-    "words",
 ]
 
 
 class Writer:
-    """Streams one item: `opening`, each of `deltas`, `closing`, which may come before the deltas end.
+    """Streams one item: `opening`, each of `deltas` or what `write` returns, and `closing` at any moment.
 
     Attributes:
         size: About how many bytes the item keeps in memory.
@@ -56,10 +52,20 @@ class Writer:
         """Return what the conversation keeps of the item."""
         return item
 
+    @property
+    def words(self) -> str | None:
+        """The words of it that are not in the item; ``None``: there are none."""
+        return None
+
     def opening(self) -> list[ServerEvent]:
         return []
 
     def deltas(self) -> Iterator[ServerEvent]:
+        """Return what there is to be sent of an output that comes whole."""
+        return iter(())
+
+    def write(self, piece: Piece) -> ServerEvent | None:
+        """Return what sends a piece of an output that comes piece by piece, if there is anything to send."""
         raise NotImplementedError
 
     def closing(self, status: str) -> list[ServerEvent]:
@@ -67,13 +73,14 @@ class Writer:
 
 
 class TextWriter(Writer):
-    """A text message, a word at a time."""
+    """A text message, word by word, or as the responder writes it."""
 
     def __init__(self, response_id: str, item_id: str, output_index: int, say: Say) -> None:
         super().__init__(response_id, item_id, output_index)
         self._at["content_index"] = 0
-        self._whole = _sendable(say.text)
-        self._written = 0  # characters of it that were sent
+        if isinstance(say.text, str):
+            _sendable(say.text)
+        self._parts: list[str] = []  # that were sent
 
     def item(self, status: str) -> ev.Item:
         return self._message(status, [] if status == "in_progress" else self._content())
@@ -83,7 +90,7 @@ class TextWriter(Writer):
 
     @property
     def _text(self) -> str:
-        return self._whole[: self._written]
+        return "".join(self._parts)
 
     def _message(self, status: str, content: list[ev.ContentPart]) -> ev.Message:
         return ev.Message(
@@ -96,10 +103,11 @@ class TextWriter(Writer):
     def opening(self) -> list[ServerEvent]:
         return [ev.ResponseContentPartAdded(**self._at, part=ev.Text())]
 
-    def deltas(self) -> Iterator[ServerEvent]:
-        for word in words(self._whole):
-            self._written += len(word)
-            yield ev.ResponseOutputTextDelta(**self._at, delta=word)
+    def write(self, piece: Piece) -> ServerEvent | None:
+        if not isinstance(piece, Words) or not piece.text:
+            return None
+        self._parts.append(_sendable(piece.text))
+        return ev.ResponseOutputTextDelta(**self._at, delta=piece.text)
 
     def closing(self, status: str) -> list[ServerEvent]:
         return [
@@ -109,15 +117,17 @@ class TextWriter(Writer):
 
 
 class AudioWriter(TextWriter):
-    """A spoken message, with its words a little ahead."""
+    """A spoken message, with its words a little ahead.
 
-    def __init__(
-        self, response_id: str, item_id: str, output_index: int, say: Say, audio_format: str
-    ) -> None:
+    Attributes:
+        alignment: Which of its words are said in which part of its audio.
+    """
+
+    def __init__(self, response_id: str, item_id: str, output_index: int, say: Say, rate: int) -> None:
         super().__init__(response_id, item_id, output_index, say)
-        self._format = audio_format
-        self._own_audio = say.audio
         self._audio = bytearray()
+        self._characters = 0  # that were sent
+        self.alignment = Alignment(rate)
         self._cut: int | None = None  # bytes of it that the conversation keeps
 
     def truncate(self, size: int) -> None:
@@ -143,17 +153,22 @@ class AudioWriter(TextWriter):
     def opening(self) -> list[ServerEvent]:
         return [ev.ResponseContentPartAdded(**self._at, part=ev.Audio(transcript=""))]
 
-    def deltas(self) -> Iterator[ServerEvent]:
-        audio = speech(self._whole, self._format) if self._own_audio is None else self._own_audio
-        chunks = slices(audio, bytes_per_second(self._format) // 10)
-        for word, chunk in zip_longest(words(self._whole), chunks):
-            if word is not None:
-                self._written += len(word)
-                yield ev.ResponseOutputAudioTranscriptDelta(**self._at, delta=word)
-            if chunk is not None:
-                self._audio += chunk
-                self.size += len(chunk)
-                yield ev.ResponseOutputAudioDelta(**self._at, delta=chunk)
+    def write(self, piece: Piece) -> ServerEvent | None:
+        if isinstance(piece, Words):
+            self._parts.append(_sendable(piece.text))
+            self._characters += len(piece.text)
+            return ev.ResponseOutputAudioTranscriptDelta(**self._at, delta=piece.text)
+        if isinstance(piece, Sound):
+            self._audio += piece.audio
+            self.size += len(piece.audio)
+            return ev.ResponseOutputAudioDelta(**self._at, delta=piece.audio)
+        self.alignment.mark(len(self._audio), self._characters)
+        return None
+
+    @property
+    def words(self) -> str | None:
+        """The words that were heard, if the client has truncated the item; else ``None``."""
+        return None if self._cut is None else self.alignment.heard(self._text, self._cut)
 
     def closing(self, status: str) -> list[ServerEvent]:
         return [
@@ -190,7 +205,7 @@ class CallWriter(Writer):
         )
 
     def deltas(self) -> Iterator[ServerEvent]:
-        for delta in slices(self._json, 8):
+        for delta in _slices(self._json, 8):
             self._written += len(delta)
             yield ev.ResponseFunctionCallArgumentsDelta(**self._at, call_id=self._call_id, delta=delta)
 
@@ -232,7 +247,7 @@ class McpCallWriter(Writer):
         )
 
     def deltas(self) -> Iterator[ServerEvent]:
-        for delta in slices(self._json, 8):
+        for delta in _slices(self._json, 8):
             self._written += len(delta)
             yield ev.ResponseMcpCallArgumentsDelta(**self._at, delta=delta)
         self._asked = True
@@ -275,9 +290,6 @@ class McpApprovalWriter(Writer):
             arguments=self._json,
         )
 
-    def deltas(self) -> Iterator[ServerEvent]:
-        return iter(())
-
     def closing(self, status: str) -> list[ServerEvent]:
         return []
 
@@ -292,13 +304,5 @@ def _sendable(text: str) -> str:
     return text
 
 
-_Cut = TypeVar("_Cut", str, bytes)
-
-
-def slices(whole: _Cut, size: int) -> list[_Cut]:
-    return [whole[start : start + size] for start in range(0, len(whole), size)]
-
-
-def words(text: str) -> list[str]:
-    """Return the words, each with the space before it; joined, they are the text."""
-    return re.findall(r"\s*\S+|\s+", text)
+def _slices(text: str, size: int) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]

@@ -39,6 +39,8 @@ def test_delay() -> None:
 class Counting:
     """A job of a number of steps."""
 
+    ready = True
+
     def __init__(self, name: str, steps: int, done: list[str]) -> None:
         self.name, self.left, self.done = name, steps, done
 
