@@ -1,0 +1,227 @@
+"""Sessions of a server that knows what was said: responses wait for the words."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hearing import WHISPER, Hearing, transcripts
+from talk import Talk, kinds
+from tones import one, silence, tone
+
+from realtime_sync import events as ev
+from realtime_sync.local import Heard, Request, Say, ScriptedResponder, Sentence
+
+
+class Ears(Hearing):
+    """A recogniser, or what a server takes for one."""
+
+    hears = True
+    instant = True
+
+
+class Sayer:
+    """A voice that takes a millisecond for a letter."""
+
+    instant = True
+
+    def speak(self, sentence: Sentence) -> Iterator[bytes]:
+        yield bytes(48 * len(sentence.text))
+
+
+def talk_with(transcriber: Any, *answers: Any, **settings: Any) -> tuple[Talk, ScriptedResponder]:
+    responder = ScriptedResponder(answers or ["Fine."])
+    talk = Talk.to(transcriber=transcriber, responder=responder, voice=Sayer())
+    talk.update(output_modalities=["text"], **settings)
+    return talk, responder
+
+
+def test_a_turn_is_answered_once_its_words_are_known() -> None:
+    """The responder gets the words, and the response begins after the transcript, if that is wanted."""
+    settings = {"audio": {"input": {"transcription": WHISPER}}}
+    talk, responder = talk_with(Ears("How are", " you?"), **settings)
+    events = talk.hear(tone(300) + silence(600))
+    assert [request.heard_text for request in responder.requests] == ["How are you?"]
+    found = kinds(events)
+    assert found.index("response.created") > found.index(transcripts(events)[-1].type)
+    assert one(events, ev.ResponseDone).response.status == "completed"
+
+
+def test_the_client_is_not_told_what_it_does_not_want() -> None:
+    """Without transcription in the settings there is no transcript on the wire, and the responder has it."""
+    talk, responder = talk_with(Ears("How are you?"))
+    events = talk.hear(tone(300) + silence(600))
+    assert not transcripts(events)
+    item = talk.retrieve(one(events, ev.InputAudioBufferCommitted).item_id)
+    assert item.content[0].transcript is None
+    [request] = responder.requests
+    assert request.items[0].content[0].transcript == "How are you?"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("words", ["", "  "])
+def test_what_is_no_speech_is_not_answered(words: str) -> None:
+    """A cough is a message, and nothing is said about it."""
+    talk, responder = talk_with(Ears(words))
+    events = talk.hear(tone(300) + silence(600))
+    assert "input_audio_buffer.committed" in kinds(events)
+    assert "response.created" not in kinds(events)
+    assert not responder.requests
+
+
+def test_who_asks_gets_an_answer() -> None:
+    """A client that asks for a response itself gets one, whatever was heard."""
+    talk, responder = talk_with(Ears(""), audio={"input": {"turn_detection": None}})
+    talk.hear(tone(300))
+    talk.send("input_audio_buffer.commit")
+    assert one(talk.turn(), ev.ResponseDone).response.status == "completed"
+    assert len(responder.requests) == 1
+
+
+@pytest.mark.parametrize("asked", ["before", "after"])
+def test_a_response_waits_for_the_words(asked: str) -> None:
+    """One that is asked for at once is created at once; the responder begins when the words are there."""
+    talk, responder = talk_with(Ears("One", " two"), audio={"input": {"turn_detection": None}})
+    talk.hear(tone(300))
+    events = talk.send("input_audio_buffer.commit")
+    events += talk.steps() if asked == "after" else []
+    events += talk.send("response.create")
+    assert "response.created" in kinds(events)
+    talk.steps()
+    assert [request.heard_text for request in responder.requests] == ["One two"]
+
+
+def test_a_transcriber_that_fails() -> None:
+    """The turn is not answered by itself, since nothing is known of it; a response that waits goes on."""
+    talk, responder = talk_with(Ears(ValueError("deaf")))
+    talk.hear(tone(300) + silence(600))
+    assert not responder.requests
+    assert one(talk.turn(), ev.ResponseDone).response.status == "completed"
+
+
+def test_deleted_before_its_words_are_known() -> None:
+    """A response that waits for the words of an item that is deleted goes on without."""
+    talk, responder = talk_with(Ears("One"), audio={"input": {"turn_detection": None}})
+    talk.hear(tone(300))
+    committed = one(talk.send("input_audio_buffer.commit"), ev.InputAudioBufferCommitted)
+    talk.send("response.create")
+    talk.send("conversation.item.delete", item_id=committed.item_id)
+    talk.steps()
+    assert [request.heard_text for request in responder.requests] == [""]
+
+
+# --- Listening before the turn is over -------------------------------------------------------------
+
+
+def test_words_are_known_when_the_turn_is_over() -> None:
+    """Listening begins with the first silence, and what was heard counts if it stays silent."""
+    ears = Ears("Hello")
+    talk, responder = talk_with(ears)
+    talk.hear(tone(300) + silence(300))
+    assert len(ears.heard) == 1
+    talk.hear(silence(400))
+    assert len(ears.heard) == 1
+    assert [request.heard_text for request in responder.requests] == ["Hello"]
+
+
+def test_what_was_heard_too_early_does_not_count() -> None:
+    """If the speech goes on, all of it is listened to again."""
+    ears = Ears("Hello")
+    talk, responder = talk_with(ears)
+    talk.hear(tone(300) + silence(300))
+    talk.hear(tone(300))
+    talk.hear(silence(600))
+    assert len(ears.heard) == 2
+    assert ears.heard[1].seconds > ears.heard[0].seconds + 0.4
+    assert len(responder.requests) == 1
+
+
+@pytest.mark.parametrize("event", ["input_audio_buffer.commit", "input_audio_buffer.clear"])
+def test_a_client_that_ends_the_turn_itself(event: str) -> None:
+    """What was heard of the buffer is forgotten with it."""
+    ears = Ears("Hello")
+    talk, _ = talk_with(ears)
+    talk.hear(tone(300) + silence(300))
+    talk.send(event)
+    talk.steps()
+    assert len(ears.heard) == (2 if event.endswith("commit") else 1)
+    assert not talk.protocol.active
+
+
+@pytest.mark.parametrize(
+    ("words", "silence_ms"), [("What time is it?", 300), ("What time is", 1000), ("It is one and", 1000)]
+)
+def test_words_that_end_a_sentence_end_the_turn(words: str, silence_ms: int) -> None:
+    """With ``semantic_vad`` a turn is over sooner if the words say so."""
+    talk, _ = talk_with(Ears(words), audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
+    for _ in range(2):
+        events = talk.hear(tone(300))
+        waited = 0
+        while "input_audio_buffer.speech_stopped" not in kinds(events):
+            events = talk.hear(silence(20))
+            waited += 20
+        assert silence_ms <= waited <= silence_ms + 40
+
+
+# --- What was heard of the model ---------------------------------------------------------------------
+
+
+class Once:
+    """Says a text, then tells what it was given."""
+
+    instant = True
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def respond(self, request: Request) -> list[Say]:
+        self.requests.append(request)
+        return [Say("The first one. The second one.")]
+
+
+@pytest.mark.parametrize(
+    ("end_ms", "words"), [(14, "The first one."), (20, "The first one. The"), (5, "The")]
+)
+@pytest.mark.parametrize("when", ["after", "while it is said"])
+def test_a_truncated_answer_knows_its_words(end_ms: int, words: str, when: str) -> None:
+    """The responder is given the words that were heard; on the wire the item has none."""
+    responder = Once()
+    talk = Talk.to(responder=responder, voice=Sayer())
+    events = talk.send("response.create")
+    while not (
+        talk.protocol.due is None
+        or (
+            when != "after"
+            and "response.output_audio.delta" in kinds(events[-1:])
+            and _said(events) >= 28 * 48
+        )
+    ):
+        events += talk.protocol.step(talk.now)
+    item_id = one(events, ev.ResponseOutputItemAdded).item.id
+    talk.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=end_ms)
+    talk.steps()
+    talk.turn()
+    [item] = responder.requests[1].items
+    assert item.content[0].transcript == words  # type: ignore[union-attr]
+    assert talk.retrieve(item_id).content[0].transcript is None
+
+
+def _said(events: list[Any]) -> int:
+    return sum(len(event.delta) for event in events if isinstance(event, ev.ResponseOutputAudioDelta))
+
+
+def test_truncated_twice() -> None:
+    """A second truncation, earlier still, leaves fewer words."""
+    responder = Once()
+    talk = Talk.to(responder=responder, voice=Sayer())
+    item_id = one(talk.turn(), ev.ResponseOutputItemAdded).item.id
+    for end_ms in (20, 9):
+        talk.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=end_ms)
+    talk.turn()
+    assert responder.requests[1].items[0].content[0].transcript == "The first"  # type: ignore[union-attr]
+
+
+def test_what_the_transcriber_is_given() -> None:
+    """Format, length and the client's wishes, also where it wants no transcript."""
+    ears = Ears("Hello")
+    talk, _ = talk_with(ears, audio={"input": {"format": {"type": "audio/pcmu"}}})
+    talk.hear(tone(300, audio_format="audio/pcmu") + silence(600, "audio/pcmu"))
+    assert ears.heard[0] == Heard(ears.heard[0].audio, "audio/pcmu", len(ears.heard[0].audio) / 8000)
