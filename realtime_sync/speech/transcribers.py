@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["DefaultTranscriber", "Heard", "Segment", "Transcriber"]
+__all__ = ["DefaultTranscriber", "Heard", "Segment", "Transcriber", "in_words"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class DefaultTranscriber:
 
     def transcribe(self, heard: Heard) -> Iterable[str | Segment]:
         whole, tenths = divmod(round(heard.seconds * 10), 10)
-        count = _in_words(whole) + (f" point {_in_words(tenths)}" if tenths else "")
+        count = in_words(whole) + (f" point {in_words(tenths)}" if tenths else "")
         unit = "second" if (whole, tenths) == (1, 0) else "seconds"
         words = f"{count} {unit} of audio.".capitalize().split(" ")
         return [words[0], *(f" {word}" for word in words[1:])]
@@ -72,7 +72,8 @@ _SMALL = [
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 
-def _in_words(number: int) -> str:
+def in_words(number: int) -> str:
+    """Return a number as it is said: ``twenty-one``; from 1000 on in digits."""
     if number < 20:
         return _SMALL[number]
     if number < 100:
@@ -80,5 +81,5 @@ def _in_words(number: int) -> str:
         return _TENS[tens - 2] + (f"-{_SMALL[ones]}" if ones else "")
     if number < 1000:
         hundreds, rest = divmod(number, 100)
-        return f"{_SMALL[hundreds]} hundred" + (f" and {_in_words(rest)}" if rest else "")
+        return f"{_SMALL[hundreds]} hundred" + (f" and {in_words(rest)}" if rest else "")
     return str(number)

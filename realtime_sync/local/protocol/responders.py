@@ -25,6 +25,7 @@ from ...events import (
     ToolChoice,
     ToolChoiceFunction,
 )
+from .small_talk import function_meant, small_talk
 
 __all__ = [
     "CallFunction",
@@ -168,7 +169,11 @@ class Responder(Protocol):
 class DefaultResponder:
     """Answers every question about itself, the same way each time.
 
-    * Text gets two sentences that quote it; audio gets a sentence with its length.
+    * It tells the time and the day, counts as far as it is told, and says what it is.
+    * Asked for what a function is about (``get_weather``: "what is the weather in Oslo?"), it calls the
+      function, if the question has all the arguments that it needs.
+    * Other text gets two sentences that quote it.  What it has heard it repeats; of audio whose words it does
+      not know, it tells the length.
     * The result of a function gets a sentence that quotes it.
     * ``call NAME {"some": "arguments"}`` makes it call the function, if that is among the tools.
     * If it has to call a function (``tool_choice``), it does, without arguments.
@@ -182,22 +187,35 @@ class DefaultResponder:
             return [Say(f"The function answered: {_quoted(request.items[-1].output)}")]
         if request.language:
             return [Say(f"({request.language}) {request.last_user_text}")]
-        text = request.last_user_text.strip()
+        text = request.last_user_text.strip() or request.heard_text.strip()
         call = re.fullmatch(r"call\s+(\S+)\s*(.*)", text, re.DOTALL)
         if call and request.declares(call[1]) and request.tool_choice != "none":
             return [CallFunction(call[1], call[2] or "{}")]
         if forced := request.forced_function:
             return [CallFunction(forced)]
-        return [Say(self._answer(text, request.heard_seconds))]
+        return [self._output(text, request)]
 
-    def _answer(self, text: str, heard_seconds: float) -> str:
+    def _output(self, text: str, request: Request) -> Output:
+        if answer := small_talk(text):
+            return Say(answer)
+        meant = function_meant(text, request.tools) if request.tool_choice != "none" else None
+        if meant is None:
+            return Say(self._answer(request.last_user_text.strip(), request))
+        name, arguments, missing = meant
+        if missing:
+            return Say(f"To call {name}, I need to know its {' and its '.join(missing)}.")
+        return CallFunction(name, arguments)
+
+    def _answer(self, text: str, request: Request) -> str:
         if text:
             quote = _quoted(text)
             return (
                 f'You said "{quote}" to a local server. It knows nothing, but it can count: {_count(text)}.'
             )
-        if heard_seconds:
-            return f"I heard {heard_seconds:.1f} seconds of audio."
+        if request.heard_text.strip():
+            return f"You said: {_quoted(request.heard_text.strip())}"
+        if request.heard_seconds:
+            return f"I heard {request.heard_seconds:.1f} seconds of audio."
         return "Hello! You have not said anything yet."
 
 
