@@ -1,0 +1,52 @@
+"""Where in audio there is speech, and pieces of it that a recogniser takes."""
+
+import sys
+
+import pytest
+from talking import FOX, cough, hiss, spoken
+from tones import tone
+
+from realtime_sync.sound.formats import duration, silence
+from realtime_sync.speech.pieces import RATE, pieces, spans
+
+
+def lengths(audio: bytes, audio_format: str = "audio/pcm") -> list[float]:
+    """Seconds of each piece."""
+    return [len(piece) / 2 / RATE for piece in pieces(audio, audio_format)]
+
+
+@pytest.mark.parametrize("audio_format", ["audio/pcm", "audio/pcmu", "audio/pcma"])
+def test_where_speech_is(audio_format: str) -> None:
+    """It begins and ends about where it does."""
+    audio = spoken(FOX, audio_format)
+    found = list(spans(silence(2, audio_format) + audio, audio_format))
+    assert found[0].start == pytest.approx(2.7, abs=0.3)
+    assert found[-1].end == pytest.approx(2 + duration(audio, audio_format) - 0.7, abs=0.4)
+    assert all(span.start < span.end for span in found)
+
+
+def test_a_piece_is_the_speech_with_something_around_it() -> None:
+    """Long silence is not given to a recogniser."""
+    (length,) = lengths(silence(5) + spoken(FOX) + silence(5))
+    assert length == pytest.approx(duration(spoken(FOX)) - 0.8, abs=0.5)
+
+
+def test_without_speech_there_is_no_piece() -> None:
+    """Silence, hiss, a cough."""
+    assert lengths(silence(2) + hiss(2) + cough()) == []
+    assert lengths(b"") == []
+
+
+def test_long_audio_is_cut_at_pauses() -> None:
+    """Each piece is of a length that a recogniser likes, and all of them are the speech."""
+    found = lengths(spoken(FOX) * 7)
+    assert max(found) < 14
+    assert sum(found) == pytest.approx(7 * duration(spoken(FOX)), rel=0.2)
+
+
+def test_speech_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is cut anyway.  Without Silero, what is loud is speech."""
+    monkeypatch.setitem(sys.modules, "realtime_sync.speech.silero", None)
+    found = lengths(tone(20_000))
+    assert max(found) < 14
+    assert sum(found) == pytest.approx(20, abs=3)
