@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "client": WORDS | {"endpoint", "options", "providers", "wire", "session", "rest"},
     "__init__": WORDS | {"client", "session", "webhooks"},
     "voice": WORDS | {"session", "sound", "speech"},
-    "local": WORDS | {"sound", "speech", "wire"},
+    "local": WORDS | {"endpoint", "providers", "sound", "speech", "wire"},
     "testing": WORDS | {"client", "local", "session"},
     "cli": WORDS | {"__init__", "client", "local", "providers", "session", "sound", "speech", "voice"},
     "__main__": {"cli"},

@@ -1,7 +1,7 @@
-"""A Realtime server on this machine: no key, no network, no model.
+"""A Realtime server on this machine: no key, no network, and no model, or one of yours.
 
 `LocalServer` speaks HTTP and WebSocket; `Protocol` is what it says, without sockets; a `Responder`
-decides what is answered; `faults` describe what may go wrong.
+decides what is answered, such as `ChatResponder` by a model of yours; `faults` describe what may go wrong.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from .protocol.responders import (
     CallFunction,
     CallMcpTool,
     DefaultResponder,
+    Incomplete,
     Output,
     Request,
     RequestMcpApproval,
@@ -25,16 +26,19 @@ from .protocol.responders import (
 )
 
 if TYPE_CHECKING:
+    from .chat.responder import ChatResponder
     from .server import LocalServer
 
 __all__ = [
     "Call",
     "CallFunction",
     "CallMcpTool",
+    "ChatResponder",
     "DefaultResponder",
     "DefaultTranscriber",
     "Heard",
     "HistoryObserver",
+    "Incomplete",
     "LocalServer",
     "Observer",
     "Output",
@@ -55,7 +59,11 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker would take any name for a right one
 
     def __getattr__(name: str) -> Any:
-        """Import the server when it is used: the rest works without what only the server needs."""
+        """Import what is used: the rest works without what only the server needs, or only a model."""
+        if name == "ChatResponder":
+            from .chat.responder import ChatResponder
+
+            return ChatResponder
         if name == "LocalServer":
             from .server import LocalServer
 

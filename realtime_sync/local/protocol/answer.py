@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from ... import events as ev
 from ...events import ServerEvent, SessionConfig
 from .history import History, Kept, audio_length, without_audio
@@ -13,7 +15,15 @@ from .meter import Meter, RateLimits
 from .models import Models
 from .pieces import Aligned, Ended, Piece, Sound, Speaking, Words
 from .refusal import described
-from .responders import CallFunction, CallMcpTool, Output, Request, RequestMcpApproval, Say
+from .responders import (
+    CallFunction,
+    CallMcpTool,
+    Incomplete,
+    Output,
+    Request,
+    RequestMcpApproval,
+    Say,
+)
 from .settings import format_of, output_of, rate_of
 from .source import Source
 from .steps import no_steps
@@ -83,6 +93,8 @@ class Answer:
             return events
         except KeyboardInterrupt:
             raise
+        except Incomplete as end:
+            return self._finish("incomplete", end.reason)
         except BaseException as error:  # of the responder, any: pytest.fail's is no Exception
             # An assertion is reported by its test; its traceback would show the server's code only.
             _log.error("the responder failed: %s", error, exc_info=not isinstance(error, AssertionError))
@@ -242,6 +254,7 @@ def _next(pieces: Source[Piece]) -> Generator[list[ServerEvent], None, Piece | N
 
 
 def _request(settings: SessionConfig, given: list[Kept]) -> Request:
+    limit, parallel = settings.max_output_tokens, settings.parallel_tool_calls
     return Request(
         items=[kept.with_words() for kept in given],
         instructions=settings.instructions or "",
@@ -249,6 +262,9 @@ def _request(settings: SessionConfig, given: list[Kept]) -> Request:
         tool_choice=settings.tool_choice or "auto",
         output_modalities=settings.output_modalities or [],
         **_heard(given),
+        max_output_tokens=limit if isinstance(limit, int) else None,
+        temperature=None if settings.temperature is UNSET else settings.temperature,
+        parallel_tool_calls=parallel if isinstance(parallel, bool) else None,
     )
 
 

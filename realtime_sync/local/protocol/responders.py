@@ -31,6 +31,7 @@ __all__ = [
     "CallFunction",
     "CallMcpTool",
     "DefaultResponder",
+    "Incomplete",
     "Output",
     "Request",
     "RequestMcpApproval",
@@ -102,6 +103,18 @@ class RequestMcpApproval(_Call):
 Output = Say | CallFunction | CallMcpTool | RequestMcpApproval
 
 
+class Incomplete(Exception):
+    """Raised by a responder whose model did not come to an end: the response ends ``incomplete``.
+
+    Args:
+        reason: ``"max_output_tokens"`` or ``"content_filter"``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Request:
     """What a model would be given to answer.
@@ -114,6 +127,9 @@ class Request:
         heard_text: What was said in it, if the server's transcriber really hears (`Transcriber.hears`).
         language: What to translate into, in a translation session; there the only item holds what was
             said, as text.
+        max_output_tokens: The most tokens of the answer; ``None`` = as many as it takes.
+        temperature: How freely the model chooses its words; ``None`` = as it does by itself.
+        parallel_tool_calls: Whether there may be several calls at once; ``None`` = as the model does.
     """
 
     items: Sequence[Item] = ()
@@ -124,6 +140,9 @@ class Request:
     heard_seconds: float = 0.0
     heard_text: str = ""
     language: str = ""
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    parallel_tool_calls: bool | None = None
 
     @property
     def last_user_text(self) -> str:
@@ -161,7 +180,8 @@ class Responder(Protocol):
         it should end the waiting.  (A generator is closed in its own thread.)  A responder that never waits
         may have an attribute ``instant = True``: it gets no thread.
 
-        An exception makes the response fail (``response.done`` with status ``"failed"``) and nothing else.
+        An exception makes the response fail (``response.done`` with status ``"failed"``) and nothing else;
+        `Incomplete` makes it ``"incomplete"``.
         """
         ...
 

@@ -9,7 +9,7 @@ from talk import WEATHER, Talk, kinds
 
 from realtime_sync import events as ev
 from realtime_sync.events import codec
-from realtime_sync.local import CallFunction, Request, Say, ScriptedResponder
+from realtime_sync.local import CallFunction, Incomplete, Request, Say, ScriptedResponder
 
 TURNS: list[tuple[str, dict[str, Any]]] = [
     ("What is new?", {"output_modalities": ["text"]}),
@@ -71,6 +71,34 @@ def test_several_items() -> None:
         "FunctionCall",
     ]
     assert len(talk.order()) == 3
+
+
+@pytest.mark.parametrize("reason", ["max_output_tokens", "content_filter"])
+def test_a_responder_that_comes_to_no_end(reason: str) -> None:
+    """A model that is stopped leaves the response incomplete, with what it made before and the reason."""
+
+    class Stopped:
+        def respond(self, request: Request) -> Iterator[Say]:
+            yield Say("Hello")
+            raise Incomplete(reason)
+
+    response = check_turn(Talk(Stopped(), output_modalities=["text"]).turn())
+    assert response.status == "incomplete"
+    assert response.status_details == ev.ResponseStatusDetails(type="incomplete", reason=reason)
+    assert len(response.output or []) == 1
+
+
+def test_what_a_responder_is_told() -> None:
+    """A responder is told the limits of the session and of the response; what has none is ``None``."""
+    script = ScriptedResponder(["Hi"] * 3)
+    talk = Talk(script, output_modalities=["text"])
+    talk.turn()
+    talk.update(max_output_tokens=50, parallel_tool_calls=False)
+    talk.turn()
+    talk.turn(max_output_tokens="inf", parallel_tool_calls=True)
+    told = [(each.max_output_tokens, each.parallel_tool_calls) for each in script.requests]
+    assert told == [(None, None), (50, False), (None, True)]
+    assert script.requests[0].temperature is None
 
 
 def test_a_responder_that_fails() -> None:

@@ -1,0 +1,1 @@
+"""Answers by any chat-completions endpoint: `ChatResponder`, and the steps on the way to an answer."""
