@@ -288,6 +288,7 @@ OTHERS = {
     "curl",
     "ruff",
     "mypy",
+    "ollama",
 }
 """Programs in pages that are not ours; what they are told is not looked at."""
 

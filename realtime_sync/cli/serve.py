@@ -9,11 +9,14 @@ import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ..providers import LOCAL_PORT
 from . import status
 from .screen import complain, hint
+
+if TYPE_CHECKING:
+    from ..local import Responder
 
 __all__ = ["add_arguments", "run"]
 
@@ -73,6 +76,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FAULT",
         help="what goes wrong, such as close:events=3,code=4000 or unknown:every=5; may be repeated",
     )
+    _add_chat(parser)
+
+
+def _add_chat(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say by which model it answers."""
+    parser.add_argument(
+        "--chat",
+        metavar="URL",
+        help="answer by a model behind this chat-completions endpoint, such as http://127.0.0.1:11434/v1",
+    )
+    parser.add_argument("--chat-model", metavar="NAME", help="the name of the model there")
+    parser.add_argument("--chat-key-file", metavar="FILE", help="a file with the key that it needs")
 
 
 def _port(text: str) -> int:
@@ -90,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
     server = LocalServer(
         options.host,
         options.port,
+        responder=_responder(options),
         delay=options.delay,
         realtime_pace=options.realtime_pace,
         api_key=api_key,
@@ -107,6 +123,25 @@ def run(options: argparse.Namespace) -> int:
         hint(f"{needed} is needed.  Use it as base_url; Ctrl-C stops it.")
         server.serve_forever()
     return status.DONE
+
+
+def _responder(options: argparse.Namespace) -> "Responder | None":
+    """Return what answers; ``None`` = the server does by itself.
+
+    Raises:
+        ValueError: The options don't go together, or can't be used.
+        OSError: The file with the key can't be read.
+    """
+    if options.chat is None:
+        if options.chat_model is not None or options.chat_key_file is not None:
+            raise ValueError("--chat-model and --chat-key-file need --chat")
+        return None
+    if not options.chat_model:
+        raise ValueError("--chat needs --chat-model: the name that the model has there")
+    from ..local import ChatResponder  # only here: most servers never need it
+
+    key = None if options.chat_key_file is None else _key_in(options.chat_key_file)
+    return ChatResponder(options.chat, options.chat_model, key)
 
 
 def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
@@ -151,9 +186,19 @@ def _key(options: argparse.Namespace) -> str | None:
         return key
     if options.api_key_file is None:
         return os.environ.get(_KEY_VARIABLE) or None
-    key = Path(options.api_key_file).read_text("utf-8", "replace").strip()
+    return _key_in(options.api_key_file)
+
+
+def _key_in(file: str) -> str:
+    """Return the key in a file.
+
+    Raises:
+        ValueError: There is none.
+        OSError: It can't be read.
+    """
+    key = Path(file).read_text("utf-8", "replace").strip()
     if not key.isascii() or len(key.split()) != 1:
-        raise ValueError(f"{options.api_key_file}: expected a key, in ASCII and nothing else")
+        raise ValueError(f"{file}: expected a key, in ASCII and nothing else")
     return key
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from chat_endpoint import ChatEndpoint, chunk, streamed
 from command import TIMEOUT, AtTerminal, call, served, start
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -140,6 +141,26 @@ def test_faults() -> None:
     assert served(use, "--realtime-pace", "--lifetime", "60", "--sunset-beta", *faults)[0] == 0
 
 
+def test_a_model(tmp_path: Path) -> None:
+    """`--chat` answers by a model behind an endpoint, with the key that it needs."""
+    file = tmp_path / "key.txt"
+    file.write_text("sk-of-the-endpoint\n")
+
+    def use(url: str) -> None:
+        with rt.connect(base_url=url) as session:
+            session.response.create()
+            done = session.run(rt.Visitor(), until=rt.events.ResponseDone)
+            assert done
+            assert done.response.status == "incomplete"
+
+    with ChatEndpoint(streamed(chunk(finish="length"))) as endpoint:
+        arguments = ["--chat", endpoint.url, "--chat-model", "a-model"]
+        for key in ([], ["--chat-key-file", str(file)]):
+            assert served(use, *arguments, *key)[0] == 0
+    assert [each.body["model"] for each in endpoint.asked] == ["a-model", "a-model"]
+    assert ["Bearer sk-of-the-endpoint" in each.head for each in endpoint.asked] == [False, True]
+
+
 def test_lifetime() -> None:
     """`--lifetime` ends a session after so many seconds, as its time limit does."""
 
@@ -164,10 +185,18 @@ def test_lifetime() -> None:
         (["--fault", "close:events=1,code=1"], "1000"),
         (["--fault", "delay:seconds"], "FIELD=VALUE"),
         (["--delay", "-1"], "delay"),
+        (["--chat", "http://127.0.0.1:1/v1"], "--chat needs --chat-model"),
+        (["--chat", "127.0.0.1:1", "--chat-model", "m"], "base_url must be like"),
+        (["--chat-model", "m"], "need --chat"),
+        (["--chat-key-file", "key.txt"], "need --chat"),
+        (
+            ["--chat", "http://127.0.0.1:1/v1", "--chat-model", "m", "--chat-key-file", "no.txt"],
+            "no.txt: No such file",
+        ),
     ],
 )
 def test_what_can_not_be_served(arguments: list[str], says: str) -> None:
-    """A host that others can reach without a key, an unknown fault: one line and status 2."""
+    """A host that others can reach without a key, an unknown fault, half a model: one line and status 2."""
     status, out, err = call("serve", "--port", "0", *arguments)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert says in err
