@@ -169,7 +169,8 @@ def test_private_is_private(file: Path) -> None:
         ("python_socks", {"wire.proxy"}),
         ("werkzeug", {"local.connections"}),
         ("wsproto", {"local.websocket"}),
-        ("numpy", {"sound.resampler"}),
+        ("numpy", {"sound.resampler", "voice.echo"}),
+        ("pywebrtc_audio", {"voice.echo"}),
         ("soxr", {"sound.resampler"}),
         ("sounddevice", {"voice.devices"}),
         ("tqdm", {"voice.audio"}),
@@ -200,7 +201,9 @@ def test_voice_needs_no_extra() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout.split()
-    assert {"requests", "werkzeug", "numpy", "soxr", "sounddevice", "tqdm"}.isdisjoint(loaded)
+    assert {"requests", "werkzeug", "numpy", "pywebrtc_audio", "soxr", "sounddevice", "tqdm"}.isdisjoint(
+        loaded
+    )
 
 
 def test_public_list() -> None:

@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,8 @@ from ..sound.problems import OnProblem
 from ..sound.resampler import Resampler
 from .audio import append_to, chunks, decode, is_fast
 from .devices import CLOSING, HASTE, Line, check_above_0, check_not_below_0, chosen
+from .echo import Chain, Cleaning, EchoMode
+from .speakers import AudioOutput
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -46,6 +48,15 @@ class Microphone:
         max_seconds: Seconds of audio that may be pending while the network is slow; beyond that the oldest
             is discarded.
         latency: Seconds of audio that the device should buffer itself.
+        echo: What to do about a speaker in the same room: ``"off"`` (the default) does nothing, for
+            headphones.  ``"cancel"`` takes what the speaker plays out of what is heard, so that the user can
+            interrupt by speaking; a delay of up to 0.5 s is found, and followed.  ``"half-duplex"`` sends
+            silence while the speaker plays and 0.2 s longer; the user interrupts by other means, such as a
+            key and `Assistant.interrupt`.
+        speaker: The speaker in the same room, unless ``echo`` is ``"off"``: a `Speaker`, or for
+            ``"half-duplex"`` any `AudioOutput`.
+        noise_suppression: Whether to suppress noise, by 12 dB; or by 6, 12, 18 or 21 dB.
+        gain: Whether to bring speech to an even loudness.
 
     Attributes:
         muted: Whether to send silence.  The server needs it to notice that the user has stopped speaking.
@@ -53,13 +64,16 @@ class Microphone:
         dropped: How many blocks were lost because the network or this machine was too slow.
 
     Raises:
-        ImportError: sounddevice is not installed, or soxr isn't and the audio has to be converted (`start`
-            raises this one); the message names the extra to install.
+        ImportError: sounddevice is not installed; ``echo="cancel"``, ``noise_suppression`` or ``gain`` is
+            used, and pywebrtc-audio isn't; or soxr isn't and the audio has to be converted (`start` raises
+            this one).  The message names the extra to install.
         DeviceError: The device is in use (raised by `start`), there is no default device, or PortAudio is
             missing.
         ValueError: ``device`` names no device, or several; ``block_ms`` or ``max_seconds`` is not a finite
-            number above 0; or ``latency`` is negative or not finite.
-        TypeError: ``device`` is neither an index nor a name nor ``None``.
+            number above 0; ``latency`` is negative or not finite; ``echo`` or ``noise_suppression`` is
+            unknown; or ``speaker`` is missing.
+        TypeError: ``device`` is neither an index nor a name nor ``None``; or ``speaker`` can't be used with
+            this ``echo``.
     """
 
     def __init__(
@@ -70,6 +84,10 @@ class Microphone:
         block_ms: int = 20,
         max_seconds: float = 5.0,
         latency: float = 0.05,
+        echo: EchoMode = "off",
+        speaker: AudioOutput | None = None,
+        noise_suppression: bool | int = False,
+        gain: bool = False,
     ) -> None:
         check_above_0(block_ms=block_ms, max_seconds=max_seconds)
         check_not_below_0(latency=latency)
@@ -77,6 +95,7 @@ class Microphone:
         self.level = -math.inf
         self.dropped = 0
         self._session = session
+        self._cleaning = Cleaning(echo, speaker, noise_suppression, gain)
         self._device = chosen(device, "input")
         self._block_ms = block_ms
         self._latency = latency
@@ -85,7 +104,8 @@ class Microphone:
         self._failure: Exception | None = None
         # Hands blocks from PortAudio's thread to the sender; held for a moment only.
         self._changed = threading.Condition()
-        self._blocks: deque[bytes] = deque()  # of the present recording, or the last one
+        # Blocks of the present recording, or the last one, with what its chain knows of each.
+        self._blocks: deque[tuple[bytes, Any]] = deque()
         self._most = max(1, int(max_seconds * 1000 / block_ms))
         # Lets one thread at a time start or stop the device.
         self._control = threading.Lock()
@@ -113,20 +133,26 @@ class Microphone:
         audio_format = input_format(self._session.config)
         rate = sample_rate(audio_format)
         block = rate * self._block_ms // 1000
-        blocks: deque[bytes] = deque(maxlen=self._most)
-        hear = functools.partial(self._hear, blocks)
-        line = Line("input", self._device, rate, block, self._latency, hear)
+        blocks: deque[tuple[bytes, Any]] = deque(maxlen=self._most)
+        chain = self._cleaning.begin(rate, self._latency)
+        hear = functools.partial(self._hear, blocks, chain)
+        try:
+            line = Line("input", self._device, rate, block, self._latency, hear)
+        except BaseException:
+            chain.close()
+            raise
         self._line, self._blocks, self._failure = line, blocks, None
         try:
             resampler = Resampler(line.rate, rate)
             line.start()
         except BaseException:
             self._close_line(HASTE)
+            chain.close()
             raise
         # Converts and sends, since PortAudio's thread must not wait for the network.
         self._sender = threading.Thread(
             target=self._run,
-            args=(line, blocks, audio_format, resampler),
+            args=(line, blocks, audio_format, resampler, chain),
             name="realtime_sync-microphone",
             daemon=True,
         )
@@ -181,25 +207,40 @@ class Microphone:
                 self._line = None
                 self._changed.notify_all()
 
-    def _hear(self, blocks: deque[bytes], heard: Any, count: int, times: Any, status: Any) -> None:
+    def _hear(
+        self,
+        blocks: deque[tuple[bytes, Any]],
+        chain: Chain,
+        heard: Any,
+        count: int,
+        times: Any,
+        status: Any,
+    ) -> None:
         """Queue a block; called by PortAudio's thread."""
+        known = chain.heard()
         with self._changed:
             self.dropped += (len(blocks) == self._most) + bool(status.input_overflow)
-            blocks.append(bytes(heard))
+            blocks.append((bytes(heard), known))
             self._changed.notify_all()
 
     # --- The sender thread -----------------------------------------------------------------------------
 
-    def _run(self, line: Line, blocks: deque[bytes], audio_format: str, resampler: Resampler) -> None:
+    def _run(
+        self,
+        line: Line,
+        blocks: deque[tuple[bytes, Any]],
+        audio_format: str,
+        resampler: Resampler,
+        chain: Chain,
+    ) -> None:
         append = append_to(self._session)
         try:
-            more = True
-            while more:
-                block = self._next(line, blocks)
-                more = block is not None
-                pcm = resampler.finish() if block is None else resampler.feed(self._heard(block))
-                if pcm:
-                    append(encoded(pcm, audio_format))
+            known = None
+            while (block := self._next(line, blocks)) is not None:
+                audio, known = block
+                self._pass(append, resampler.feed(self._heard(audio)), audio_format, chain, known)
+            if rest := resampler.finish():
+                self._pass(append, rest, audio_format, chain, known)
         except ConnectionClosed:
             pass
         except Exception as error:
@@ -209,19 +250,28 @@ class Microphone:
             with self._control:
                 if self._line is line:
                     self._close_line()
+            chain.close()
             blocks.clear()
 
-    def _next(self, line: Line, blocks: deque[bytes]) -> bytes | None:
+    def _next(self, line: Line, blocks: deque[tuple[bytes, Any]]) -> tuple[bytes, Any] | None:
         """Return the next block; ``None`` once the recording was stopped and all of it is sent."""
         with self._changed:
             self._changed.wait_for(lambda: blocks or self._line is not line)
             return blocks.popleft() if blocks else None
 
     def _heard(self, block: bytes) -> bytes:
-        """Return a block from the device as PCM, or silence if muted; update `level`."""
+        """Return a block from the device as PCM; update `level`."""
         samples = array.array("h", block)
         self.level = loudness(samples)
-        return bytes(len(block)) if self.muted else bytes_of(samples)
+        return bytes_of(samples)
+
+    def _pass(
+        self, append: Callable[[bytes], object], pcm: bytes, audio_format: str, chain: Chain, known: Any
+    ) -> None:
+        """Send what is heard, clean, or silence if muted."""
+        clean = chain.process(pcm, known)
+        if clean:
+            append(encoded(bytes(len(clean)) if self.muted else clean, audio_format))
 
 
 # --- Without a device --------------------------------------------------------------------------------

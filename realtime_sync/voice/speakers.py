@@ -249,6 +249,7 @@ class Speaker:
 
     Attributes:
         format: The format passed as ``format``.
+        clock: The clock passed as ``clock``.
         underruns: How often the audio stopped and continued within half a second, or the device ran dry.
 
     Raises:
@@ -275,7 +276,8 @@ class Speaker:
         check_above_0(max_seconds=max_seconds)
         self.format = format
         self.underruns = 0
-        self._clock = clock
+        self.clock = clock
+        self._taps: tuple[Callable[[bytes, float], object], ...] = ()
         self._jitter = jitter_ms / 1000
         # Lets one thread at a time convert audio and put it into the buffer, or empty the buffer.
         self._writing = threading.Lock()
@@ -308,6 +310,35 @@ class Speaker:
     def failure(self) -> DeviceError | None:
         """Return why the device has stopped by itself, or ``None``; `write` raises it."""
         return self._line.failure
+
+    @property
+    def rate(self) -> int:
+        """Return the sample rate of the device in Hz."""
+        return self._rate
+
+    @property
+    def latency(self) -> float:
+        """Return the seconds of audio that the device buffers itself."""
+        return self._line.latency
+
+    def tap(self, listener: Callable[[bytes, float], object]) -> Callable[[], None]:
+        """Pass on all that goes to the device, silence included: an echo canceller needs to know it.
+
+        Args:
+            listener: Called with samples (16 bits, mono, at `rate`) and the time by `clock` at which the
+                device took them; by a thread of PortAudio's, which must not block.
+
+        Returns:
+            A function that ends it.
+        """
+
+        def untap() -> None:
+            with self._lock:
+                self._taps = tuple(tap for tap in self._taps if tap is not listener)
+
+        with self._lock:
+            self._taps = (*self._taps, listener)
+        return untap
 
     def start(self) -> None:
         """Resume after `stop`.
@@ -363,7 +394,7 @@ class Speaker:
                 )
             samples = self._converted(audio)
             with self._lock:
-                self._go_on(self._clock())
+                self._go_on(self.clock())
                 self._buffer += samples
                 self._written += len(audio)
                 self._kept = self._converts
@@ -392,7 +423,7 @@ class Speaker:
     def played_ms(self) -> float:
         """Return how much was played by the device's clock, in milliseconds; see `AudioOutput.played_ms`."""
         with self._lock:
-            return self._position(self._clock())
+            return self._position(self.clock())
 
     def clear(self) -> None:
         """Discard the pending audio; fall silent once the device has played what it buffers itself."""
@@ -425,14 +456,17 @@ class Speaker:
     def _play(self, out: Any, count: int, times: Any, status: Any) -> None:
         """Pass the next samples to the device."""
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             sound = self._next(count * SAMPLE_WIDTH, now)
             if sound:
                 self.underruns += bool(status.output_underflow)
                 self._land(now)
                 self._flying.append((now + self._delay(times), len(sound) // SAMPLE_WIDTH))
                 self._given += len(sound) // SAMPLE_WIDTH
-        out[:] = sound + bytes(count * SAMPLE_WIDTH - len(sound))
+            taps = self._taps
+        out[:] = sound = sound + bytes(count * SAMPLE_WIDTH - len(sound))
+        for tap in taps:
+            tap(sound, now)
 
     def _next(self, size: int, now: float) -> bytes:
         """Return the next bytes of audio, at most ``size``; none while audio is being collected."""

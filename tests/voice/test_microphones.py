@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clock import Clock
 from fake_devices import Fake
 from scripted import CREATED, DEADLINE, Caller, Open, ScriptedServer, idle
 from stuck import fill
@@ -25,6 +26,7 @@ from realtime_sync.voice import ClockedSpeaker, Conversation, Playback
 from realtime_sync.voice.audio import level, write_wav
 from realtime_sync.voice.devices import DeviceError
 from realtime_sync.voice.microphones import FileMicrophone, Microphone
+from realtime_sync.voice.speakers import Speaker
 
 
 @pytest.mark.parametrize(
@@ -189,6 +191,38 @@ def test_microphone_busy(fake: Fake, session: rt.Session, when: str) -> None:
     fake.busy = ""
     with microphone:
         fake.stream.hear(tone(20))
+
+
+def test_half_duplex(fake: Fake, server: RealtimeServer, session: rt.Session, clock: Clock) -> None:
+    """While the speaker plays silence is sent, judged by when a block came, not by when it is sent."""
+    speaker = ClockedSpeaker(clock=clock)
+    with Microphone(session, echo="half-duplex", speaker=speaker) as microphone:
+        fake.stream.hear(tone(20))
+        speaker.write(tone(100))
+        with microphone._changed:  # nothing is taken out meanwhile
+            clock.pass_by(50)
+            fake.stream.hear(tone(20))
+            speaker.clear()
+    assert received(server, 1920) == tone(20) + silence(20)
+
+
+def test_echo_ends(fake: Fake, server: RealtimeServer, session: rt.Session) -> None:
+    """A microphone listens to its speaker from start to stop, and not if it can't be started."""
+    pytest.importorskip("pywebrtc_audio")
+    with Speaker() as speaker:
+        microphone = Microphone(session, echo="cancel", speaker=speaker)
+        assert not speaker._taps
+        with microphone:
+            fake.stream.hear(tone(20))
+            assert len(speaker._taps) == 1
+            microphone.mute()
+        assert received(server, 960)
+        assert not speaker._taps
+        for when in ("open", "start"):
+            fake.busy = when
+            with pytest.raises(DeviceError):
+                microphone.start()
+            assert not speaker._taps
 
 
 # --- A file in place of a microphone -------------------------------------------------------------------

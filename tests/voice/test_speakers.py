@@ -149,6 +149,24 @@ def test_plays(fake: Fake, clock: Clock) -> None:
         speaker.write(sound)
 
 
+def test_tap(fake: Fake, clock: Clock) -> None:
+    """A listener gets all that goes to the device, also silence, until it ends that."""
+    got: list[tuple[bytes, float]] = []
+    with Speaker(jitter_ms=0, latency=0.02, clock=clock) as speaker:
+        assert (speaker.rate, speaker.latency, speaker.clock) == (24_000, 0.02, clock)
+        untap = speaker.tap(lambda samples, at: got.append((samples, at)))
+        given = [fake.stream.play(480)]
+        speaker.write(tone(50))
+        clock.pass_by(20)
+        given.append(fake.stream.play(480))
+        speaker.clear()
+        given.append(fake.stream.play(480))
+        untap()
+        fake.stream.play(480)
+    assert given == [silence(20), tone(20), silence(20)]
+    assert got == [(block, clock.now - 0.02 * (n == 0)) for n, block in enumerate(given)]
+
+
 def test_little_sound(fake: Fake, clock: Clock) -> None:
     """What is shorter than the jitter buffer is played after as long a wait."""
     with Speaker(jitter_ms=60, clock=clock) as speaker:
