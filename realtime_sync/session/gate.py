@@ -46,11 +46,13 @@ class Passage(Struct):
             another connection.
         letter: What the outbox keeps of it; ``None`` = nothing.
         instead: What is to be sent in its place.
+        barred: The session has ended: the event was not noted, and can't leave any more.
     """
 
     line: Line | None
     letter: Letter | None = None
     instead: Sequence[ClientEvent] = ()
+    barred: bool = False
 
     def posted(self) -> None:
         """Note that the event was given to the connection, whether or not that took it."""
@@ -150,12 +152,24 @@ class Gate:
         for event, payload in due:
             self._post(event, payload)
 
-    def close(self) -> None:
-        """Look no longer at what is pending: the session has ended."""
+    def close(self) -> list[Event]:
+        """Let nothing pass any more, because the session has ended; return what was held until now.
+
+        It is one step: what is noted before it is returned, and what comes after it is barred.
+
+        Returns:
+            The events, in order, the audio as one event behind the others.
+        """
         with self._lock:
             self._closed = True
             self._has_room.set()
             self._set_timer()
+            return self._held() if self._holds else []
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the session has ended, so that nothing passes any more."""
+        return self._closed
 
     def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
         """In the child of a fork: replace the lock, which the parent's threads may hold."""
@@ -175,7 +189,7 @@ class Gate:
         with self._lock:
             line = None if self._holds else self.line
             if self._closed:
-                return Passage(line)  # it will not be sent
+                return Passage(None, barred=True)
             self.active_at = time.monotonic()
             if kind == CREATE_RESPONSE:
                 out_of_band = value_of(value_of(event, "response"), "conversation") == "none"
@@ -216,7 +230,7 @@ class Gate:
         with self._lock:
             line, audio = None if self._holds else self.line, self.ledger.audio
             if self._closed:
-                return Passage(line)
+                return Passage(None, barred=True)
             if keeper is not None and chunk:
                 keeper.appends = APPENDING[str(value_of(event, "type"))]
                 audio.kept = keeper.most_audio
@@ -228,6 +242,8 @@ class Gate:
     def ask_when_idle(self, payload: bytes, event: ResponseCreate, event_id: str) -> Passage:
         """Note a request that is to be sent now, or is pending."""
         with self._lock:
+            if self._closed:
+                return Passage(None, barred=True)
             now = self.ledger.responses.ask_when_idle(Pending(event, payload))
             self._set_timer()
             return Passage(self.line if now and not self._holds else None)
@@ -300,15 +316,11 @@ class Gate:
     def _movable(self) -> bool:
         return self._quiet() and not lost_audio(self.ledger, time.monotonic())
 
-    def held(self) -> list[Event]:
-        """Return what is held, in order, the audio as one event behind the others."""
-        with self._lock:
-            if not self._holds:
-                return []
-            letters = self.ledger.requests.outbox.letters().items()
-            audio = b"".join(self.ledger.audio.copy(self._held_from, self.ledger.audio.appended))
-            events: list[Event] = [letter.event for number, letter in letters if number > self._held_after]
-            return [*events, self._keeper.append(audio)] if audio and self._keeper is not None else events
+    def _held(self) -> list[Event]:
+        letters = self.ledger.requests.outbox.letters().items()
+        audio = b"".join(self.ledger.audio.copy(self._held_from, self.ledger.audio.appended))
+        events: list[Event] = [letter.event for number, letter in letters if number > self._held_after]
+        return [*events, self._keeper.append(audio)] if audio and self._keeper is not None else events
 
     def plan(self, repeat: bool | None) -> Plan:
         """Return what is to be restored in another session; see `Keeper.plan`."""

@@ -147,8 +147,7 @@ class Reader:
             self._transport.free()
             self._closure = closure
             self._ended_at = time.monotonic()
-            self._held = self.gate.held()
-            self.gate.close()
+            self._held = self.gate.close()
             for attempt in tuple(self._successors):  # the user has closed in this very moment
                 attempt.abandon()
             self.inbox.finish()
@@ -175,8 +174,8 @@ class Reader:
         """Get another connection in place of one that has ended; return False if the session is over."""
         self._closure = closure
         redial, cause = self._redial, self.closed_error()
-        if redial is None or self.over.is_set():
-            return False
+        if redial is None or self.over.is_set() or (redial.waits and self.config is None):
+            return False  # without reconnecting, or closed by the user, or no session that could be restored
         if self._successors:
             attempt = self._successors.pop()
             if self.gate.hold(attempt.plan.version):

@@ -12,6 +12,7 @@ from msgspec import structs
 from ..events import ClientEvent, ResponseCancel, ResponseCreate
 from ..events.client import MOST_AUDIO, audio_size
 from ..events.codec import encode
+from ..exceptions import ConnectionClosed
 from ..wire.link import Outgoing
 from .gate import Passage
 from .line import Line
@@ -50,8 +51,6 @@ class Sender:
         """Send a request now if no response is active, else leave it pending; return its id."""
         event_id = event.event_id or self._new_id()
         event = structs.replace(event, event_id=event_id)
-        if self._reader.ended.is_set():
-            raise self._reader.closed_error()
         payload = encode(event)  # here, where an error reaches the caller
         return self._send(event, event_id, payload, functools.partial(self._gate.ask_when_idle, payload))
 
@@ -83,19 +82,26 @@ class Sender:
                 passage = note(event, event_id)
                 line = passage.line
                 messages = [] if line is None else self._enqueue(line, passage, event, event_id, payload)
+            if passage.barred:
+                raise self._closed_error()
             for message in messages:
                 assert line is not None
                 line.transport.complete(message)
         except OSError as error:
             assert line is not None
             line.over.wait(AFTERMATH)  # the reader finds out how the connection ended
-            if self._reader.ended.is_set() or not line.over.is_set():
-                closed = self._reader.closed_error()
+            if self._gate.is_closed or not line.over.is_set():
+                closed = self._closed_error()
                 raise closed from closed.__cause__ or error
         finally:
             if passage is not None:
                 passage.posted()
         return event_id
+
+    def _closed_error(self) -> ConnectionClosed:
+        """Wait until it is known what is unsent, and return how the session has ended."""
+        self._reader.ended.wait(AFTERMATH)
+        return self._reader.closed_error()
 
     def _enqueue(
         self, line: Line, passage: Passage, event: ClientEvent | dict[str, Any], event_id: str, payload: bytes

@@ -1,8 +1,10 @@
 """Getting another connection: which failures are tried again, how long is waited, and how it is given up."""
 
 import base64
+import contextlib
 import itertools
 import logging
+import re
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -10,8 +12,8 @@ from email.utils import formatdate
 import pytest
 from leftovers import nothing_left
 from reopened import Connections, Delayed, Peer, lose, opened, reconnected, refuses, rejection, rejects
-from scripted import DEADLINE, Script, ScriptedServer
-from threads import wait_until
+from scripted import DEADLINE, Caller, Script, ScriptedServer
+from threads import in_thread, wait_until
 
 import realtime_sync as rt
 
@@ -23,6 +25,23 @@ def closed(session: rt.Session) -> rt.ConnectionClosed:
     with pytest.raises(rt.ConnectionClosed) as caught:
         session.run(rt.Visitor[None](), timeout=DEADLINE)
     return caught.value
+
+
+def hangs_up(caller: Caller) -> None:
+    """Begin no session, and hang up."""
+    caller.accept()
+
+
+def goes_away(caller: Caller) -> None:
+    """Begin no session: close with a code after which another connection may succeed."""
+    caller.accept()
+    caller.close(1013, "not now")
+
+
+def rejects_and_hangs_up(caller: Caller) -> None:
+    """Reject the session with an error that may pass, and hang up."""
+    caller.accept()
+    caller.text(rejection(None, "no session", "server_error"))
 
 
 # --- What is tried again -------------------------------------------------------------------------------
@@ -84,6 +103,28 @@ def test_a_server_that_asks_to_wait(asked: str) -> None:
     assert event.seconds >= 0.8 if asked == "seconds" else time.time() >= until - 0.1
 
 
+# --- Before there is a session -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", [hangs_up, goes_away, rejects_and_hangs_up])
+def test_a_connection_that_ends_before_its_session_began(script: Script) -> None:
+    """What was never a session is not opened again: `connect` says at once what happened."""
+    scripts = Connections(script, Peer())
+    with ScriptedServer(scripts) as server, pytest.raises(rt.ConnectionFailed) as caught:
+        opened(server.url)
+    assert scripts.count == 1
+    said = "with code 1006|with code 1013: not now|rejected the session: no session"
+    assert re.search(said, str(caught.value))
+
+
+def test_a_server_that_waits_for_the_client() -> None:
+    """With ``wait=False`` there is a session before the server says anything; it outlives its connection."""
+    scripts = Connections(Peer(begins=None), Peer(begins=None))
+    with ScriptedServer(scripts) as server, opened(server.url, wait=False) as session:
+        lose(session)
+        assert reconnected(session).attempts == 1
+
+
 # --- Giving up -----------------------------------------------------------------------------------------
 
 
@@ -109,6 +150,61 @@ def test_what_was_held_is_not_sent() -> None:
     audio = error.unsent[-1].audio
     sound = audio if isinstance(audio, bytes) else base64.b64decode(audio)
     assert sound == b"\1\0" * 480 + b"\2\0" * 480
+
+
+def test_after_the_last_attempt() -> None:
+    """Once the attempts have run out, what is sent, appended or asked for raises, and is not noted."""
+    with ScriptedServer(Connections(Peer(), refuses(401))) as server:
+        session = opened(server.url)
+        lose(session)
+        closed(session)
+        uses: list[Callable[[], object]] = [
+            lambda: session.update(instructions="too late"),
+            lambda: session.input_audio_buffer.append(bytes(960)),
+            lambda: session.response.create(),
+            lambda: session.response.create(when_idle=True),
+        ]
+        for use in uses:
+            with pytest.raises(rt.ConnectionClosed) as caught:
+                use()
+            assert caught.value.unsent == ()
+            assert len(caught.value.attempts) == 1
+    assert session.unconfirmed() == rt.Unconfirmed()
+
+
+def test_sending_in_the_moment_of_the_end() -> None:
+    """Each event whose sending did not raise is in ``unsent`` or `unconfirmed`, however close to the end."""
+    said: list[str] = []
+    asked: list[str] = []
+    appended = itertools.count()
+
+    def say() -> None:
+        with contextlib.suppress(rt.ConnectionClosed):
+            while True:
+                said.append(session.conversation.item.create("x"))
+                asked.append(session.response.create(when_idle=True))
+
+    def append() -> None:
+        with contextlib.suppress(rt.ConnectionClosed):
+            while True:
+                session.input_audio_buffer.append(b"\1\0")
+                next(appended)
+
+    delayed = Delayed(refuses(401))
+    with ScriptedServer(Connections(Peer(lambda event: []), delayed)) as server:
+        session = opened(server.url)
+        lose(session)
+        assert delayed.begun.wait(DEADLINE)
+        threads = [in_thread(say), in_thread(say), in_thread(append)]
+        wait_until(lambda: len(said) > 20)
+        delayed.released.set()
+        error = closed(session)
+        for thread in threads:
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+    ids = {event.event_id for event in (*error.unsent, *session.unconfirmed().events)}
+    assert {*said, *asked} <= ids
+    assert session.unconfirmed().audio_bytes == 2 * next(appended)
 
 
 def closes(session: rt.Session) -> None:
