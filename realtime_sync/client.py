@@ -21,7 +21,7 @@ from .options import (
 from .providers import AZURE, AZURE_PREVIEW, LOCAL, LOCAL_PORT, OPENAI, Provider, provider_at
 from .reconnect import Reconnect
 from .redaction import Redact, Secrets, without_secrets
-from .session import Session
+from .session import HASTE, Session
 from .session.redial import Redial
 from .session.transcript import in_dialect
 from .spelling import check_options
@@ -206,8 +206,9 @@ class Client:
                 them: the session goes on with an earlier conversation.
 
         Raises:
-            ConnectionFailed: The server can't be reached, or rejects the connection, or sends an ``error``
-                in place of the session's first event.
+            ConnectionFailed: The server can't be reached, or rejects the connection, or ends it or sends an
+                ``error`` in place of the session's first event.
+            ConnectionClosed: The session ended before all of ``conversation`` was sent.
             TypeError: An option does not exist; the message names the nearest right one.
             ValueError: A setting can't be used, or OpenAI's server needs a key and there is none.
         """
@@ -228,6 +229,7 @@ class Client:
         if policy is not None:
             is_call = bool(options.get("call_id"))
             redial = Redial(policy, dial, secrets.redact, connect_timeout, waits, possible=not is_call)
+        session = None
         try:
             session = Session(
                 transport,
@@ -242,11 +244,14 @@ class Client:
             )
             if waits:
                 _wait_until_begun(session, deadline, secrets.redact)
+            for item in options.get("conversation") or ():
+                session.conversation.item.create(in_dialect(item, dialect))
         except BaseException:  # Ctrl-C too: the caller gets no session that it could close
-            transport.kill()
+            if session is None:
+                transport.kill()
+            else:  # not only its connection, in whose place it would make another one
+                session.close(timeout=HASTE)
             raise
-        for item in options.get("conversation") or ():
-            session.conversation.item.create(in_dialect(item, dialect))
         return session
 
     def _dial(self, url: str, dialect: str, options: ConnectOptions, secrets: Secrets) -> Transport:
@@ -446,10 +451,8 @@ def _wait_until_begun(session: Session, deadline: float, redact: Redact) -> None
             f"the server closed the connection before it began a session, with code {closed.code}{reason}"
         ) from closed
     if first is None:
-        session.close()
         raise ConnectionFailed("the server accepted the connection, but sent no event in the connect timeout")
     if isinstance(first, ErrorEvent):
-        session.close()
         details = without_secrets(first.error, redact)
         said = details.message or details.code or details.type
         raise ConnectionFailed(f"the server rejected the session: {said}", error=details)

@@ -1,5 +1,6 @@
 """`Client` and `connect`: where and who, and a session that has begun."""
 
+import itertools
 import signal
 import ssl
 import sys
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 from handshakes import asked, headers_of, keep_request, opens, request_of
+from leftovers import nothing_left
+from reopened import Connections, Peer, opened, refuses
 from scripted import DEADLINE, Caller, Open, ScriptedServer, collect, idle
 
 import realtime_sync as rt
@@ -173,7 +176,8 @@ def waits_in(function: str) -> bool:
     return frame is not None
 
 
-def test_ctrl_c_while_waiting() -> None:
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_ctrl_c_while_waiting(reconnect: bool) -> None:
     """Ctrl-C while `connect` waits for the session closes the connection."""
     ended = threading.Event()
 
@@ -190,8 +194,9 @@ def test_ctrl_c_while_waiting() -> None:
 
     with ScriptedServer(script) as server:
         with pytest.raises(KeyboardInterrupt):
-            rt.connect(base_url=server.url, connect_timeout=DEADLINE)
+            rt.connect(base_url=server.url, connect_timeout=DEADLINE, reconnect=reconnect)
         assert ended.wait(DEADLINE)
+    assert len(server.callers) == 1
 
 
 def test_two_names_for_one_thing() -> None:
@@ -290,3 +295,34 @@ def test_a_server_that_says_nothing() -> None:
         pytest.raises(rt.ConnectionFailed, match="sent no event in the connect timeout"),
     ):
         rt.connect(base_url=server.url, connect_timeout=0.2)
+
+
+# --- An earlier conversation -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_an_item_that_can_not_be_sent(reconnect: bool) -> None:
+    """When an item of an earlier conversation can't be sent, no session is left."""
+    good = rt.events.Message(role="user", content=[rt.events.InputText(text="one")])
+    wrong: Any = rt.events.Message(role="user", content=[object()])  # type: ignore[list-item]
+    peers = Peer(), Peer()
+    with nothing_left(), ScriptedServer(Connections(*peers)) as server:
+        with pytest.raises(TypeError):
+            opened(server.url, reconnect=reconnect, conversation=[good, wrong])
+        assert len(server.callers) == 1
+    assert [text for _, text, _ in peers[0].items] == ["one"]
+
+
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_a_link_that_is_lost_with_the_first_item(reconnect: bool) -> None:
+    """When the connection is lost while `connect` sends an earlier conversation, no session is left."""
+
+    def ends(event: Any) -> list[str]:
+        raise ConnectionError
+
+    item = rt.events.Message(role="user", content=[rt.events.InputText(text="one")])
+    with nothing_left(), ScriptedServer(Connections(Peer(ends), refuses(401))) as server:
+        with pytest.raises(rt.ConnectionClosed) as caught:
+            opened(server.url, reconnect=reconnect, conversation=itertools.repeat(item))
+        assert len(server.callers) == 1 + reconnect
+    assert len(caught.value.attempts) == reconnect

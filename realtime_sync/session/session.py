@@ -105,7 +105,11 @@ class Session:
         self._sender = Sender(self._reader, self._log)
         self._reader.start()
         if redial is not None and (redial.policy.rollover or redial.policy.idle_timeout):
-            Watch(self._reader, redial, redial.policy.idle_timeout)
+            try:
+                Watch(self._reader, redial, redial.policy.idle_timeout)
+            except RuntimeError:  # the system's limit of threads: the caller gets no session to close
+                self.close(timeout=0)
+                raise
 
     # --- Receiving ---------------------------------------------------------------------------------
 
