@@ -20,7 +20,9 @@ from .plan import Plan, Restored
 
 __all__ = ["restore"]
 
-_QUIET = 2.0  # seconds without an event after which a server that doesn't answer counts as having taken all
+# Seconds to wait for an answer, beginning anew with each: a server says at once that it has taken an item,
+# and two seconds are a bad network's round trip with a lost packet in each direction.
+_PATIENCE = 2.0
 _PREFIX = "event_restored_"
 _LONGEST = 200  # characters shown of what a server says
 
@@ -54,9 +56,10 @@ def restore(
         waits: Whether the server sends an event before it receives something.
 
     Raises:
-        ConnectionFailed: The connection ended, the server doesn't begin a session, or rejects it.
+        ConnectionFailed: The connection ended, the server doesn't begin a session, or rejects it, or says
+            other things in place of answers.
     """
-    return _Restoration(plan, transport, redact).run(old, deadline, waits=waits)
+    return _Restoration(plan, transport, redact, waits=waits).run(old, deadline)
 
 
 class _Restoration:
@@ -65,10 +68,11 @@ class _Restoration:
     What is to be created is answered in the order in which it was sent, by an item or an error.
     """
 
-    def __init__(self, plan: Plan, transport: Transport, redact: Redact) -> None:
+    def __init__(self, plan: Plan, transport: Transport, redact: Redact, *, waits: bool) -> None:
         self._plan = plan
         self._transport = transport
         self._redact = redact
+        self._waits = waits
         self._config: ev.SessionConfig | None = None
         self._waiting: dict[str, ItemEntry | None] = {}  # what is not answered, by event_id; `None`: settings
         self._again: list[ItemEntry] = []  # items that were rejected with the ids that they had
@@ -78,9 +82,9 @@ class _Restoration:
         self._sent = 0
         self._joiner = Joiner()
 
-    def run(self, old: ev.SessionConfig | None, deadline: float, *, waits: bool) -> Restored:
+    def run(self, old: ev.SessionConfig | None, deadline: float) -> Restored:
         """Do it."""
-        while waits and self._config is None:
+        while self._waits and self._config is None:
             if not self._receive(deadline):
                 raise ConnectionFailed("the server began no session before the connect timeout")
         for update in self._plan.updates:
@@ -112,13 +116,26 @@ class _Restoration:
             raise _broken() from error
 
     def _settle(self) -> None:
-        """Wait until all is answered, or nothing comes any more."""
-        while self._waiting and self._receive(time.monotonic() + _QUIET):
-            pass
-        self._waiting.clear()
+        """Wait until all is answered.
+
+        A server that falls silent counts as having taken the rest: there are those that acknowledge nothing.
+
+        Raises:
+            ConnectionFailed: The server goes on to say other things, but answers nothing any more.
+        """
+        while left := len(self._waiting):
+            deadline, talks = time.monotonic() + _PATIENCE, False
+            while len(self._waiting) == left and self._receive(deadline):
+                talks = True
+            if len(self._waiting) == left:
+                if talks:
+                    raise ConnectionFailed(f"the server left {left} events of the restoration unanswered")
+                self._waiting.clear()
 
     def _receive(self, deadline: float) -> bool:
         """Take what comes next; return False if nothing comes before the deadline."""
+        if time.monotonic() >= deadline:  # something may be there at each moment
+            return False
         messages = self._transport.receive(deadline)
         for event in decode_messages(messages, _ignore, self._joiner):
             self._take(event)
@@ -154,7 +171,7 @@ class _Restoration:
         details = without_secrets(error, self._redact)
         said = one_line(details.message or details.code or details.type, _LONGEST)
         name = error.event_id if error.event_id else next(iter(self._waiting), None)
-        if self._config is None or is_fatal(error) or error.code == "session_expired":
+        if (self._waits and self._config is None) or is_fatal(error) or error.code == "session_expired":
             raise ConnectionFailed(f"the server rejected the session: {said}", error=details)
         if name not in self._waiting:
             return

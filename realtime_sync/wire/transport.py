@@ -100,6 +100,8 @@ class Transport:
                 self._fail(self._frames.violation)
             if messages:
                 return messages
+            if deadline is not None and time.monotonic() >= deadline:
+                break  # only control frames came, or a part of a message, and more of it may come for ever
         return []
 
     def _read(self, deadline: float | None) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scripted import CREATED, DEADLINE, Caller, Script
+from threads import in_thread
 
 import realtime_sync as rt
 
@@ -20,6 +21,7 @@ __all__ = [
     "refuses",
     "rejection",
     "rejects",
+    "talks",
 ]
 
 _numbers = itertools.count(1)
@@ -116,6 +118,20 @@ def refuses(status: int, *headers: str) -> Script:
 def rejects(code: str) -> Script:
     """A script that sends an error in place of ``session.created``."""
     return Peer(begins=rejection(None, "no session", code))
+
+
+def talks(frame: bytes, *begins: str) -> Script:
+    """A script that takes nothing: it sends these texts, and then one frame again and again."""
+
+    def script(caller: Caller) -> None:
+        caller.accept()
+        caller.text(*begins)
+        reader = in_thread(caller.serve_until_closed)
+        while reader.is_alive():
+            caller.raw(frame)
+            reader.join(0.005)
+
+    return script
 
 
 class Delayed:

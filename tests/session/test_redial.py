@@ -11,8 +11,8 @@ from email.utils import formatdate
 
 import pytest
 from leftovers import nothing_left
-from reopened import Connections, Delayed, Peer, lose, opened, reconnected, refuses, rejection, rejects
-from scripted import DEADLINE, Caller, Script, ScriptedServer
+from reopened import Connections, Delayed, Peer, lose, opened, reconnected, refuses, rejection, rejects, talks
+from scripted import DEADLINE, Caller, Script, ScriptedServer, delta, server_frame
 from threads import in_thread, wait_until
 
 import realtime_sync as rt
@@ -73,8 +73,8 @@ def test_what_is_not_tried_again(script: Script, said: str) -> None:
 
 
 def test_a_server_that_begins_no_session() -> None:
-    """A server that says nothing for the connect timeout costs one attempt."""
-    scripts = Connections(Peer(), Peer(begins=None), Peer())
+    """A server that begins no session before the connect timeout costs one attempt, though it talks."""
+    scripts = Connections(Peer(), talks(server_frame(1, delta("x").encode())), Peer())
     with ScriptedServer(scripts) as server, opened(server.url, connect_timeout=1.5) as session:
         lose(session)
         assert reconnected(session).attempts == 2

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from reopened import Connections, Peer, lose, opened, reconnected, rejection
-from scripted import CREATED, ScriptedServer
+from reopened import Connections, Peer, lose, opened, reconnected, rejection, talks
+from scripted import CREATED, ScriptedServer, delta, server_frame
 
 import realtime_sync as rt
 from realtime_sync.session import restoration
@@ -93,12 +93,46 @@ def test_other_settings() -> None:
 
 def test_a_server_that_acknowledges_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a server does not answer counts as taken once it has been quiet."""
-    monkeypatch.setattr(restoration, "_QUIET", 0.05)
+    monkeypatch.setattr(restoration, "_PATIENCE", 0.05)
     peer = Peer(lambda event: [])
     event, left = reopened(peer, "zero", "one")
     assert event.restored
     assert left == ["zero", "one"]
     assert len(peer.items) == 2
+
+
+@pytest.mark.parametrize("says", [server_frame(1, delta("x").encode()), server_frame(9, b"ping")])
+def test_a_server_that_says_other_things(monkeypatch: pytest.MonkeyPatch, says: bytes) -> None:
+    """A server that talks without end but answers nothing costs one attempt; pings are no talk."""
+    monkeypatch.setattr(restoration, "_PATIENCE", 0.1)
+    last = Peer()
+    with ScriptedServer(Connections(Peer(), talks(says, CREATED), last)) as server:
+        session = opened(server.url, "zero", ping_interval=None)
+        lose(session)
+        event = reconnected(session)
+        session.close()
+    is_talk = says[0] & 0x0F == 1
+    assert event.attempts == 1 + is_talk
+    assert event.restored
+    assert len(last.items) == is_talk
+
+
+def test_a_rejection_without_a_session() -> None:
+    """Where the server announces no session, an item that it rejects is named as lost, too, and no more."""
+
+    def answer(event: Any) -> list[str] | None:
+        return [rejection(event["event_id"], "not this")] if text_of(event).startswith("one") else None
+
+    last = Peer(answer, begins=None)
+    with ScriptedServer(Connections(Peer(begins=None), last)) as server:
+        session = opened(server.url, "zero", "one", "two", wait=False)
+        lose(session)
+        event = reconnected(session)
+        session.close()
+    [lost] = event.lost
+    assert event.attempts == 1
+    assert lost.endswith("(message): the server rejected it: not this")
+    assert [text for _, text, _ in last.items] == ["zero", "one", "two", "one"]
 
 
 def test_an_error_about_something_else() -> None:
