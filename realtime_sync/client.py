@@ -26,6 +26,7 @@ from .session.redial import Redial
 from .session.transcript import in_dialect
 from .spelling import check_options
 from .wire.handshake import open_transport
+from .wire.opening import Opening
 from .wire.tls import tls_context
 from .wire.transport import Transport
 
@@ -254,8 +255,15 @@ class Client:
             raise
         return session
 
-    def _dial(self, url: str, dialect: str, options: ConnectOptions, secrets: Secrets) -> Transport:
-        """Open a connection, with a key that is asked for anew."""
+    def _dial(
+        self,
+        url: str,
+        dialect: str,
+        options: ConnectOptions,
+        secrets: Secrets,
+        opening: Opening | None = None,
+    ) -> Transport:
+        """Open a connection, with a key that is asked for anew; ``opening`` can cancel it."""
         headers = self._headers(dialect, options)
         secrets.add(self._endpoint.redactor(headers, (options.get("query") or {}).items()))
         return open_transport(
@@ -265,6 +273,7 @@ class Client:
             proxy=self._endpoint.proxy_setting,
             connect_timeout=options.get("connect_timeout", 10.0),
             redact=secrets.redact,
+            opening=opening,
             max_message_size=options.get("max_message_size", 64 * _MIB),
             ping_interval=options.get("ping_interval", 20.0),
             ping_timeout=options.get("ping_timeout", 20.0),

@@ -671,6 +671,7 @@ WAITS: dict[str, str | tuple[str, ...]] = {
     "session/reader:Reader._reopen": ITSELF,
     "session/reader:Reader.close": ("Session.close", "Session.close, while another thread does"),
     "session/reader:Reader.wait_for_first_event": ("Session.wait_for_first_event",),
+    "session/sending:Sender._closed_error": MOMENT,
     "session/sending:Sender._send": ("with Session, Session.send",),
     "session/watch:Watch._roll_over": ITSELF,
     "session/watch:Watch._run": ITSELF,

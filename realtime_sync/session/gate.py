@@ -24,6 +24,7 @@ from .ledger import Ledger
 from .line import Line
 from .outbox import Event, Letter, Unconfirmed, value_of
 from .plan import Plan, Restored, lost_audio
+from .redial import Attempt
 from .requests import CREATE_RESPONSE, Pending
 
 __all__ = ["STALLED", "UPDATES", "Gate", "Passage"]
@@ -90,6 +91,7 @@ class Gate:
         self.line = line
         self.active_at = time.monotonic()
         self._changes = 0  # number of times that something came that has facts
+        self._successor: Attempt | None = None  # the next connection, between the threads
         self._holds = False  # whether events are held until there is another connection
         self._held_after = 0  # the number of the last event that was not held
         self._held_from = 0  # where the audio begins that was appended since then
@@ -273,23 +275,35 @@ class Gate:
 
     # --- Another connection ------------------------------------------------------------------------------
 
-    def hold(self, version: tuple[int, int] | None = None) -> bool:
-        """Hold what is sent, and take no event any more, until there is another connection.
+    def hold(self) -> None:
+        """Hold what is sent, and take no event any more, until there is another connection."""
+        with self._lock:
+            self._hold()
 
-        Args:
-            version: That of a `Plan`: do it only in a quiet moment, and if nothing happened since the plan.
+    def _hold(self) -> None:
+        if not self._holds:
+            self._holds = True
+            self._held_after, self._held_from = self.ledger.requests.count, self.ledger.audio.appended
 
-        Returns:
-            Whether it is done; True if it was done before.
+    def hand_over(self, attempt: Attempt) -> bool:
+        """Hold what is sent, and keep another connection, restored while this one lasts, for `successor`.
+
+        It is one step: either the reader gets it, or nothing is done and False is returned.  That is so
+        outside of a quiet moment, if anything has happened since its plan was made, if the reader has lost
+        this connection, and if the session has ended.
         """
         with self._lock:
-            is_free = version is None or self._holds
-            if not is_free and (version != self._version or not self._movable()):
+            if attempt.plan.version != self._version or not self._movable():
                 return False
-            if not self._holds:
-                self._holds = True
-                self._held_after, self._held_from = self.ledger.requests.count, self.ledger.audio.appended
+            self._hold()
+            self._successor = attempt
             return True
+
+    def successor(self) -> Attempt | None:
+        """Take the connection that was handed over; ``None`` if there is none, or it was taken."""
+        with self._lock:
+            attempt, self._successor = self._successor, None
+            return attempt
 
     @property
     def _version(self) -> tuple[int, int]:

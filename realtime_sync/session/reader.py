@@ -6,7 +6,7 @@ It never runs the user's code, and waits for the user only when the queue is ful
 import contextlib
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from typing import Any, NamedTuple
 
 from ..events import (
@@ -27,7 +27,7 @@ from .last_error import LastError
 from .line import Line
 from .log import SessionLog
 from .processes import abandon_in_child, close_at_exit, forget
-from .redial import Attempt, Redial
+from .redial import GOODBYE, Attempt, Redial
 
 __all__ = ["AFTERMATH", "Reader"]
 
@@ -35,7 +35,6 @@ AFTERMATH = 5.0
 """Seconds that the reader may take to end once the connection is dead; it takes milliseconds."""
 _LOST = Closure(1006, "", by="network")
 _LOOKS = 0.05  # seconds between two looks whether the user closes, while another connection is made
-_GOODBYE = 0.5  # seconds for the close frame of a connection that is replaced
 _SIZE = 1000  # bytes of memory that `Reconnected` takes, about
 
 
@@ -86,8 +85,6 @@ class Reader:
         self.gate = Gate(self._post, Line(transport), dialect=dialect, audio_kept=kept)
         self.reconnects = 0
         self._past = Counts()  # what was counted of earlier connections
-        # The next connection, made while this one lasts: at most one, whose place one thread takes it from.
-        self._successors: deque[Attempt] = deque()
         # Losses without progress between them: why, when the first one was, and how far we had got then.
         self._tried: list[RealtimeError] = []
         self._has_given_up = False
@@ -148,8 +145,8 @@ class Reader:
             self._closure = closure
             self._ended_at = time.monotonic()
             self._held = self.gate.close()
-            for attempt in tuple(self._successors):  # the user has closed in this very moment
-                attempt.abandon()
+            if (attempt := self.gate.successor()) is not None:  # the user has closed in this very moment
+                attempt.cancel()
             self.inbox.finish()
             self.ended.set()
             self.over.set()
@@ -176,11 +173,8 @@ class Reader:
         redial, cause = self._redial, self.closed_error()
         if redial is None or self.over.is_set() or (redial.waits and self.config is None):
             return False  # without reconnecting, or closed by the user, or no session that could be restored
-        if self._successors:
-            attempt = self._successors.pop()
-            if self.gate.hold(attempt.plan.version):
-                return self._switch(attempt, cause, 1, time.monotonic())
-            attempt.abandon()
+        if (attempt := self.gate.successor()) is not None:
+            return self._switch(attempt, cause, 1, time.monotonic())
         if not cause.retryable:
             return False
         if not redial.possible:
@@ -207,7 +201,7 @@ class Reader:
             while not attempt.done.wait(_LOOKS) and not self.over.is_set():
                 pass
             if not attempt.done.is_set():
-                attempt.abandon()
+                attempt.cancel()
                 break
             if attempt.error is None:
                 return self._switch(attempt, cause, number, lost_at)
@@ -218,8 +212,7 @@ class Reader:
                 break
         self._has_given_up = True
         if self.over.is_set():
-            code, reason = self._closing
-            self._closure = Closure(code, reason, by="client", asked=True)
+            self._closure = self._closed_by_user()
         return False
 
     def _switch(self, attempt: Attempt, cause: ConnectionClosed, attempts: int, lost_at: float) -> bool:
@@ -227,14 +220,14 @@ class Reader:
         transport, restored = attempt.transport, attempt.restored
         assert transport is not None
         assert restored is not None
-        heard_at = self._transport.heard_at
-        self._past = self.counted
-        self._transport.free()
+        before, past = self._transport, self.counted
         self._transport = transport
-        if self.over.is_set():
-            code, reason = self._closing
-            self._closure = Closure(code, reason, by="client", asked=True)
+        if self.over.is_set():  # looked at behind that: `close` ends the one connection or the other
+            self._transport, self._closure = before, self._closed_by_user()
+            attempt.cancel()
             return False
+        self._past = past
+        before.free()
         self._joiner, self._last_error = Joiner(), LastError()
         self.connected_at = time.monotonic()
         self.reconnects += 1
@@ -247,26 +240,25 @@ class Reader:
             restored=restored.complete,
             lost=[],
         )
-        self.gate.resume(Line(transport), restored, event, heard_at)
+        self.gate.resume(Line(transport), restored, event, before.heard_at)
         self._log.reconnected(event)
         self.inbox.put([event], _SIZE)
         return True
 
+    def _closed_by_user(self) -> Closure:
+        code, reason = self._closing
+        return Closure(code, reason, by="client", asked=True)
+
     def go_on_with(self, attempt: Attempt) -> bool:
         """Replace the connection by one that is restored.  In any thread but the reader's.
 
-        Return False if something has happened since its plan was made: it can't be used then.
+        Return False if something has happened since its plan was made, such as the end: it is of no use.
         """
         line = self.gate.line
-        self._successors.append(attempt)
-        if not self.gate.hold(attempt.plan.version):
-            try:
-                self._successors.remove(attempt)
-            except ValueError:  # the connection has ended just now, and the reader has taken it
-                return True
+        if not self.gate.hand_over(attempt):
             return False
         line.over.set()
-        line.transport.send_close(1000, "", time.monotonic() + _GOODBYE)
+        line.transport.send_close(1000, "", time.monotonic() + GOODBYE)
         line.transport.kill()
         return True
 

@@ -10,11 +10,16 @@ from ..events import SessionConfig
 from ..exceptions import ConnectionFailed
 from ..reconnect import Reconnect
 from ..redaction import Redact
+from ..wire.opening import Opening
 from ..wire.transport import Transport
 from .plan import Plan, Restored
+from .processes import abandon_in_child
 from .restoration import restore
 
-__all__ = ["Attempt", "Redial"]
+__all__ = ["GOODBYE", "Attempt", "Redial"]
+
+GOODBYE = 0.5
+"""Seconds that the close frame of a connection may take that is not wanted any more."""
 
 
 class Redial(Struct, frozen=True):
@@ -22,7 +27,7 @@ class Redial(Struct, frozen=True):
 
     Attributes:
         policy: When, and what is done then.
-        dial: Opens a connection.
+        dial: Opens a connection, unless that is cancelled.
         redact: Removes secrets from what a server says.
         connect_timeout: Seconds for a connection and the first event of its session.
         waits: Whether the server sends an event before it receives something.
@@ -30,7 +35,7 @@ class Redial(Struct, frozen=True):
     """
 
     policy: Reconnect
-    dial: Callable[[], Transport]
+    dial: Callable[[Opening], Transport]
     redact: Redact
     connect_timeout: float
     waits: bool
@@ -55,9 +60,11 @@ class Attempt:
         self.error: ConnectionFailed | None = None
         self._redial = redial
         self._config = config
-        self._abandoned = False
-        # Guards what is to become of the connection, between this attempt's thread and the one that abandons.
+        self._opening = Opening()
+        self._is_cancelled = False
+        # Guards what is to become of the connection, between this attempt's thread and those that cancel it.
         self._lock = threading.Lock()
+        abandon_in_child(self)
         # Dials and restores, so that the session can be closed meanwhile.  A daemon, as the reader is.
         thread = threading.Thread(target=self._run, name="realtime_sync-redial", daemon=True)
         try:
@@ -69,13 +76,9 @@ class Attempt:
         redial = self._redial
         deadline = time.monotonic() + redial.connect_timeout
         try:
-            transport = redial.dial()
-            with self._lock:
-                self.transport = transport
-                if self._abandoned:
-                    transport.kill()
+            self.transport = redial.dial(self._opening)
             self.restored = restore(
-                self.plan, transport, self._config, redial.redact, deadline, waits=redial.waits
+                self.plan, self.transport, self._config, redial.redact, deadline, waits=redial.waits
             )
         except ConnectionFailed as error:
             self._fail(error)
@@ -86,7 +89,7 @@ class Attempt:
         else:
             with self._lock:
                 self.done.set()
-                if self._abandoned:
+                if self._is_cancelled:
                     self._free()
 
     def _fail(self, error: ConnectionFailed) -> None:
@@ -100,13 +103,26 @@ class Attempt:
             self.transport.kill()
             self.transport.free()
 
-    def abandon(self) -> None:
-        """Want its connection no longer, whether it has one or not."""
+    def cancel(self) -> None:
+        """Want its connection no longer: say goodbye if there is one, and end it or what is done to open it.
+
+        Never waits for the server.  The connection must not have been handed over.
+        """
         with self._lock:
-            if self._abandoned:
+            self._is_cancelled = True
+            if self.error is not None:
                 return
-            self._abandoned = True
-            if self.done.is_set() and self.error is None:
+        if self.transport is not None:
+            self.transport.send_close(1000, "", time.monotonic() + GOODBYE)
+            self.transport.kill()
+        self._opening.cancel()
+        with self._lock:
+            if self.done.is_set():
                 self._free()
-            elif self.transport is not None:
-                self.transport.kill()
+
+    def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
+        """In the child of a fork: close the copy of the socket; the connection is the parent's."""
+        self._lock = threading.Lock()
+        self._opening.abandon()
+        if self.transport is not None:
+            self.transport.abandon()

@@ -95,7 +95,7 @@ class Watch:
             _log.warning("the session could not be moved to a new connection: %s", attempt.error)
             self._reader.over.wait(_AGAIN)
         elif not attempt.done.is_set() or not self._reader.go_on_with(attempt):
-            attempt.abandon()
+            attempt.cancel()
 
     def abandon(self) -> None:  # pragma: no cover  # runs in a child process, where nothing measures
         """In the child of a fork: the thread is the parent's."""

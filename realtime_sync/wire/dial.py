@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..exceptions import ConnectionFailed
+from .opening import Opening
 from .proxy import SOCKS, ProxyUrl, find_proxy, host_and_port, parse_proxy, socks_package
 
 __all__ = ["dial"]
@@ -45,6 +46,7 @@ def dial(
     secure: bool,
     deadline: float,
     proxy: str | None,
+    opening: Opening | None = None,
 ) -> socket.socket:
     """Connect to a server, through a proxy if one is set.  TLS comes later.
 
@@ -53,6 +55,7 @@ def dial(
         secure: Whether TLS will follow; decides which proxy of the environment applies.
         deadline: On the clock of `time.monotonic`, for name resolution, connecting and the proxy together.
         proxy: ``"env"`` = as the environment says; ``None`` = no proxy; or the URL of one.
+        opening: What can cancel it.
 
     Returns:
         The connected socket.  Its timeout is undefined: set it before use.
@@ -61,15 +64,15 @@ def dial(
         ConnectionFailed: The host is unknown or does not answer, or the proxy rejects the connection.
         ValueError: The proxy's URL can't be used, or needs a package that is not installed.
     """
-    url = find_proxy(secure, host, port, proxy)
+    url, opening = find_proxy(secure, host, port, proxy), opening or Opening()
     if url is None:
-        sock = _connect(host, port, deadline)
+        sock = _connect(host, port, deadline, opening)
     else:
         via = parse_proxy(url, "proxy")
         if not _PLAIN_HOST.fullmatch(host := _ascii(host)):
             raise ConnectionFailed(f"no address found for the host {host!r}: not a valid host name")
         through = _through_socks if via.scheme in SOCKS else _through_http
-        sock = through(via, host, port, deadline)
+        sock = through(via, host, port, deadline, opening)
     _tune(sock)
     return sock
 
@@ -106,20 +109,20 @@ def _tune(sock: socket.socket) -> None:
 _Address = tuple[int, int, int, str, Any]  # as `socket.getaddrinfo` gives it
 
 
-def _connect(host: str, port: int, deadline: float, role: str = "") -> socket.socket:
+def _connect(host: str, port: int, deadline: float, opening: Opening, role: str = "") -> socket.socket:
     """Connect to a host; ``role`` names it in error messages, if it is not the server.
 
     Raises:
         ConnectionFailed: It has no address, or can't be reached before the deadline.
     """
     try:
-        addresses = _resolve(host, port, deadline)
+        addresses = _resolve(host, port, deadline, opening)
     except TimeoutError as error:
         raise _unreachable(role + host_and_port(host, port), error) from error
     except (OSError, UnicodeError) as error:
         raise ConnectionFailed(f"no address found for {role or 'the host '}{host!r}: {error}") from error
     try:
-        return _connect_first(addresses, deadline)
+        return _connect_first(addresses, deadline, opening)
     except OSError as error:
         raise _unreachable(role + host_and_port(host, port), error) from error
 
@@ -129,21 +132,22 @@ def _unreachable(target: str, error: Exception) -> ConnectionFailed:
     return ConnectionFailed(f"could not connect to {target}: {reason}")
 
 
-def _resolve(host: str, port: int, deadline: float) -> list[_Address]:
+def _resolve(host: str, port: int, deadline: float, opening: Opening) -> list[_Address]:
     def ask() -> list[_Address]:
         return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        return _in_time(ask, deadline)
+        return _in_time(ask, deadline, opening)
     return ask()  # an address needs no name server
 
 
-def _in_time(call: Callable[[], _T], deadline: float) -> _T:
+def _in_time(call: Callable[[], _T], deadline: float, opening: Opening) -> _T:
     """Make a call that takes no deadline.  At ours it is abandoned, and its late result discarded.
 
     Raises:
+        ConnectionAbortedError: The opening was cancelled.
         TimeoutError: The deadline passed.
         Exception: Whatever the call raises.
     """
@@ -168,8 +172,11 @@ def _in_time(call: Callable[[], _T], deadline: float) -> _T:
     # Runs the call, which may block for longer than the deadline; ends with the call, or with the process.
     thread = threading.Thread(target=run, name="realtime_sync dial", daemon=True)
     try:
+        opening.waits(lambda: results.put(ConnectionAbortedError("it was cancelled")))
         thread.start()
         result = results.get(timeout=max(0.0, deadline - time.monotonic()))
+        if isinstance(result, ConnectionAbortedError):
+            raise result  # from here, because the call may go on
     except BaseException as error:  # Ctrl-C too
         abandoned.set()
         discard()
@@ -181,7 +188,7 @@ def _in_time(call: Callable[[], _T], deadline: float) -> _T:
     return result
 
 
-def _connect_first(addresses: list[_Address], deadline: float) -> socket.socket:
+def _connect_first(addresses: list[_Address], deadline: float, opening: Opening) -> socket.socket:
     """Connect to the first address that answers; each gets its share of the time left.
 
     Raises:
@@ -191,14 +198,15 @@ def _connect_first(addresses: list[_Address], deadline: float) -> socket.socket:
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
         share = _left(deadline) / (len(addresses) - index)
         try:
-            return _connect_one(socket.socket(family, kind, protocol), address, share)
+            return _connect_one(socket.socket(family, kind, protocol), address, share, opening)
         except OSError as error:
             problem = error
     raise problem
 
 
-def _connect_one(sock: socket.socket, address: Any, timeout: float) -> socket.socket:
+def _connect_one(sock: socket.socket, address: Any, timeout: float, opening: Opening) -> socket.socket:
     try:
+        opening.uses(sock)
         sock.settimeout(timeout)
         sock.connect(address)
     except BaseException:
@@ -230,14 +238,14 @@ def _proxy_failed(target: str, proxy: ProxyUrl, error: Exception) -> ConnectionF
     return ConnectionFailed(f"could not connect to {target} through the proxy {proxy}: {reason}")
 
 
-def _through_http(proxy: ProxyUrl, host: str, port: int, deadline: float) -> socket.socket:
+def _through_http(proxy: ProxyUrl, host: str, port: int, deadline: float, opening: Opening) -> socket.socket:
     """Connect through an HTTP proxy.
 
     Raises:
         ConnectionFailed: It can't be reached, or rejects the connection.
     """
     target = host_and_port(host, port)
-    sock = _connect(proxy.host, proxy.port, deadline, "the proxy ")
+    sock = _connect(proxy.host, proxy.port, deadline, opening, "the proxy ")
     try:
         sock.settimeout(_left(deadline))
         sock.sendall(_connect_request(target, proxy))
@@ -308,7 +316,7 @@ def _not_a_proxy(head: bytes, proxy: ProxyUrl) -> ConnectionFailed:
     return ConnectionFailed(f"{proxy} is not an HTTP proxy: it answered {start!r}")
 
 
-def _through_socks(proxy: ProxyUrl, host: str, port: int, deadline: float) -> socket.socket:
+def _through_socks(proxy: ProxyUrl, host: str, port: int, deadline: float, opening: Opening) -> socket.socket:
     """Connect through a SOCKS proxy.
 
     Raises:
@@ -326,11 +334,17 @@ def _through_socks(proxy: ProxyUrl, host: str, port: int, deadline: float) -> so
     # Its timeout applies to each step, and not to looking up names.
     outcome: socket.socket | Exception
     try:
-        outcome = _in_time(connect, deadline)
+        outcome = _in_time(connect, deadline, opening)
     except Exception as error:  # its own errors, and any that it did not expect
         outcome = error
     if isinstance(outcome, socket.socket):
-        return outcome
+        try:
+            opening.uses(outcome)
+        except OSError as error:
+            outcome.close()
+            outcome = error
+        else:
+            return outcome
     if time.monotonic() >= deadline:  # not each of its timeouts is a TimeoutError
         outcome = TimeoutError()
     # Without a cause: the package's errors may hold credentials.

@@ -21,6 +21,7 @@ from ..exceptions import ConnectionFailed
 from ..redaction import LONGEST_SECRET, Redact, beginning, one_line
 from .dial import dial
 from .link import Link, Outgoing
+from .opening import Opening
 from .tls import default_context
 from .transport import Transport
 
@@ -38,12 +39,13 @@ def open_transport(
     proxy: str | None,
     connect_timeout: float,
     redact: Redact,
+    opening: Opening | None = None,
     **options: Any,
 ) -> Transport:
     """Connect to a ``ws://`` or ``wss://`` address and make the opening handshake.
 
     ``headers`` must be free of line breaks.  ``redact`` removes secrets from what the server answers.
-    ``options`` are those of `Transport`.
+    ``opening`` can cancel it.  ``options`` are those of `Transport`.
 
     Raises:
         ConnectionFailed: The server can't be reached, or rejects the connection.
@@ -53,7 +55,7 @@ def open_transport(
     port = parts.port or (443 if parts.scheme == "wss" else 80)
     deadline = time.monotonic() + connect_timeout
     secure = parts.scheme == "wss"
-    link = Link(dial(host, port, secure=secure, deadline=deadline, proxy=proxy))
+    link = Link(dial(host, port, secure=secure, deadline=deadline, proxy=proxy, opening=opening))
     try:
         if secure:
             link.start_tls(ssl_context or default_context(), host, deadline)

@@ -49,6 +49,7 @@ class Peer:
 
     def __init__(self, answer: Answer = lambda event: None, begins: str | None = CREATED) -> None:
         self.received: list[Any] = []
+        self.goodbye: bytes | None = None
         self._answer = answer
         self._begins = begins
 
@@ -59,6 +60,7 @@ class Peer:
         while True:
             opcode, payload = caller.read_message()
             if opcode == 8:
+                self.goodbye = payload
                 caller.frame(8, payload)
             if opcode != 1:
                 return

@@ -4,10 +4,15 @@ import base64
 import contextlib
 import itertools
 import logging
+import os
 import re
+import socket
+import struct
+import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 from leftovers import nothing_left
@@ -16,7 +21,9 @@ from scripted import DEADLINE, Caller, Script, ScriptedServer, delta, server_fra
 from threads import in_thread, wait_until
 
 import realtime_sync as rt
+from realtime_sync.session.redial import Attempt
 
+MOVES = 10
 SOON = 3.0  # seconds; the promise is 1 on a machine that has nothing else to do
 
 
@@ -215,20 +222,26 @@ def closes(session: rt.Session) -> None:
     assert [event.type for event in session][1:] == []
 
 
+def is_dialling() -> bool:
+    """Whether a thread tries to get another connection."""
+    return any(thread.name == "realtime_sync-redial" for thread in threading.enumerate())
+
+
 def test_closing_while_dialling() -> None:
-    """Closing a session does not wait for the server that it dials, and leaves nothing behind."""
+    """Closing a session does not wait for the server that it dials, and ends the thread that does."""
     with nothing_left():
         delayed = Delayed(Peer())
         with ScriptedServer(Connections(Peer(), delayed)) as server:
-            session = opened(server.url)
+            session = opened(server.url, connect_timeout=3 * DEADLINE)
             lose(session)
             assert delayed.begun.wait(DEADLINE)
             closes(session)
+            wait_until(lambda: not is_dialling())  # though the server has not answered yet
             delayed.released.set()
 
 
 def test_closing_while_restoring() -> None:
-    """Closing a session does not wait for a server that is asked to restore it, and leaves nothing behind."""
+    """Closing a session does not wait for a server that is asked to restore it, but says goodbye to it."""
     with nothing_left():
         silent = Peer(lambda event: [])
         with ScriptedServer(Connections(Peer(), silent)) as server:
@@ -236,6 +249,86 @@ def test_closing_while_restoring() -> None:
             lose(session)
             wait_until(lambda: bool(silent.received))
             closes(session)
+        assert silent.goodbye == struct.pack("!H", 1000)
+
+
+def test_a_connection_that_comes_too_late() -> None:
+    """What is handed over when the session is closed already, as it reconnected, is taken by nobody."""
+    with nothing_left():
+        delayed = Delayed(Peer())
+        with ScriptedServer(Connections(Peer(), Peer(), delayed)) as server:
+            session = opened(server.url)
+            reader = session._reader
+            attempt = attempted(session)
+            lose(session)
+            assert delayed.begun.wait(DEADLINE)
+            closes(session)
+            assert not reader.go_on_with(attempt)
+            delayed.released.set()
+            attempt.cancel()
+
+
+def attempted(session: rt.Session) -> Attempt:
+    """Another connection of a session, restored while the first one lasts."""
+    redial = session._reader._redial
+    assert redial is not None
+    attempt = Attempt(redial, session._reader.gate.plan(None), session.config)
+    assert attempt.done.wait(DEADLINE)
+    assert attempt.error is None
+    return attempt
+
+
+def test_closing_in_the_moment_of_a_move() -> None:
+    """A connection that is handed over while the session is closed has an end, whoever is first."""
+    with nothing_left(), ScriptedServer(Peer()) as server:
+        for _ in range(MOVES):
+            session = opened(server.url)
+            attempt = attempted(session)
+            start = threading.Barrier(2)
+
+            def close(session: rt.Session = session, start: threading.Barrier = start) -> None:
+                start.wait(DEADLINE)
+                session.close()
+
+            closing = in_thread(close)
+            start.wait(DEADLINE)
+            if not session._reader.go_on_with(attempt):
+                attempt.cancel()
+            closing.join(DEADLINE)
+            assert session.closed
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="this system does not list open files")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_fork_while_restoring() -> None:
+    """In the child of a fork no connection is open that is being restored; the parent goes on with it."""
+    asked, forked = threading.Event(), threading.Event()
+
+    def answer(event: Any) -> None:
+        asked.set()
+        assert forked.wait(DEADLINE)
+
+    with ScriptedServer(Connections(Peer(), Peer(answer))) as server:
+        session = opened(server.url, "zero")
+        lose(session)
+        assert asked.wait(DEADLINE)
+        assert connections_to(server.port) == 1
+        pid = os.fork()
+        if pid == 0:
+            os._exit(connections_to(server.port))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        forked.set()
+        assert reconnected(session).attempts == 1
+        session.close()
+
+
+def connections_to(port: int) -> int:
+    """How many connections to a port of this machine this process has open."""
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as sock:
+            count += sock.getpeername()[1] == port
+    return count
 
 
 def test_closing_while_waiting(caplog: pytest.LogCaptureFixture) -> None:
