@@ -11,6 +11,9 @@ __all__ = ["Reconnect"]
 _FIRST_WAIT = 0.25  # seconds before the second attempt; the first is made at once
 _LONGEST_WAIT = 10.0
 _MOST_DOUBLINGS = 32  # more would be too large for a float
+# Seconds that a server may ask to wait.  What asks for more than a day asks for nothing that makes sense to a
+# program that waits; it may be more than the system can wait at all.
+_LONGEST_ASKED = 86_400.0
 
 
 class Reconnect(Struct, frozen=True, kw_only=True):
@@ -18,7 +21,7 @@ class Reconnect(Struct, frozen=True, kw_only=True):
 
     Attributes:
         attempts: How often a new connection is tried at most after one was lost.
-        within: Seconds after the loss within which the last attempt begins.
+        within: Seconds after the loss within which the last attempt begins, whatever a server asks for.
         audio_buffer: Seconds of the user's audio of which a copy is kept, so that a sentence that was being
             spoken is sent again, and speech without a transcript is restored; ``0`` = none.
         repeat_responses: Whether a response that was running is requested again.  ``None`` (the default) =
@@ -56,12 +59,14 @@ class Reconnect(Struct, frozen=True, kw_only=True):
 
         Args:
             attempt: Its number.
-            asked: Seconds that the server has asked to wait.
+            asked: Seconds that the server has asked to wait; more than a day counts as malformed.
         """
         if attempt == 1:
             return 0.0
+        if asked is None or not asked <= _LONGEST_ASKED:
+            asked = 0.0
         longest = min(_FIRST_WAIT * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS), _LONGEST_WAIT)
-        return max(random.uniform(longest / 2, longest), asked or 0.0)  # no secret
+        return max(random.uniform(longest / 2, longest), asked)  # no secret
 
 
 def _check(name: str, value: Any, right: bool, expected: str) -> None:

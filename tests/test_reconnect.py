@@ -48,10 +48,16 @@ def test_waits_grow(attempt: int) -> None:
     assert longest / 2 <= wait <= longest
 
 
-@given(attempt=st.integers(min_value=2, max_value=20), asked=st.floats(min_value=10, max_value=1e9))
+@given(attempt=st.integers(min_value=2, max_value=20), asked=st.floats(min_value=10, max_value=86_400))
 def test_what_a_server_asks_for(attempt: int, asked: float) -> None:
     """A server that asks for a longer wait gets it."""
     assert Reconnect().wait_before(attempt, asked) == asked
+
+
+@given(asked=st.floats(min_value=86_401) | st.floats(max_value=0) | st.just(math.nan))
+def test_what_no_server_can_mean(asked: float) -> None:
+    """A wait of more than a day, of less than nothing or of no number counts as not asked for."""
+    assert 0.25 <= Reconnect().wait_before(2, asked) <= 0.5
 
 
 def test_waits_vary() -> None:

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import itertools
 import logging
+import math
 import os
 import re
 import socket
@@ -21,6 +22,7 @@ from scripted import DEADLINE, Caller, Script, ScriptedServer, delta, server_fra
 from threads import in_thread, wait_until
 
 import realtime_sync as rt
+from realtime_sync import reconnect
 from realtime_sync.session.redial import Attempt
 
 MOVES = 10
@@ -108,6 +110,35 @@ def test_a_server_that_asks_to_wait(asked: str) -> None:
         event = reconnected(session)
     assert event.attempts == 2
     assert event.seconds >= 0.8 if asked == "seconds" else time.time() >= until - 0.1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "1e308", "1" * 400, "inf", "nan", "-1", "-1e308", "soon", "",
+        "Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 99 Foo 99999999999 GMT",
+    ],
+)  # fmt: skip
+def test_a_wait_that_makes_no_sense(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    """A server that asks to wait for ever, or for no time at all, is asked again as any other."""
+    monkeypatch.setattr(reconnect, "_FIRST_WAIT", 0.01)
+    scripts = Connections(Peer(), refuses(503, f"Retry-After: {asked}"), Peer())
+    with ScriptedServer(scripts) as server:
+        session = opened(server.url, reconnect=rt.Reconnect(within=math.inf))
+        lose(session)
+        assert reconnected(session).attempts == 2
+        session.close()
+
+
+def test_a_wait_that_is_longer_than_within() -> None:
+    """A server that asks to wait for longer than the attempts may take ends the session at once."""
+    scripts = Connections(Peer(), refuses(503, "Retry-After: 3600"), Peer())
+    with ScriptedServer(scripts) as server:
+        session = opened(server.url)
+        lose(session)
+        [failed] = closed(session).attempts
+    assert "503" in str(failed)
+    assert scripts.count == 2
 
 
 # --- Before there is a session -------------------------------------------------------------------------
