@@ -94,6 +94,7 @@ class Answer:
         except KeyboardInterrupt:
             raise
         except Incomplete as end:
+            self.close()
             return self._finish("incomplete", end.reason)
         except BaseException as error:  # of the responder, any: pytest.fail's is no Exception
             # An assertion is reported by its test; its traceback would show the server's code only.
