@@ -11,6 +11,7 @@ from ..client import connect
 from ..providers import OPENAI, provider_at
 from ..reconnect import Reconnect
 from ..session import Session
+from . import speech
 
 __all__ = ["MODEL", "add_arguments", "opener"]
 
@@ -51,9 +52,11 @@ def opener(
     Args:
         options: The arguments of the command.
         reconnect: How its sessions reconnect, unless ``--no-reconnect`` is given; ``None`` = the default.
-        local: The settings of a local server.
+        local: The settings of a local server; what it hears and speaks with is added to them if the command
+            has the arguments for that.
 
     Raises:
+        ImportError: Something that the local server was to hear or speak with is not installed.
         ValueError: The server needs a key, and the environment has none.
     """
     policy = (reconnect or True) if _RECONNECTS and not options.no_reconnect else False
@@ -69,6 +72,8 @@ def opener(
         return
     from ..local import LocalServer  # only here: it needs the extra "local"
 
+    if hasattr(options, "no_speech"):
+        local |= speech.settings(options)
     with LocalServer(**local) as server:
         yield functools.partial(connect, base_url=server.url, api_key="local", reconnect=policy)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ..providers import LOCAL_PORT
-from . import status
+from . import speech, status
 from .screen import complain, hint
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what goes wrong, such as close:events=3,code=4000 or unknown:every=5; may be repeated",
     )
     _add_chat(parser)
+    speech.add_arguments(parser)
 
 
 def _add_chat(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +115,7 @@ def run(options: argparse.Namespace) -> int:
         lifetime=options.lifetime,
         sunset_beta=options.sunset_beta,
         faults=[faults.parse(text) for text in options.fault],
+        **speech.settings(options),
     )
     told = contextlib.nullcontext() if options.verbose else _complaining()
     # Ctrl-C is how it is meant to end.

@@ -8,7 +8,7 @@ from ..voice.assistant import Assistant
 from ..voice.devices import list_devices
 from ..voice.microphones import FileMicrophone, Microphone
 from ..voice.speakers import Speaker
-from . import opening, status, streams
+from . import opening, speech, status, streams
 from .detection import detects_turns
 from .dialogue import Dialogue
 from .ending import Ending
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='the model that transcribes what you say (default: %(default)s; "" = none)',
     )
     opening.add_arguments(parser)
+    speech.add_arguments(parser)
     devices = parser.add_argument_group("devices (these need the extra 'audio')")
     devices.add_argument(
         "--input-device",

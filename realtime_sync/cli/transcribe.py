@@ -11,7 +11,7 @@ from ..exceptions import ConnectionClosed, RealtimeError
 from ..reconnect import Reconnect
 from ..session import HASTE, Session
 from ..visitor import Visitor
-from . import opening, status, streams
+from . import opening, speech, status, streams
 from .cues import FORMATS, Writer, clock
 from .detection import detects_turns
 from .screen import complain, problem_of
@@ -66,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how fast the files are sent (default: %(default)s)",
     )
     opening.add_arguments(parser)
+    speech.add_arguments(parser, language=False)
 
 
 def run(options: argparse.Namespace) -> int:

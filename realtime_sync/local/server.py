@@ -1,8 +1,10 @@
 """`LocalServer`: a Realtime server on a port of this machine, HTTP and WebSocket."""
 
+import logging
 import math
 import ssl
 import threading
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = ["LocalServer"]
+
+_log = logging.getLogger("realtime_sync.local")
 
 _SESSION_SECONDS = 60 * 60
 _PING_SECONDS = 20.0  # as for our client
@@ -110,6 +114,7 @@ class LocalServer:
             "delay": delay,
             "realtime_pace": options.get("realtime_pace", False),
         }
+        self._models = [options.get("transcriber"), options.get("voice")]
         plan = Plan(parse_all(options.get("faults", ())))
         memory = Memory(max_memory)
         self._app = App(self._api, sessions, lifetime, plan, options.get("observer"), memory, pings)
@@ -172,9 +177,19 @@ class LocalServer:
             if self._http is None:
                 http_server = HttpServer(self._host, self._wanted_port, self._app, self._ssl_context)
                 http_server.begin()
+                self._warm_up()
                 self._http, self._port = http_server, http_server.port
                 self._stopped.clear()
         return self
+
+    def _warm_up(self) -> None:
+        """Let models load, so that the first turn doesn't wait for them."""
+        warming = [getattr(model, "warm_up", None) for model in self._models]
+        if any(warming):
+            # Loads models while the server answers already; a daemon, as loading can't be ended.
+            threading.Thread(
+                target=_call_all, args=(warming,), name="realtime-sync-warm-up", daemon=True
+            ).start()
 
     def stop(self) -> None:
         """End all sessions (close code 1001), stop listening, and leave nothing behind."""
@@ -220,3 +235,12 @@ class LocalServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _call_all(functions: Iterable[Callable[[], object] | None]) -> None:
+    for function in functions:
+        if function is not None:
+            try:
+                function()
+            except Exception:
+                _log.exception("a model could not be loaded")

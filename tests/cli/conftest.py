@@ -6,7 +6,7 @@ import pytest
 from tones import silence, tone
 from transcripts import wav
 
-from realtime_sync.cli import chat, ending, opening, transcribe
+from realtime_sync.cli import chat, ending, opening, speech, transcribe
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +49,9 @@ def two_turns(tmp_path: Path) -> str:
 def _one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands that are run here end with their connection: most tests are about how one ends."""
     monkeypatch.setattr(opening, "_RECONNECTS", False)
+
+
+@pytest.fixture(autouse=True)
+def _without_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local server says the same each time, and as quickly as it can, unless a test wants it to speak."""
+    monkeypatch.setattr(speech, "_WITH_SPEECH", False)
