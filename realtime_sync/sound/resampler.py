@@ -5,7 +5,7 @@ from typing import Any
 
 from .formats import FULL_SCALE, Audio
 
-__all__ = ["Resampler"]
+__all__ = ["Resampler", "floats"]
 
 
 class Resampler:
@@ -31,6 +31,19 @@ class Resampler:
     def finish(self) -> bytes:
         """Return the rest.  What is fed after this is a new stream."""
         return b"" if self._convert is None else self._convert(b"", True)
+
+
+def floats(audio: Audio) -> Any:
+    """Return 16-bit samples as a NumPy array of ``float32`` from -1.0 to 1.0, as models take them.
+
+    Raises:
+        ImportError: NumPy is not installed.  The message names the extra.
+    """
+    try:
+        import numpy as np
+    except ImportError as error:
+        raise ImportError(f'this needs NumPy: pip install "realtime-sync[audio]" ({error})') from error
+    return np.frombuffer(audio, "<i2").astype(np.float32) / FULL_SCALE
 
 
 def _converter(from_rate: int, to_rate: int) -> Callable[[Audio, bool], bytes]:

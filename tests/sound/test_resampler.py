@@ -20,7 +20,7 @@ from realtime_sync.sound.formats import (
     bytes_of,
     samples_of,
 )
-from realtime_sync.sound.resampler import Resampler
+from realtime_sync.sound.resampler import Resampler, floats
 from realtime_sync.voice import audio
 
 
@@ -75,3 +75,11 @@ def test_soxr_is_missing(tmp_path: Path) -> None:
     with needed:
         audio.write_wav(tmp_path / "a.wav", b"", rate=8000)
     assert not list(tmp_path.iterdir())
+
+
+def test_samples_as_models_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are numbers from -1 to 1; without NumPy, the message names the extra."""
+    assert floats(bytes_of([0, 16_384, -32_768])).tolist() == [0.0, 0.5, -1.0]
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(ImportError, match=r'pip install "realtime-sync\[audio\]"'):
+        floats(b"")
