@@ -18,6 +18,7 @@ COMMANDS = {
     "chat": "chat with a model in text",
     "talk": "talk with a model by microphone and speaker, or by audio files",
     "transcribe": "write down what is said in audio files",
+    "demo": "hold a spoken talk with a local server that hears and speaks, without a key",
     "serve": "run the local Realtime server until Ctrl-C",
 }
 """Each command and what ``--help`` says of it.  Its module is imported only when it is used."""

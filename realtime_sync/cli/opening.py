@@ -12,6 +12,7 @@ from ..providers import OPENAI, provider_at
 from ..reconnect import Reconnect
 from ..session import Session
 from . import speech
+from .screen import hint
 
 __all__ = ["MODEL", "add_arguments", "opener"]
 
@@ -73,7 +74,10 @@ def opener(
     from ..local import LocalServer  # only here: it needs the extra "local"
 
     if hasattr(options, "no_speech"):
-        local |= speech.settings(options)
+        parts, told = speech.chosen(options)
+        local |= parts
+        if told:
+            hint(told)
     with LocalServer(**local) as server:
         yield functools.partial(connect, base_url=server.url, api_key="local", reconnect=policy)
 

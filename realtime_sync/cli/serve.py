@@ -103,6 +103,7 @@ def run(options: argparse.Namespace) -> int:
 
     api_key = _key(options)
     context = _tls(options.certfile, options.keyfile)
+    parts, with_what = speech.chosen(options)
     server = LocalServer(
         options.host,
         options.port,
@@ -115,13 +116,15 @@ def run(options: argparse.Namespace) -> int:
         lifetime=options.lifetime,
         sunset_beta=options.sunset_beta,
         faults=[faults.parse(text) for text in options.fault],
-        **speech.settings(options),
+        **parts,
     )
     told = contextlib.nullcontext() if options.verbose else _complaining()
     # Ctrl-C is how it is meant to end.
     with contextlib.suppress(KeyboardInterrupt), told, _terminable(), server:
         print(server.http_url if context else server.url, flush=True)
         needed = "The key" if api_key else "No key"
+        if with_what:
+            hint(with_what)
         hint(f"{needed} is needed.  Use it as base_url; Ctrl-C stops it.")
         server.serve_forever()
     return status.DONE

@@ -3,9 +3,7 @@
 import argparse
 from typing import Any
 
-from .screen import hint
-
-__all__ = ["add_arguments", "settings"]
+__all__ = ["add_arguments", "chosen"]
 
 _WITH_SPEECH = True  # where it is installed, unless a command is told not to
 
@@ -39,8 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, language: bool = True) -> 
         group.add_argument("--language", metavar="CODE", help="the language spoken (default: en)")
 
 
-def settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Return arguments of `LocalServer` for what is installed or asked for, and say what that is.
+def chosen(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Return arguments of `LocalServer` for what is installed or asked for, and a sentence that says it.
+
+    The sentence is empty if the server is to go without speech.
 
     Raises:
         ImportError: Something that was asked for is not installed.
@@ -48,10 +48,10 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
     """
     asked = options.speech or options.hear or options.speak
     if options.no_speech or not (asked or _WITH_SPEECH):
-        return {}
+        return {}, ""
     from ..speech.installed import find  # only here: other commands don't need it
 
     speech = find(options.hear, options.speak, options.language, insist=options.speech)
-    hint(f"The local server {speech.description}.")
-    chosen = {"transcriber": speech.transcriber, "voice": speech.voice, "detector": speech.detector}
-    return {name: value for name, value in chosen.items() if value is not None}
+    parts = {"transcriber": speech.transcriber, "voice": speech.voice, "detector": speech.detector}
+    used = {name: part for name, part in parts.items() if part is not None}
+    return used, f"The local server {speech.description}."

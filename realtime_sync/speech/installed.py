@@ -3,11 +3,10 @@
 import importlib.util
 import platform
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from ..sound.vad import Started, Stopped
+from ..sound.vad import DetectorFactory
 from .espeak import EspeakVoice
 from .hibari import HibariVoice
 from .moonshine import MoonshineTranscriber
@@ -15,7 +14,7 @@ from .transcribers import Transcriber
 from .voices import Voice
 from .whisper import WhisperTranscriber
 
-__all__ = ["NewDetector", "Speech", "find"]
+__all__ = ["Speech", "find"]
 
 _ENGLISH = ("en", "english")
 _PLATFORMS = {  # that have wheels, as Python's `platform` calls them, where not all have
@@ -25,17 +24,6 @@ _PLATFORMS = {  # that have wheels, as Python's `platform` calls them, where not
     },
 }  # fmt: skip
 
-
-class _Detector(Protocol):
-    speaking: bool
-
-    def adjust(self, threshold: float, silence_ms: int) -> None: ...
-
-    def feed(self, audio: bytes) -> Iterator[Started | Stopped]: ...
-
-
-NewDetector = Callable[[str, float, int], _Detector]
-"""Makes a detector of speech of an audio format, a threshold, and the silence in ms that ends a turn."""
 
 T = TypeVar("T", covariant=True)
 
@@ -50,7 +38,7 @@ class Speech:
 
     transcriber: Transcriber | None
     voice: Voice | None
-    detector: NewDetector | None
+    detector: DetectorFactory | None
     description: str
 
 
@@ -166,7 +154,7 @@ def _espeak(voice: str | None) -> _Found[Voice]:
 # --- Finding turns ---------------------------------------------------------------------------------------
 
 
-def _detecting() -> _Found[NewDetector]:
+def _detecting() -> _Found[DetectorFactory]:
     try:
         from .silero import SileroDetector
 

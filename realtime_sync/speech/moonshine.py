@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..sound.formats import FULL_SCALE, samples_of
+from .cutting import RATE
 from .notices import log_once
-from .pieces import RATE
 from .pool import Pool
 from .recognition import recognised
 from .transcribers import Heard
 
 __all__ = ["MoonshineTranscriber"]
 
-# Moonshine's own detector of speech is off: it cuts off beginnings, and `pieces` has found where speech is.
+# Moonshine's own detector of speech is off: it cuts off beginnings, and `cutting` has found where speech is.
 _OPTIONS = {"vad_threshold": "0"}
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from .pieces import pieces
+from .cutting import pieces
 from .pool import Pool
 from .transcribers import Heard
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..sound.resampler import floats
-from .pieces import RATE
+from .cutting import RATE
 from .pool import Pool
 from .recognition import recognised
 from .transcribers import Heard

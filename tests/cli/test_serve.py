@@ -35,7 +35,7 @@ def test_serve() -> None:
 
 def test_at_a_terminal() -> None:
     """At a terminal it tells how to use it; Ctrl-C ends it."""
-    serve = AtTerminal("serve", "--port", "0")
+    serve = AtTerminal("serve", "--port", "0", "--no-speech")
     serve.wait_for("Ctrl-C stops it.\n")
     serve.process.send_signal(signal.SIGINT)
     status, shown = serve.end()

@@ -30,7 +30,7 @@ from realtime_sync.sound.formats import (
     PCMA,
     PCMU,
 )
-from realtime_sync.sound.vad import Detector, Started, Stopped
+from realtime_sync.sound.vad import EnergyDetector, Started, Stopped
 from realtime_sync.testing import RealtimeServer
 from realtime_sync.voice import audio
 
@@ -420,6 +420,6 @@ def test_data(name: str) -> None:
     assert path.stat().st_size < 100_000
     with wave.open(str(path)) as file:
         assert file.getparams()[:3] == (1, 2, 24_000)
-    detector = Detector(PCM, threshold=0.5, silence_ms=500)
+    detector = EnergyDetector(PCM, threshold=0.5, silence_ms=500)
     found = list(detector.feed(audio.read_wav(path) + bytes(48_000)))
     assert [type(event) for event in found] == [Started, Stopped]

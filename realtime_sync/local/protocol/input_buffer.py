@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ... import events as ev
 from ...events.client import MOST_AUDIO
 from ...sound.formats import sample_rate
-from ...sound.vad import Detector, DetectorFactory, Started, Stopped
+from ...sound.vad import Detector, DetectorFactory, EnergyDetector, Started, Stopped
 from .refusal import Refused
 from .settings import format_of, rate_of
 
@@ -30,7 +30,7 @@ class InputAudioBuffer:
     def __init__(
         self,
         settings: ev.AudioInputConfig,
-        detector: DetectorFactory = Detector,
+        detector: DetectorFactory = EnergyDetector,
     ) -> None:
         self._make_detector = detector
         self._bytes = bytearray()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...sound.vad import Detector, DetectorFactory
+from ...sound.vad import DetectorFactory, EnergyDetector
 from ...speech.transcribers import DefaultTranscriber, Heard, Segment, Transcriber
 from ...speech.voices import Voice
 from .pieces import Piece, Pieces, Speaking
@@ -31,7 +31,7 @@ class Models:
     responder: Responder = field(default_factory=DefaultResponder)
     transcriber: Transcriber = field(default_factory=DefaultTranscriber)
     voice: Voice = field(default_factory=ToneVoice)
-    detector: DetectorFactory = Detector
+    detector: DetectorFactory = EnergyDetector
     background: Runner = Inline
 
     @property

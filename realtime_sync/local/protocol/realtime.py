@@ -53,6 +53,7 @@ class ConversationSession:
         self._limits = RateLimits()
         self._buffer = InputAudioBuffer(input_of(fresh), models.detector)
         self._early: Listening | None = None  # to speech that seems to be over
+        self._latest: Transcription | None = None  # that is not over
         self._unanswered: Transcription | None = None  # of the turn that is answered once its words are known
         self._answer: Answer | None = None  # in flight in the conversation
         self._spoken = False  # the model's voice has been heard
@@ -296,10 +297,12 @@ class ConversationSession:
                 self._heard(audio),
                 item_id,
                 self._history,
+                after=self._latest,
                 told=bool(side.transcription),
                 with_logprobs="item.input_audio_transcription.logprobs" in (self.config.include or ()),
             )
             self._jobs.add(job, now)
+            self._latest = job
         return [committed, *events]
 
     def _respond_by_itself(self, now: float, item_id: str) -> list[ServerEvent]:
@@ -412,6 +415,8 @@ class ConversationSession:
 
     def stepped(self, job: Job, events: list[ServerEvent], now: float) -> list[ServerEvent]:
         """Note the events of a job; return what follows from them."""
+        if job.over and job is self._latest:
+            self._latest = None
         if isinstance(job, Answer):
             self._answered(job, events, now)
         elif job.over and job is self._unanswered:

@@ -96,6 +96,7 @@ class Transcription:
 
     Args:
         listening: What hears.
+        after: The one before, whose words come first.
         told: Whether the client is told of it.
 
     Attributes:
@@ -111,6 +112,7 @@ class Transcription:
         item_id: str,
         history: History,
         *,
+        after: "Transcription | None" = None,
         told: bool = True,
         with_logprobs: bool,
     ) -> None:
@@ -120,6 +122,7 @@ class Transcription:
         self._heard = what
         self.item_id = item_id
         self._history = history
+        self._after = after
         self._told = told
         self._with_logprobs = with_logprobs
         self._sent = 0  # of the parts
@@ -127,6 +130,9 @@ class Transcription:
     @property
     def ready(self) -> bool:
         """Whether there is something to send, or to hear."""
+        if self._after is not None and not self._after.over:
+            return False
+        self._after = None
         return self._has_more() or self._listening.ready
 
     @property
@@ -159,6 +165,7 @@ class Transcription:
 
     def close(self) -> None:
         """End the work, and let go of the audio."""
+        self.over = True
         self._listening.close()
 
     def _delta(self, text: str) -> ServerEvent:

@@ -1,5 +1,6 @@
 """Sessions of a server that knows what was said: responses wait for the words."""
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -225,3 +226,27 @@ def test_what_the_transcriber_is_given() -> None:
     talk, _ = talk_with(ears, audio={"input": {"format": {"type": "audio/pcmu"}}})
     talk.hear(tone(300, audio_format="audio/pcmu") + silence(600, "audio/pcmu"))
     assert ears.heard[0] == Heard(ears.heard[0].audio, "audio/pcmu", len(ears.heard[0].audio) / 8000)
+
+
+def test_words_come_in_the_order_in_which_they_were_said() -> None:
+    """Also if a later turn is heard sooner."""
+
+    class Slowly(Ears):
+        """Hears the longer turn last."""
+
+        def transcribe(self, heard: Heard) -> Iterator[str]:
+            long = heard.seconds > 0.5
+            yield "Long." if long else "Short."
+            yield from [" And longer."] * 5 * long
+
+    settings = {"audio": {"input": {"transcription": WHISPER, "turn_detection": None}}}
+    talk, _ = talk_with(Slowly(), **settings)
+    events = []
+    for ms in (900, 300):
+        talk.send("input_audio_buffer.append", audio=base64.b64encode(tone(ms)).decode())
+        events += talk.send("input_audio_buffer.commit")
+    events += talk.steps()
+    assert [event.transcript for event in transcripts(events) if event.type.endswith("completed")] == [
+        "Long. And longer. And longer. And longer. And longer. And longer.",
+        "Short.",
+    ]

@@ -7,7 +7,7 @@ from talking import FOX, cough, hiss, spoken
 from tones import tone
 
 from realtime_sync.sound.formats import duration, silence
-from realtime_sync.speech.pieces import RATE, pieces, spans
+from realtime_sync.speech.cutting import RATE, pieces, spans
 
 
 def lengths(audio: bytes, audio_format: str = "audio/pcm") -> list[float]:

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..sound.conversion import decoded
 from ..sound.formats import bytes_per_sample, bytes_per_second, duration, sample_rate, silence, size_of
 from ..sound.resampler import Resampler
-from ..sound.vad import Detector, Started, Stopped
+from ..sound.vad import Detector, EnergyDetector, Started
 
 __all__ = ["RATE", "Span", "pieces", "spans"]
 
@@ -30,10 +29,6 @@ class Span:
 
     start: float
     end: float
-
-
-class _Detector(Protocol):
-    def feed(self, audio: bytes) -> Iterator[Started | Stopped]: ...
 
 
 def spans(audio: bytes, audio_format: str) -> Iterator[Span]:
@@ -66,13 +61,13 @@ def pieces(audio: bytes, audio_format: str) -> Iterator[bytes]:
         yield resampler.feed(decoded(audio[start:end], audio_format)) + resampler.finish()
 
 
-def _detector(audio_format: str) -> _Detector:
+def _detector(audio_format: str) -> Detector:
     try:
         from .silero import SileroDetector
 
         return SileroDetector(audio_format, _THRESHOLD, _PAUSE_MS)
     except ImportError:
-        return Detector(audio_format, _THRESHOLD, _PAUSE_MS)
+        return EnergyDetector(audio_format, _THRESHOLD, _PAUSE_MS)
 
 
 def _blocks(audio: bytes, audio_format: str) -> Iterator[bytes]:
