@@ -17,6 +17,7 @@ from ..session.listener import Listener
 from ..sound.formats import BETA_FORMATS, PCM, PCM_RATE, output_format
 from ..visitor import Visitor, Visitors
 from .conversation import Conversation
+from .microphones import Microphone
 from .playback import Interruption, Playback
 from .speakers import AudioOutput, format_of
 from .tool_runner import ApproveMcp, ToolResult, ToolRunner
@@ -63,7 +64,8 @@ class Assistant:
         session: An open session.  You open and close it.
         tools: The functions that the model may call, and an `events.McpTool` for each MCP server that it may
             use, as `Tools` or a list.  The functions run on threads of their own, MCP tools on the server.
-        microphone: Started and stopped by `run`.  ``None`` (the default): you send the audio, or text.
+        microphone: Started and stopped by `run`.  One that finds the turns itself (``vad=``) interrupts, too.
+            ``None`` (the default): you send the audio, or text.
         speaker: Plays the responses.  ``None`` (the default): you play them, or they are text.
         instructions: The instructions for the model; ``None`` (the default) keeps the session's.
         transcription: The model that transcribes the user's speech for `conversation`; ``None`` keeps the
@@ -147,6 +149,8 @@ class Assistant:
         # Playback first: nothing may delay the moment at which the audio stops.
         parts = [self.playback, self.conversation, self.tool_runner, self._errors, *visitors]
         self.visitor = Visitors(*(part for part in parts if part is not None))
+        if isinstance(microphone, Microphone) and microphone.on_speech is None:
+            microphone.on_speech = self.interrupt
         self._tell()
         if idle_timeout is not None:
             session.close_when_idle(idle_timeout, is_busy=self._is_busy)

@@ -24,6 +24,7 @@ from .audio import append_to, chunks, decode, is_fast
 from .devices import CLOSING, HASTE, Line, check_above_0, check_not_below_0, chosen
 from .echo import Chain, Cleaning, EchoMode
 from .speakers import AudioOutput
+from .turns import DetectorFactory, LocalTurns, check_no_turn_detection, factory_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -57,8 +58,16 @@ class Microphone:
             ``"half-duplex"`` any `AudioOutput`.
         noise_suppression: Whether to suppress noise, by 12 dB; or by 6, 12, 18 or 21 dB.
         gain: Whether to bring speech to an even loudness.
+        vad: Finds the turns here, for a server that doesn't, or whose ``turn_detection`` you have set to
+            ``None``: only speech is sent, with 0.3 s from before it; at its end it is committed, and a
+            response is asked for.  ``True`` takes Silero if it is installed, else a detector by loudness; or
+            pass a class of `realtime_sync.sound.vad`, or a function that is called like one.
+        threshold: What counts as speech, from 0 to 1; for Silero its probability.
+        silence_ms: Milliseconds of silence that end a turn.
 
     Attributes:
+        on_speech: Called when ``vad`` finds that the user begins to speak, on a thread of its own; an
+            `Assistant` interrupts then, unless you have set it.
         muted: Whether to send silence.  The server needs it to notice that the user has stopped speaking.
         level: The loudness of the last block in dBFS, muted or not; ``-inf`` before the first.
         dropped: How many blocks were lost because the network or this machine was too slow.
@@ -71,9 +80,10 @@ class Microphone:
             missing.
         ValueError: ``device`` names no device, or several; ``block_ms`` or ``max_seconds`` is not a finite
             number above 0; ``latency`` is negative or not finite; ``echo`` or ``noise_suppression`` is
-            unknown; or ``speaker`` is missing.
+            unknown; ``speaker`` is missing; ``threshold`` or ``silence_ms`` is out of range; or ``vad`` is
+            used where the server detects turns, too (raised by `start`).
         TypeError: ``device`` is neither an index nor a name nor ``None``; or ``speaker`` can't be used with
-            this ``echo``.
+            this ``echo``; or ``vad`` is no factory.
     """
 
     def __init__(
@@ -88,13 +98,22 @@ class Microphone:
         speaker: AudioOutput | None = None,
         noise_suppression: bool | int = False,
         gain: bool = False,
+        vad: "DetectorFactory | Literal[True] | None" = None,
+        threshold: float = 0.5,
+        silence_ms: int = 500,
     ) -> None:
-        check_above_0(block_ms=block_ms, max_seconds=max_seconds)
+        check_above_0(block_ms=block_ms, max_seconds=max_seconds, silence_ms=silence_ms)
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must be a number from 0 to 1, got {threshold!r:.80}")
         check_not_below_0(latency=latency)
         self.muted = False
         self.level = -math.inf
         self.dropped = 0
+        self.on_speech: Callable[[], object] | None = None
         self._session = session
+        self._vad = None if vad is None else factory_of(vad)
+        self._threshold = threshold
+        self._silence_ms = silence_ms
         self._cleaning = Cleaning(echo, speaker, noise_suppression, gain)
         self._device = chosen(device, "input")
         self._block_ms = block_ms
@@ -121,6 +140,7 @@ class Microphone:
         Raises:
             DeviceError: The device can't be opened or started.
             ImportError: The audio has to be converted, and soxr is not installed.
+            ValueError: ``vad`` is used, and the server detects turns as well.
         """
         if self._line is not None and self.failure is None:
             return
@@ -131,6 +151,7 @@ class Microphone:
 
     def _open(self) -> None:
         audio_format = input_format(self._session.config)
+        turns = self._turns(audio_format)
         rate = sample_rate(audio_format)
         block = rate * self._block_ms // 1000
         blocks: deque[tuple[bytes, Any]] = deque(maxlen=self._most)
@@ -152,11 +173,19 @@ class Microphone:
         # Converts and sends, since PortAudio's thread must not wait for the network.
         self._sender = threading.Thread(
             target=self._run,
-            args=(line, blocks, audio_format, resampler, chain),
+            args=(line, blocks, audio_format, resampler, chain, turns),
             name="realtime_sync-microphone",
             daemon=True,
         )
         self._sender.start()
+
+    def _turns(self, audio_format: str) -> LocalTurns | None:
+        """Return what finds the turns of a recording, if that is to be done here."""
+        if self._vad is None:
+            return None
+        check_no_turn_detection(self._session)
+        detector = self._vad(audio_format, self._threshold, self._silence_ms)
+        return LocalTurns(self._session, detector, audio_format, self._speech)
 
     def stop(self) -> None:
         """Stop recording, and wait until everything recorded so far is sent."""
@@ -232,8 +261,9 @@ class Microphone:
         audio_format: str,
         resampler: Resampler,
         chain: Chain,
+        turns: LocalTurns | None,
     ) -> None:
-        append = append_to(self._session)
+        append = append_to(self._session) if turns is None else turns.append
         try:
             known = None
             while (block := self._next(line, blocks)) is not None:
@@ -241,6 +271,8 @@ class Microphone:
                 self._pass(append, resampler.feed(self._heard(audio)), audio_format, chain, known)
             if rest := resampler.finish():
                 self._pass(append, rest, audio_format, chain, known)
+            if turns is not None:
+                turns.finish()
         except ConnectionClosed:
             pass
         except Exception as error:
@@ -264,6 +296,16 @@ class Microphone:
         samples = array.array("h", block)
         self.level = loudness(samples)
         return bytes_of(samples)
+
+    def _speech(self) -> None:
+        """Tell that the user has begun to speak."""
+        if self.on_speech is not None:
+            try:
+                self.on_speech()
+            except ConnectionClosed:
+                raise
+            except Exception:
+                _log.warning("the microphone's on_speech callback raised an exception", exc_info=True)
 
     def _pass(
         self, append: Callable[[bytes], object], pcm: bytes, audio_format: str, chain: Chain, known: Any
