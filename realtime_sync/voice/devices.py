@@ -10,6 +10,8 @@ import math
 import queue
 import sys
 import threading
+import time
+from array import array
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeVar
 
@@ -35,13 +37,15 @@ _log = logging.getLogger("realtime_sync")
 Kind = Literal["input", "output"]
 
 SAMPLE_WIDTH = 2
-"""Bytes per sample: devices are opened with 16 bits, mono."""
+"""Bytes per sample: devices are opened with 16 bits."""
 CLOSING = 2.0
 """Seconds that the closing of a device is waited for; it goes on without being waited for."""
 HASTE = 0.2
 """The same after Ctrl-C, and at the end of the program."""
 _ANSWER = 10.0  # seconds for everything else that a device is asked for; Bluetooth takes its time
+_STALLED = 10.0  # seconds without a block, after which a device counts as stalled
 _NO_SUCH_RATE = -9997  # PortAudio's paInvalidSampleRate
+_NO_SUCH_CHANNELS = -9998  # PortAudio's paInvalidChannelCount
 
 _T = TypeVar("_T")
 
@@ -249,6 +253,8 @@ def check_not_below_0(**values: float) -> None:
 class Line:
     """Stream samples (16 bits, mono) from or to a device.
 
+    A device that can't do mono is opened in stereo: what comes is mixed, what goes is the same on both sides.
+
     Args:
         kind: ``"input"`` or ``"output"``.
         device: The device to open.
@@ -260,7 +266,6 @@ class Line:
     Attributes:
         rate: The sample rate in use, in Hz: the wanted one, or the device's default if it can't do that.
         latency: Seconds of audio that the device does buffer.
-        failure: Why the stream has ended by itself, or ``None``.
 
     Raises:
         DeviceError: The device can't be opened, or does not answer.
@@ -273,30 +278,41 @@ class Line:
         self._name = f"{kind} device {device.name!r}"
         self._running = False
         self._stream: Any = None
-        self.failure: DeviceError | None = None
+        self._ended: DeviceError | None = None
+        self._moved = math.inf  # when the last block came or went
         self.rate = rate
         self.latency = latency
         self._calls = _Calls()
         try:
             self._make(lambda: self._open(kind, device, block, callback))
         except BaseException:
-            self.close(0)  # also what may still be opened
+            with contextlib.suppress(TimeoutError):
+                self._calls.make(self._release, 0)  # also what may still be opened
+            self._calls.end()
             raise
         # PortAudio calls back until the stream is closed, which must happen before the interpreter ends.
         atexit.register(self._close_at_exit)
 
     def _open(self, kind: Kind, device: Device, block: int, callback: Callable[..., None]) -> None:
-        wanted, self.rate = self.rate, self._possible(kind, device, self.rate)
+        wanted = self.rate
+        channels, self.rate = self._possible(kind, device, wanted)
+        if channels == 2:
+            callback = (_mixing if kind == "input" else _doubling)(callback)
+
+        def call_back(*block: Any) -> None:
+            self._moved = time.monotonic()
+            callback(*block)
+
         open_stream = getattr(self._sounddevice, f"Raw{kind.capitalize()}Stream")
         with self._explained():
             self._stream = open_stream(
                 samplerate=self.rate,
                 blocksize=block * self.rate // wanted,
                 device=device.index,
-                channels=1,
+                channels=channels,
                 dtype="int16",
                 latency=self.latency,
-                callback=callback,
+                callback=call_back,
                 finished_callback=self._finished,
             )
         self.latency = float(self._stream.latency)
@@ -307,15 +323,19 @@ class Line:
         except TimeoutError as error:
             raise DeviceError(f"the {self._name} has not answered within {_ANSWER:g} s") from error
 
-    def _possible(self, kind: Kind, device: Device, rate: int) -> int:
-        """Return the wanted rate, or the device's default if it can't do that."""
+    def _possible(self, kind: Kind, device: Device, rate: int) -> tuple[int, int]:
+        """Return the channels and the sample rate that come nearest to mono and the wanted rate."""
         check = getattr(self._sounddevice, f"check_{kind}_settings")
-        try:
-            check(device=device.index, channels=1, dtype="int16", samplerate=rate)
-        except self._sounddevice.PortAudioError as error:
-            if _NO_SUCH_RATE in error.args:
-                return device.rate
-        return rate  # any other problem is reported when the stream is opened
+        channels = 1
+        for _ in range(2):
+            try:
+                check(device=device.index, channels=channels, dtype="int16", samplerate=rate)
+            except self._sounddevice.PortAudioError as error:
+                if _NO_SUCH_RATE in error.args:
+                    rate = device.rate
+                elif _NO_SUCH_CHANNELS in error.args:
+                    channels = 2
+        return channels, rate  # any other problem is reported when the stream is opened
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -327,12 +347,19 @@ class Line:
                 "(voice.list_devices() lists the devices)"
             ) from error
 
+    @property
+    def failure(self) -> DeviceError | None:
+        """Return why the stream has ended by itself, or that it stands still, or ``None``."""
+        if self._ended is None and self._running and time.monotonic() - self._moved > _STALLED:
+            return DeviceError(f"the {self._name} has stood still for {_STALLED:g} s; it may be suspended")
+        return self._ended
+
     def _finished(self) -> None:
         """Note the end of the stream, by `stop` or by an unplugged device; called by PortAudio's thread."""
         if self._running:
             self._running = False
-            self.failure = DeviceError(f"the {self._name} has stopped by itself; it may have been unplugged")
-            _log.error("%s", self.failure)
+            self._ended = DeviceError(f"the {self._name} has stopped by itself; it may have been unplugged")
+            _log.error("%s", self._ended)
 
     def start(self) -> None:
         """Start the stream, unless it runs.
@@ -342,6 +369,7 @@ class Line:
         """
         if self._running:
             return
+        self._moved = time.monotonic()
         self._running = True
         try:
             self._make(self._start)
@@ -383,3 +411,27 @@ class Line:
 
     def _close_at_exit(self) -> None:
         self.close(HASTE)
+
+
+def _mixing(callback: Callable[..., None]) -> Callable[..., None]:
+    """Return a callback that passes on the mean of two channels."""
+
+    def mix(heard: Any, *rest: Any) -> None:
+        samples = array("h", bytes(heard))
+        mixed = ((left + right) // 2 for left, right in zip(samples[::2], samples[1::2], strict=True))
+        callback(array("h", mixed).tobytes(), *rest)
+
+    return mix
+
+
+def _doubling(callback: Callable[..., None]) -> Callable[..., None]:
+    """Return a callback that gets one channel, and passes it on as two."""
+
+    def double(out: Any, count: int, *rest: Any) -> None:
+        mono = bytearray(count * SAMPLE_WIDTH)
+        callback(mono, count, *rest)
+        stereo = array("h", bytes(2 * len(mono)))
+        stereo[::2] = stereo[1::2] = array("h", bytes(mono))
+        out[:] = stereo.tobytes()
+
+    return double

@@ -47,17 +47,18 @@ class Stream:
     def play(self, count: int, delay: float = 0.0, underflow: bool = False) -> bytes:
         """What the device is given for its next samples, to be heard after a delay."""
         assert self.running
-        out = bytearray(count * 2)
+        out = bytearray(count * 2 * self.options["channels"])
         self.options["callback"](memoryview(out), count, Times(delay), Status(underflow=underflow))
         return bytes(out)
 
     def hear(self, audio: bytes, overflow: bool = False) -> None:
         assert self.running
-        self.options["callback"](memoryview(audio), len(audio) // 2, Times(0), Status(overflow=overflow))
+        count = len(audio) // 2 // self.options["channels"]
+        self.options["callback"](memoryview(audio), count, Times(0), Status(overflow=overflow))
 
 
 class Fake(types.ModuleType):
-    """The module: its devices, which sample rates they can, and whether they are in use."""
+    """The module: its devices, which sample rates and channels they can, and whether they are in use."""
 
     PortAudioError = PortAudioError
 
@@ -67,6 +68,7 @@ class Fake(types.ModuleType):
         self.default = types.SimpleNamespace(hostapi=0)
         self.devices: list[dict[str, Any]] = []
         self.rates = {8000, 24_000}
+        self.channels = {1, 2}
         self.busy = ""
         self.stuck = ""  # the call that does not return until `released` is set
         self.released = threading.Event()
@@ -107,9 +109,11 @@ class Fake(types.ModuleType):
     def query_hostapis(self, index: int) -> dict[str, Any]:
         return {"name": self.apis[index]}
 
-    def check_output_settings(self, samplerate: int, **others: Any) -> None:
+    def check_output_settings(self, samplerate: int, channels: int, **others: Any) -> None:
         if self.busy:
             raise PortAudioError("Device unavailable", -9985)
+        if channels not in self.channels:
+            raise PortAudioError("Invalid number of channels", -9998)
         if samplerate not in self.rates:
             raise PortAudioError("Invalid sample rate", -9997)
 

@@ -1,8 +1,9 @@
 """Audio devices: how they are listed, chosen and opened, with a sounddevice that the test controls."""
 
 import sys
+from array import array
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from fake_devices import Fake
@@ -102,6 +103,50 @@ def test_library_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DeviceError, match="apt install libportaudio2"):
         Speaker()
+
+
+# --- What devices can ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rates", [{24_000}, {48_000}])
+def test_stereo_input(fake: Fake, rates: set[int]) -> None:
+    """A microphone that is always stereo is mixed, at whatever rate it has."""
+    fake.channels, fake.rates = {2}, rates
+    got: list[bytes] = []
+    line = Line("input", chosen(None, "input"), 24_000, 480, 0.05, lambda heard, *_: got.append(heard))
+    line.start()
+    options = fake.stream.options
+    assert (options["channels"], {options["samplerate"]}) == (2, rates)
+    fake.stream.hear(array("h", [100, 200, -5, -5, 32_767, 32_767, -32_768, -32_768]).tobytes())
+    assert got == [array("h", [150, -5, 32_767, -32_768]).tobytes()]
+    line.close()
+
+
+def test_stereo_output(fake: Fake) -> None:
+    """A speaker that is always stereo plays the same on both sides, and what is told of it is mono."""
+    fake.channels = {2}
+    told: list[bytes] = []
+    with Speaker(jitter_ms=0) as speaker:
+        speaker.tap(lambda samples, at: told.append(samples))
+        speaker.write(array("h", [1, -2, 3]).tobytes())
+        assert fake.stream.play(4) == array("h", [1, 1, -2, -2, 3, 3, 0, 0]).tobytes()
+        assert told == [array("h", [1, -2, 3, 0]).tobytes()]
+
+
+@pytest.mark.parametrize("kind", ["input", "output"])
+def test_stands_still(fake: Fake, kind: Literal["input", "output"], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that takes or gives nothing any more, as when it is suspended, is a failure until it does."""
+    monkeypatch.setattr(devices, "_STALLED", 0.05)
+    line = Line(kind, chosen(None, kind), 24_000, 0, 0.05, lambda *_: None)
+    assert line.failure is None
+    line.start()
+    wait_until(lambda: line.failure is not None)
+    assert "device 'Built-in Audio' has stood still for 0.05 s; it may be suspended" in str(line.failure)
+    monkeypatch.setattr(devices, "_STALLED", DEADLINE)
+    fake.stream.play(480)
+    assert line.failure is None
+    line.close()
+    assert line.failure is None
 
 
 # --- Devices that are stuck ------------------------------------------------------------------------------
