@@ -205,8 +205,8 @@ class DroppedTalk:
             ssl_context=self._tls,
             dialect="beta" if self.shape.dialect == "beta" else "ga",
             reconnect=rt.Reconnect(attempts=1000),
-            ping_interval=0.5 if self.shape.silent else None,
-            ping_timeout=1.0,
+            ping_interval=0.25 if self.shape.silent else None,
+            ping_timeout=0.5,
             connect_timeout=DEADLINE if not self.shape.silent else 2.0,
         )
 

@@ -10,7 +10,7 @@ from dropped_talk import DroppedTalk, Servers
 
 from realtime_sync import reconnect
 
-QUICK = range(30)
+QUICK = range(20)
 MANY = 10_000
 SHARES = 50  # into which the many are divided, so that several workers have them
 

@@ -171,23 +171,23 @@ def item(**fields: Any) -> dict[str, Any]:
 
 IDS = {"event_id": "event_CMfOVsFLVdqVI8vO4Zz0L", **at("item_CMfOV1YXTGLq", 0, "resp_CMfOVhNu3D1p")}
 HOSTILE: dict[str, tuple[int, Any]] = {  # how many, and the event
-    "deltas": (2000, {"type": "response.output_text.delta", **IDS, "delta": " hello"}),
-    "empty deltas": (2000, {"type": "response.output_text.delta", **at(), "event_id": "", "delta": ""}),
-    "small events": (2000, {"type": "input_audio_buffer.cleared", "event_id": "e"}),
-    "no events": (2000, 1),
-    "unknown events": (2000, {"type": "x"}),
+    "deltas": (1000, {"type": "response.output_text.delta", **IDS, "delta": " hello"}),
+    "empty deltas": (1000, {"type": "response.output_text.delta", **at(), "event_id": "", "delta": ""}),
+    "small events": (1000, {"type": "input_audio_buffer.cleared", "event_id": "e"}),
+    "no events": (1000, 1),
+    "unknown events": (1000, {"type": "x"}),
     "audio": (200, {"type": "response.output_audio.delta", **IDS, "delta": "AAAA" * 1600}),
     "items": (300, {"type": "conversation.item.added", "event_id": "e", "item": message("i", "Hello.")}),
     "responses": (300, {"type": "response.created", "event_id": "e", "response": {"id": "r"}}),
-    "items of a response": (20, {"type": "response.done", "response": {"output": [answer("i")] * 100}}),
-    "wrong items": (20, {"type": "response.done", "response": {"output": [1] * 1000}}),
-    "wrong parts": (20, {"type": "conversation.item.added", "item": {**message("i"), "content": [1] * 1000}}),
-    "empty lists": (20, item(x=[[]] * 1000)),
-    "empty objects": (20, item(x=[{}] * 1000)),
-    "numbers": (20, item(x=[1.5] * 1000)),
-    "names": (20, item(x={str(number): 1 for number in range(1000)})),
-    "nested lists": (20, item(x=json.loads("[" * 200 + "]" * 200))),
-    "tools": (20, {"type": "session.updated", "session": {"tools": [{}] * 1000}}),
+    "items of a response": (6, {"type": "response.done", "response": {"output": [answer("i")] * 100}}),
+    "wrong items": (6, {"type": "response.done", "response": {"output": [1] * 1000}}),
+    "wrong parts": (6, {"type": "conversation.item.added", "item": {**message("i"), "content": [1] * 1000}}),
+    "empty lists": (6, item(x=[[]] * 1000)),
+    "empty objects": (6, item(x=[{}] * 1000)),
+    "numbers": (6, item(x=[1.5] * 1000)),
+    "names": (6, item(x={str(number): 1 for number in range(1000)})),
+    "nested lists": (6, item(x=json.loads("[" * 200 + "]" * 200))),
+    "tools": (6, {"type": "session.updated", "session": {"tools": [{}] * 1000}}),
 }
 
 

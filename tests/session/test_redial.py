@@ -100,16 +100,17 @@ def test_a_phone_call() -> None:
 
 
 @pytest.mark.parametrize("asked", ["seconds", "date"])
-def test_a_server_that_asks_to_wait(asked: str) -> None:
+def test_a_server_that_asks_to_wait(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     """A server that says when to come back is not asked before."""
-    until = int(time.time()) + 2
-    header = "0.8" if asked == "seconds" else formatdate(until, usegmt=True)
+    monkeypatch.setattr(reconnect, "_FIRST_WAIT", 0.01)
+    until = int(time.time()) + 1
+    header = "0.3" if asked == "seconds" else formatdate(until, usegmt=True)
     scripts = Connections(Peer(), refuses(503, f"Retry-After: {header}"), Peer())
     with ScriptedServer(scripts) as server, opened(server.url) as session:
         lose(session)
         event = reconnected(session)
     assert event.attempts == 2
-    assert event.seconds >= 0.8 if asked == "seconds" else time.time() >= until - 0.1
+    assert event.seconds >= 0.3 if asked == "seconds" else time.time() >= until - 0.01
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime_sync import events as ev
@@ -34,6 +34,7 @@ def update(session: dict[str, Any], kind: str = "session.update") -> dict[str, A
     return {"type": kind, "session": session}
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(_SESSION, st.sampled_from(["taken", "rejected", "not answered"])), max_size=8))
 def test_merged_as_by_hand(sent: list[tuple[dict[str, Any], str]]) -> None:
     """What is in force is all that the server has taken, in the order sent, and nothing that it has not.
