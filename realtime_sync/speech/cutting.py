@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..sound.conversion import decoded
-from ..sound.formats import bytes_per_sample, bytes_per_second, duration, sample_rate, silence, size_of
+from ..sound.formats import (
+    bytes_per_second,
+    duration,
+    sample_rate,
+    silence,
+    size_of,
+    whole_samples,
+)
 from ..sound.resampler import Resampler
 from ..sound.vad import Detector, EnergyDetector, Started
 
@@ -17,9 +24,7 @@ _THRESHOLD = 0.5
 _PAUSE_MS = 100  # a break in speech: where it may be cut, and what is not counted as speech
 _LEAST = 0.2  # seconds of speech in a piece; for less, recognisers write words that nobody said
 _MOST = 12.0  # seconds of a piece; the time that a recogniser takes grows faster than its length
-_PADDING = (
-    0.3  # seconds around speech that are kept, since it begins and ends more softly than a detector hears
-)
+_PADDING = 0.3  # seconds around speech that are kept, since it begins and ends softly
 _BLOCK = 1.0  # seconds that are looked at in one go, so that the first piece doesn't wait for the whole
 
 
@@ -54,9 +59,9 @@ def pieces(audio: bytes, audio_format: str) -> Iterator[bytes]:
     Raises:
         ImportError: NumPy or soxr is missing.
     """
-    size = bytes_per_sample(audio_format)
+    audio, _ = whole_samples(audio, audio_format)
     for span in _padded(_groups(spans(audio, audio_format)), duration(audio, audio_format)):
-        start, end = (size_of(at, audio_format) // size * size for at in (span.start, span.end))
+        start, end = size_of(span.start, audio_format), size_of(span.end, audio_format)
         resampler = Resampler(sample_rate(audio_format), RATE)
         yield resampler.feed(decoded(audio[start:end], audio_format)) + resampler.finish()
 

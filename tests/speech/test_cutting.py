@@ -31,6 +31,12 @@ def test_a_piece_is_the_speech_with_something_around_it() -> None:
     assert length == pytest.approx(duration(spoken(FOX)) - 0.8, abs=0.5)
 
 
+def test_half_a_sample_does_no_harm() -> None:
+    """What a client has cut off in the midst of a sample is heard without it."""
+    (length,) = lengths(spoken(FOX)[48_000:120_001])
+    assert length == pytest.approx(1.5, abs=0.3)
+
+
 def test_without_speech_there_is_no_piece() -> None:
     """Silence, hiss, a cough."""
     assert lengths(silence(2) + hiss(2) + cough()) == []
