@@ -13,7 +13,8 @@ from ..sound.formats import (
     whole_samples,
 )
 from ..sound.resampler import Resampler
-from ..sound.vad import Detector, EnergyDetector, Started
+from ..sound.vad import Started
+from .detectors import best_detector
 
 __all__ = ["RATE", "Span", "pieces", "spans"]
 
@@ -41,7 +42,11 @@ def spans(audio: bytes, audio_format: str) -> Iterator[Span]:
 
     Silero finds it where it is installed.  Otherwise what is loud is speech.
     """
-    detector, rate, end = _detector(audio_format), sample_rate(audio_format), duration(audio, audio_format)
+    detector, rate, end = (
+        best_detector(audio_format, _THRESHOLD, _PAUSE_MS),
+        sample_rate(audio_format),
+        duration(audio, audio_format),
+    )
     start = 0.0
     for block in _blocks(audio, audio_format):
         for found in detector.feed(block):
@@ -64,15 +69,6 @@ def pieces(audio: bytes, audio_format: str) -> Iterator[bytes]:
         start, end = size_of(span.start, audio_format), size_of(span.end, audio_format)
         resampler = Resampler(sample_rate(audio_format), RATE)
         yield resampler.feed(decoded(audio[start:end], audio_format)) + resampler.finish()
-
-
-def _detector(audio_format: str) -> Detector:
-    try:
-        from .silero import SileroDetector
-
-        return SileroDetector(audio_format, _THRESHOLD, _PAUSE_MS)
-    except ImportError:
-        return EnergyDetector(audio_format, _THRESHOLD, _PAUSE_MS)
 
 
 def _blocks(audio: bytes, audio_format: str) -> Iterator[bytes]:

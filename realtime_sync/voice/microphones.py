@@ -20,11 +20,12 @@ from ..sound.conversion import encoded
 from ..sound.formats import bytes_of, bytes_per_second, input_format, loudness, sample_rate, silent
 from ..sound.problems import OnProblem
 from ..sound.resampler import Resampler
+from ..sound.vad import DetectorFactory
 from .audio import append_to, chunks, decode, is_fast
 from .devices import CLOSING, HASTE, Line, check_above_0, check_not_below_0, chosen
 from .echo import Chain, Cleaning, EchoMode
 from .speakers import AudioOutput
-from .turns import DetectorFactory, LocalTurns, check_no_turn_detection, factory_of
+from .turns import LocalTurns, check_no_turn_detection, factory_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -1,35 +1,22 @@
 """Find the user's turns on this machine, for servers that don't: only speech is sent."""
 
-import importlib
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from msgspec import UNSET
 
 from ..session import Session
-from ..sound import vad
 from ..sound.formats import bytes_per_second, input_settings
-from ..sound.vad import Started, Stopped
+from ..sound.vad import Detector, DetectorFactory, Started
+from ..speech.detectors import best_detector
 
-__all__ = ["DetectorFactory", "LocalTurns", "SpeechDetector", "check_no_turn_detection", "factory_of"]
+__all__ = ["LocalTurns", "check_no_turn_detection", "factory_of"]
 
 _log = logging.getLogger("realtime_sync")
 
 _PADDING = 0.3  # seconds that are sent from before the speech: a soft first sound is not found
 _LATEST = 1.5  # seconds after its first sound in which a detector finds speech
-
-
-class SpeechDetector(Protocol):
-    """Define what finds speech in a stream of audio, such as those in `realtime_sync.sound.vad`."""
-
-    def feed(self, audio: bytes) -> Iterator[Started | Stopped]:
-        """Take more audio, and yield what is found in it, in order."""
-        ...
-
-
-DetectorFactory = Callable[[str, float, int], SpeechDetector]
-"""Makes a detector from an audio format, a threshold (0 to 1) and milliseconds of silence that end a turn."""
 
 
 def factory_of(wanted: Any) -> DetectorFactory:
@@ -39,23 +26,11 @@ def factory_of(wanted: Any) -> DetectorFactory:
         TypeError: It is neither ``True`` nor callable.
     """
     if wanted is True:
-        return _best
+        return best_detector
     if not callable(wanted):
         raise TypeError(f"vad must be True, None or a factory of detectors, got {wanted!r:.80}")
     factory: DetectorFactory = wanted
     return factory
-
-
-def _best(audio_format: str, threshold: float, silence_ms: int) -> SpeechDetector:
-    """Return a Silero detector; without the library, or without what it resamples with, our own."""
-    try:
-        silero = importlib.import_module("..speech.silero", __package__)
-        detector: SpeechDetector = silero.SileroDetector(audio_format, threshold, silence_ms)
-    except ImportError as error:
-        _log.info("speech is detected by its loudness, since Silero is not installed: %s", error)
-        energy: DetectorFactory = getattr(vad, "EnergyDetector", None) or vad.Detector
-        return energy(audio_format, threshold, silence_ms)
-    return detector
 
 
 def check_no_turn_detection(session: Session) -> None:
@@ -87,7 +62,7 @@ class LocalTurns:
     def __init__(
         self,
         session: Session,
-        detector: SpeechDetector,
+        detector: Detector,
         audio_format: str,
         on_speech: Callable[[], object],
     ) -> None:

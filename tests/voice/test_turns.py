@@ -47,8 +47,13 @@ def hear(fake: Fake, sound: bytes) -> None:
 class Script:
     """A detector that finds what it was told to, in the call in which it was told to."""
 
+    speaking = False
+    quiet_ms = 0
+
     def __init__(self, *found: list[Started | Stopped]) -> None:
         self._found = iter(found)
+
+    def adjust(self, threshold: float, silence_ms: int) -> None: ...
 
     def feed(self, audio: bytes) -> Iterator[Started | Stopped]:
         yield from next(self._found)
