@@ -54,7 +54,9 @@ def test_file_to_file(question: str, output: str, capsys: Printed) -> None:
 def test_local(output: str) -> None:
     """`talk --local` talks with a server of its own, at the pace of a conversation, at a terminal."""
     spoken = "tests/data/question.wav"
-    shown = AtTerminal("talk", "--local", "--pace", "fast", "--input", spoken, "--output", output)
+    shown = AtTerminal(
+        "talk", "--local", "--no-speech", "--pace", "fast", "--input", spoken, "--output", output
+    )
     assert shown.end() == (
         0,
         "you: One point nine seconds of audio.\nmodel: I heard 1.9 seconds of audio.\n",

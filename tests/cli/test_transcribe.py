@@ -23,7 +23,7 @@ Printed = pytest.CaptureFixture[str]
 
 def test_local() -> None:
     """`transcribe --local FILE` prints what is said, at a terminal behind a bar of progress."""
-    shown = AtTerminal("transcribe", "--local", "tests/data/question.wav").end()
+    shown = AtTerminal("transcribe", "--local", "--no-speech", "tests/data/question.wav").end()
     assert (shown[0], shown[1].splitlines()[-1]) == (0, "One point nine seconds of audio.")
 
 
