@@ -13,7 +13,7 @@ from ..sound.formats import (
     whole_samples,
 )
 from ..sound.resampler import Resampler
-from ..sound.vad import Started
+from ..sound.vad import DetectorFactory, Started
 from .detectors import best_detector
 
 __all__ = ["RATE", "Span", "pieces", "spans"]
@@ -37,16 +37,13 @@ class Span:
     end: float
 
 
-def spans(audio: bytes, audio_format: str) -> Iterator[Span]:
+def spans(audio: bytes, audio_format: str, detector_for: DetectorFactory = best_detector) -> Iterator[Span]:
     """Yield where there is speech, in order.
 
     Silero finds it where it is installed.  Otherwise what is loud is speech.
     """
-    detector, rate, end = (
-        best_detector(audio_format, _THRESHOLD, _PAUSE_MS),
-        sample_rate(audio_format),
-        duration(audio, audio_format),
-    )
+    detector = detector_for(audio_format, _THRESHOLD, _PAUSE_MS)
+    rate, end = sample_rate(audio_format), duration(audio, audio_format)
     start = 0.0
     for block in _blocks(audio, audio_format):
         for found in detector.feed(block):
@@ -56,7 +53,7 @@ def spans(audio: bytes, audio_format: str) -> Iterator[Span]:
                 yield Span(start, min(found.sample / rate - _PAUSE_MS / 1000, end))
 
 
-def pieces(audio: bytes, audio_format: str) -> Iterator[bytes]:
+def pieces(audio: bytes, audio_format: str, detector_for: DetectorFactory = best_detector) -> Iterator[bytes]:
     """Yield what is to be transcribed, cut at pauses: 16-bit samples at `RATE`, some seconds each.
 
     Without enough speech in it, audio has no piece.
@@ -65,7 +62,7 @@ def pieces(audio: bytes, audio_format: str) -> Iterator[bytes]:
         ImportError: NumPy or soxr is missing.
     """
     audio, _ = whole_samples(audio, audio_format)
-    for span in _padded(_groups(spans(audio, audio_format)), duration(audio, audio_format)):
+    for span in _padded(_groups(spans(audio, audio_format, detector_for)), duration(audio, audio_format)):
         start, end = size_of(span.start, audio_format), size_of(span.end, audio_format)
         resampler = Resampler(sample_rate(audio_format), RATE)
         yield resampler.feed(decoded(audio[start:end], audio_format)) + resampler.finish()
