@@ -15,15 +15,15 @@ _MOST = 9.0  # times as long may four times the input take: linear is 4, n log n
 
 @dataclass(frozen=True)
 class Growth:
-    """What took how long, in seconds of this thread's own CPU time, for n, 2n and 4n of something."""
+    """What took how long, in seconds of this thread's own CPU time, for n and 4n of something."""
 
     n: int
-    seconds: tuple[float, float, float]
+    seconds: tuple[float, float]
 
     @property
     def ratio(self) -> float:
         """How many times as long four times the input takes."""
-        return self.seconds[2] / max(self.seconds[0], _LEAST)
+        return self.seconds[1] / max(self.seconds[0], _LEAST)
 
     @property
     def is_linear(self) -> bool:
@@ -31,21 +31,19 @@ class Growth:
 
     def __str__(self) -> str:
         times = ", ".join(f"{seconds * 1000:.1f} ms" for seconds in self.seconds)
-        return f"{self.n}, {2 * self.n}, {4 * self.n}: {times}: {self.ratio:.1f} times as long"
+        return f"{self.n}, {4 * self.n}: {times}: {self.ratio:.1f} times as long"
 
 
 def growth(prepare: Callable[[int], Work], n: int) -> Growth:
-    """Measure what ``prepare`` returns for inputs of n, 2n and 4n.
+    """Measure what ``prepare`` returns for inputs of n and 4n.
 
     The least of several rounds counts, since whatever else goes on can only add.  There are no more rounds
     than are needed to see that it grows no faster than its input.
     """
-    best = (float("inf"),) * 3
+    best = (float("inf"),) * 2
     for _ in range(_ROUNDS):
-        one, two, four = (
-            min(before, _seconds(prepare(n * k))) for k, before in zip((1, 2, 4), best, strict=True)
-        )
-        best = one, two, four
+        one, four = (min(before, _seconds(prepare(n * k))) for k, before in zip((1, 4), best, strict=True))
+        best = one, four
         found = Growth(n, best)
         if found.is_linear:
             break
