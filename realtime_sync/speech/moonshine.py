@@ -1,5 +1,6 @@
 """Recognition with Moonshine, whose model for English is a part of its wheel."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,9 @@ __all__ = ["MoonshineTranscriber"]
 
 # Moonshine's own detector of speech is off: it cuts off beginnings, and `cutting` has found where speech is.
 _OPTIONS = {"vad_threshold": "0"}
+
+# Lets one thread at a time load a model: the first two would find the library half loaded.
+_loading = threading.Lock()
 
 
 class MoonshineTranscriber:
@@ -73,7 +77,8 @@ def _model() -> Any:
     from moonshine_voice import ModelArch
     from moonshine_voice.transcriber import Transcriber  # type: ignore[import-untyped]
 
-    return Transcriber(_folder(), ModelArch.TINY, options=_OPTIONS)
+    with _loading:
+        return Transcriber(_folder(), ModelArch.TINY, options=_OPTIONS)
 
 
 def _recognise(model: Any, pcm: bytes) -> str:

@@ -1,8 +1,10 @@
 """Recognition with Moonshine, of what a voice says."""
 
 import logging
+import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -66,6 +68,20 @@ def test_threads_do_not_disturb_each_other() -> None:
     for thread in threads:
         thread.join()
     assert heard == {text: words(text) for text in said}
+
+
+def test_two_threads_may_be_the_first() -> None:
+    """The library is loaded once, in a process where it wasn't, and both get a model."""
+    code = (
+        "import threading; from realtime_sync.speech.moonshine import MoonshineTranscriber\n"
+        "both = MoonshineTranscriber(), MoonshineTranscriber()\n"
+        "threads = [threading.Thread(target=one.warm_up) for one in both]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+    )
+    root = Path(__file__).parents[2]
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_another_language_is_told_once(
