@@ -17,6 +17,7 @@ _PREFIX = re.compile(r"\s*(?:>\s?)*(?:#{1,6}\s|[-*+•]\s+(?:\[[ xX]\]\s)?)?")  
 _RULE = " \t|:-=*_+#>~"  # a line of nothing but these separates: a rule, or the second line of a table
 # In each, no character that begins a match is in the part that repeats, so that none is looked at twice.
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\((?:[^()\s]|\([^()\s]*\))*(?:\s\"[^\"()]*\")?\)|\[[^\[\]]*\])")
+_HALF_LINK = re.compile(r"\]\((?:[^()\s]|\([^()\s]*\))*\)?|[\[\]]")  # the other half is in another piece
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]*\]")
 _ADDRESS = re.compile(r"\b(?:https?://|www\.)\S+")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
@@ -26,7 +27,7 @@ _EMPHASIS = re.compile(
     r"|(?<!\w)\*(?=\S)|(?<=\S)\*(?!\w)"  # one star at the edge of a word, but not 2 * 3 and 2*3
     r"|(?<!\w)_+(?=\S)|(?<=[^\s_])_+(?!\w)"  # nor snake_case
 )
-_EMPTY = re.compile(r"\(\s?\)|\[\s?\]|<\s?>")
+_EMPTY = re.compile(r"\(\s?\)|<\s?>")
 _SPACES = re.compile(r"\s+")
 _SPACE_BEFORE = re.compile(r"\s(?=[.,;:!?])")
 
@@ -82,7 +83,7 @@ def _heading(line: str) -> str:
 
 def _words(text: str) -> str:
     """Return the words of a text without line breaks."""
-    text = _FOOTNOTE.sub("", _LINK.sub(r"\1", text))
+    text = _HALF_LINK.sub("", _FOOTNOTE.sub("", _LINK.sub(r"\1", text)))
     text = _TAG.sub(" ", _ADDRESS.sub(_end_of_address, text))
     text = _EMPHASIS.sub("", _ESCAPE.sub("", _EMOJI.sub("", text)))
     text = _SPACES.sub(" ", _EMPTY.sub("", text))

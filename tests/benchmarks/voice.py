@@ -1,7 +1,7 @@
 """A voice on your own machine, measured through the local server: words, delays, interruptions, memory.
 
-Needs the extras local and speech, and Debian's package pocketsphinx-testdata: people who speak.  The server is
-a process of its own; the talkers send audio as microphones do, in real time.  The machine should be idle.
+Needs the extras local and speech, and Debian's package pocketsphinx-testdata: people who speak.  The server
+is a process of its own; the talkers send audio as microphones do, in real time.  The machine should be idle.
 """
 
 import argparse

@@ -22,6 +22,8 @@ from realtime_sync.speech.speakable import speakable
         ("> He said\n>> nothing.", "He said\nnothing."),
         ("C# and F# are languages.", "C# and F# are languages."),
         ("See [the page](https://a.b/c_(d) \"title\") or [this][1].", "See the page or this."),
+        ("[See this.", "See this."),
+        (" Then](http://x.y/z_(a)) go [on].", "Then go on."),
         ("![a cat](cat.png) sleeps[^1].", "a cat sleeps."),
         ("Open https://a.b/c?d=e#f, or <http://x.y>.", "Open, or."),
         ("See www.example.com (https://example.com) now.", "See now."),
