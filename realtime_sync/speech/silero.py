@@ -151,7 +151,7 @@ class _Lite:
         self.reset = self._model.reset
 
     def probability(self, step: bytes) -> float:
-        samples = array.array("f", map((1 / FULL_SCALE).__mul__, samples_of(step)))
+        samples = array.array("f", [sample / FULL_SCALE for sample in samples_of(step)])
         return float(self._model.process(samples))
 
 

@@ -72,7 +72,7 @@ def spoken(samples: Samples) -> list[Samples]:
     step = RATE // 50
     frames = samples[: len(samples) // step * step].reshape(-1, step)
     level = 10 * np.log10(np.mean((frames - frames.mean(axis=1, keepdims=True)) ** 2, axis=1) + 1e-12)
-    loud = np.flatnonzero(level > np.percentile(level, 95) - 30)
+    loud = np.flatnonzero(level > np.percentile(level, 95) - 25)
     runs = np.split(loud, np.flatnonzero(np.diff(loud) > 10) + 1)
     pieces = [piece for run in runs for piece in _shortened(run[0], run[-1] + 1, level)]
     return [samples[first * step : last * step] for first, last in pieces if last - first >= SHORTEST * 50]

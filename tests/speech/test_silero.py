@@ -179,7 +179,7 @@ def test_hundreds_of_detectors() -> None:
     assert models() == loaded
     del many
     for _ in range(500):
-        list(detector().feed(silence(64)))
+        list(detector().feed(silence(100)))
     assert models() == loaded
 
 
