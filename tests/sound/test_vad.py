@@ -208,9 +208,9 @@ def sound(kind: str, ms: int) -> bytes:
 
 def test_memory_does_not_grow() -> None:
     """A detector holds no more after many turns than after a few."""
-    one = detector(silence_ms=200)
+    one, turn = detector(silence_ms=200), tone(500) + silence(500)
     sizes = []
     for _ in range(40):
-        list(one.feed(tone(500) + silence(500)))
+        list(one.feed(turn))
         sizes.append(len(pickle.dumps(one)))
     assert sizes[-1] < sizes[10] + 100
