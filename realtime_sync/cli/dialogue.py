@@ -1,6 +1,9 @@
 """A talk on the screen: what is said, in the order in which it was said."""
 
+import contextlib
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from ..events import ServerEvent, SessionUpdated
 from ..events.reconnected import Reconnected
@@ -30,6 +33,7 @@ class Dialogue(Listener):
         unanswered: Whether it has, since the last response began.
         untranscribed: Messages of the user's without a transcript, by their id, and when they came.
         failed: Whether the server said that it could not do something.
+        alone: Returns a context in which nothing else is on the screen, such as `Meter.hidden`.
     """
 
     handles_errors = True
@@ -41,6 +45,8 @@ class Dialogue(Listener):
         self.heard = False
         self.failed = False
         self.unanswered = False
+        self.alone: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+        self._user_speaks = False
         self.untranscribed: dict[str, float] = {}
         self._transcribed: set[str] = set()
         self._held: list[tuple[str, str, str]] = []  # words of the model that wait for those of the user
@@ -52,16 +58,22 @@ class Dialogue(Listener):
     def visit(self, event: ServerEvent) -> None:
         """Note when an event came, and show it."""
         self.moved = time.monotonic()
+        self._mark_interruptions()
         super().visit(event)
+
+    def speaker(self) -> str:
+        """Return who speaks: ``"you"``, ``"model"``, or ``""`` if nobody does."""
+        if self._user_speaks:
+            return "you"
+        return "model" if self.playback is not None and self.playback.pending_ms > 0 else ""
 
     # --- The user ------------------------------------------------------------------------------------
 
     def on_speech_started(self, fact: facts.SpeechStarted) -> None:
-        self.heard = self.unanswered = True
-        assert self.playback is not None
-        for interruption in self.playback.interruptions[self._marked :]:
-            self._marked += 1
-            self._mark(interruption)
+        self.heard = self.unanswered = self._user_speaks = True
+
+    def on_speech_stopped(self, fact: facts.SpeechStopped) -> None:
+        self._user_speaks = False
 
     def on_committed(self, fact: facts.Committed) -> None:
         self.heard = self.unanswered = True
@@ -87,7 +99,7 @@ class Dialogue(Listener):
         self._transcribed.add(item_id)
         if text:
             self._end_line()
-            print(f"you: {text}", flush=True)
+            self._print(f"you: {text}\n")
         self._release()
 
     # --- The model -----------------------------------------------------------------------------------
@@ -127,8 +139,15 @@ class Dialogue(Listener):
                 self._end_line()
                 self._line = (response_id, item_id)
                 text = f"model: {text.lstrip()}"
-            print(text, end="", flush=True)
+            self._print(text)
         self._held.clear()
+
+    def _mark_interruptions(self) -> None:
+        """Show what was interrupted since, by the user's voice or by a key."""
+        interruptions = self.playback.interruptions if self.playback is not None else []
+        for interruption in interruptions[self._marked :]:
+            self._marked += 1
+            self._mark(interruption)
 
     def _mark(self, interruption: Interruption, how: str = "interrupted") -> None:
         """Show that the model was interrupted."""
@@ -138,11 +157,11 @@ class Dialogue(Listener):
         seconds = interruption.played_ms / 1000
         mark = f"— [{how} {f'after {seconds:.1f} s' if seconds >= 0.05 else 'before it was heard'}]"
         if self._line is not None and self._line[0] == response_id:
-            print(f" {mark}", flush=True)
+            self._print(f" {mark}\n")
             self._line = None
         elif interruption.received_ms:
             self._end_line()
-            print(mark, flush=True)
+            self._print(f"{mark}\n")
         self._end_line()
 
     # --- The rest ------------------------------------------------------------------------------------
@@ -168,13 +187,18 @@ class Dialogue(Listener):
     def _complain(self, problem: str) -> None:
         self.failed = True
         self._end_line()
-        complain(problem)
+        with self.alone():
+            complain(problem)
 
     def _end_line(self) -> None:
         """End the line of the model, which is left open so that an interruption can be marked there."""
         if self._line is not None:
-            print(flush=True)
+            self._print("\n")
         self._line = None
+
+    def _print(self, text: str) -> None:
+        with self.alone():
+            print(text, end="", flush=True)
 
     def stop(self, interruption: Interruption | None) -> None:
         """Show what Ctrl-C has cut off, if it has."""

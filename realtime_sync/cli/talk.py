@@ -1,23 +1,31 @@
 """``talk``: a conversation by voice, with devices or with audio files."""
 
 import argparse
+import contextlib
 from typing import Any
 
 from ..session import HASTE, Session
 from ..voice.assistant import Assistant
 from ..voice.devices import list_devices
+from ..voice.echo import NOISE_LEVELS, EchoMode, can_cancel
 from ..voice.microphones import FileMicrophone, Microphone
 from ..voice.speakers import Speaker
-from . import opening, speech, status, streams
+from . import meter, opening, speech, status, streams
 from .detection import detects_turns
 from .dialogue import Dialogue
 from .ending import Ending
+from .keys import on_enter
 from .screen import complain, hint
 from .sound_files import FileOutput, check_input, check_output
 from .whole_events import WholeEvents
 
 __all__ = ["add_arguments", "run"]
 
+_HINTS: dict[EchoMode, str] = {
+    "off": "Speak.  Ctrl-C ends it.  (Without headphones it may hear, and interrupt, itself.)",
+    "cancel": "Speak.  Ctrl-C ends it.  (The speaker's echo is cancelled.)",
+    "half-duplex": "Speak.  Ctrl-C ends it.  (It hears nothing while the model speaks: Enter stops it.)",
+}
 _TAIL = 2.0  # seconds of silence behind a file, by which the server finds the end of the last turn
 
 
@@ -25,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``talk``."""
     parser.description = (
         "Talk with a model.  Just speak, also while it speaks: it stops, and knows how far you heard it. "
-        "Use headphones, or it may hear itself.  Ctrl-C ends it."
+        "Use headphones, or the extra 'aec', or it may hear itself.  Enter stops the model, Ctrl-C the talk."
     )
     parser.add_argument("--model", default=opening.MODEL, help="default: %(default)s")
     parser.add_argument("--instructions", metavar="TEXT", help="instructions for the model")
@@ -47,6 +55,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     devices.add_argument(
         "--output-device", type=_device, metavar="NAME", help="the speaker: a part of its name, or its number"
+    )
+    devices.add_argument(
+        "--echo",
+        choices=["cancel", "half-duplex", "off"],
+        help="what to do about the speaker's echo: cancel it (the default if the extra 'aec' is installed), "
+        "send silence while the speaker plays, or nothing",
+    )
+    devices.add_argument(
+        "--noise-suppression",
+        type=int,
+        nargs="?",
+        const=12,
+        default=0,
+        choices=NOISE_LEVELS,
+        metavar="DB",
+        help="suppress noise by 6, 12, 18 or 21 dB (extra 'aec'; without a number: 12)",
     )
     devices.add_argument("--list-devices", action="store_true", help="list the devices and leave")
     files = parser.add_argument_group("audio files, in place of devices")
@@ -87,7 +111,7 @@ def _talk(
 ) -> int:
     detects = detects_turns(session.config)
     damage: list[str] = []
-    microphone = _microphone(session, options, detects, damage)
+    microphone = _microphone(session, speaker, options, detects, damage)
     dialogue = Dialogue(transcribes=bool(options.transcription))
     assistant = Assistant(
         session,
@@ -108,7 +132,7 @@ def _talk(
 
     ending = Ending(session, microphone, dialogue, detects=detects, failure=failure)
     try:
-        with ending, whole.ctrl_c():
+        with _controls(assistant, microphone, dialogue, options), ending, whole.ctrl_c():
             assistant.run()
         dialogue.settled()
     except KeyboardInterrupt:
@@ -124,6 +148,22 @@ def _talk(
     for text in problems:
         complain(text)
     return status.INCOMPLETE if problems or dialogue.failed else status.DONE
+
+
+def _controls(
+    assistant: Assistant,
+    microphone: FileMicrophone | Microphone,
+    dialogue: Dialogue,
+    options: argparse.Namespace,
+) -> contextlib.AbstractContextManager[None]:
+    """Return what the user of a microphone sees and can do while it lasts."""
+    if isinstance(microphone, FileMicrophone):
+        return contextlib.nullcontext()
+    on_enter(assistant.interrupt)
+    shown = meter.can_show() and not options.verbose  # the log would be written over it
+    line = meter.Meter(lambda: microphone.level, dialogue.speaker, shown=shown)
+    dialogue.alone = line.hidden
+    return line
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -144,7 +184,11 @@ def _speaker(options: argparse.Namespace) -> FileOutput | Speaker:
 
 
 def _microphone(
-    session: Session, options: argparse.Namespace, detects: bool | None, damage: list[str]
+    session: Session,
+    speaker: FileOutput | Speaker,
+    options: argparse.Namespace,
+    detects: bool | None,
+    damage: list[str],
 ) -> FileMicrophone | Microphone:
     if options.input is not None:
         # Where nothing looks for the end of a turn, the silence would only be a part of it.
@@ -156,6 +200,21 @@ def _microphone(
             trailing_silence=tail,
             on_problem=damage.append,
         )
-    microphone = Microphone(session, options.input_device)
-    hint("Speak.  Ctrl-C ends it.  (Without headphones it may hear, and interrupt, itself.)")
+    echo = _echo(speaker, options)
+    microphone = Microphone(
+        session,
+        options.input_device,
+        echo=echo,
+        speaker=None if echo == "off" else speaker,
+        noise_suppression=options.noise_suppression or False,
+    )
+    hint(_HINTS[echo])
     return microphone
+
+
+def _echo(speaker: FileOutput | Speaker, options: argparse.Namespace) -> EchoMode:
+    """Return what to do about the echo, of which a file has none."""
+    if not isinstance(speaker, Speaker):
+        return "off"
+    chosen: EchoMode | None = options.echo
+    return chosen or ("cancel" if can_cancel() else "off")

@@ -11,7 +11,7 @@ from .alignment import Reference
 from .devices import SAMPLE_WIDTH
 from .speakers import AudioOutput
 
-__all__ = ["Canceller", "Chain", "Cleaning", "EchoMode", "HalfDuplex"]
+__all__ = ["NOISE_LEVELS", "Canceller", "Chain", "Cleaning", "EchoMode", "HalfDuplex", "can_cancel"]
 
 EchoMode = Literal["cancel", "half-duplex", "off"]
 
@@ -255,6 +255,15 @@ def _decibels(noise_suppression: bool | int) -> int:
 def _clock_of(speaker: Any) -> Callable[[], float]:
     clock: Callable[[], float] = getattr(speaker, "clock", time.monotonic)
     return clock
+
+
+def can_cancel() -> bool:
+    """Return whether what ``echo="cancel"`` needs is installed."""
+    try:
+        _libraries()
+    except ImportError:
+        return False
+    return True
 
 
 def _libraries() -> tuple[Any, Any]:

@@ -1,15 +1,17 @@
 """``talk``: a conversation by voice, with files or with devices."""
 
 import os
+import pty
 import re
 import signal
 import sys
 from pathlib import Path
 
 import pytest
-from command import TIMEOUT, AtTerminal, call, start
+from command import TIMEOUT, AtTerminal, call, start, streams
 from fake_devices import Fake, Stream
 from leftovers import nothing_left
+from threads import in_thread
 from tones import silence, tone
 from transcripts import RESPONSE, Says, completed, event_frame, feed, response, says, talks, turn, wav, words
 
@@ -185,6 +187,75 @@ def test_devices(broken: str, fake: Fake) -> None:
     assert [(status, out.partition(".")[0]) for status, out, _ in shown] == [(1, ""), (1, "Speak")]
     assert all("has stopped by itself" in err for _, _, err in shown)
     assert [stream.options["device"] for stream in fake.streams] == [2, 3] * 2
+
+
+def test_at_a_terminal(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There it shows how loud it is, and Enter stops the model; in the end only what was said is left."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    responder = ScriptedResponder([Say("A long story", audio=tone(1000, -30) * 30)])
+    ours, theirs = pty.openpty()
+    shown = b""
+
+    def wait_for(text: bytes) -> None:
+        nonlocal shown
+        while text not in shown:
+            shown += os.read(ours, 65_536)
+
+    def use() -> None:
+        """Say something, stop the answer, and pull the plug."""
+        wait_for(b"listening")
+        microphone = fake.streams[1]
+        microphone.hear(tone(600) + silence(1000))
+        wait_for(b"model speaks")
+        os.write(ours, b"\n")
+        wait_for("— [interrupted".encode())
+        microphone.unplug()
+        wait_for(b"unplugged")
+
+    user = in_thread(use)
+    with (
+        RealtimeServer(responder=responder) as server,
+        open(theirs, encoding="utf-8", closefd=False) as stdin,
+        open(theirs, "w", encoding="utf-8", closefd=False) as screen,
+        streams(stdin=stdin, stdout=screen, stderr=screen),
+    ):
+        arguments = ["--transcription", "", "--echo", "off"]
+        assert main(["talk", "--base-url", server.url, *arguments]) == 1
+    user.join(TIMEOUT)
+    os.close(theirs)
+    os.close(ours)
+    text = shown.decode()
+    assert "[----------] listening" in text
+    assert re.search(r"\x1b\[Jmodel: A long story", text)
+    assert re.search(r"— \[interrupted (after|before)[^\n]*\]\r\n", text)
+    assert text.rindex("\x1b[J") < text.rindex("realtime-sync: the input device")
+
+
+@pytest.mark.parametrize(
+    ("options", "installed", "hint"),
+    [
+        ([], True, "echo is cancelled"),
+        ([], False, "Without headphones"),
+        (["--echo", "off"], True, "Without headphones"),
+        (["--echo", "half-duplex"], False, "Enter stops it"),
+        (["--echo", "cancel"], False, "realtime-sync[aec]"),
+        (["--noise-suppression"], False, "realtime-sync[aec]"),
+    ],
+)
+def test_echo(
+    options: list[str], installed: bool, hint: str, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The echo is cancelled if that can be done; what is asked for and can't be is said in one line."""
+    if installed:
+        pytest.importorskip("pywebrtc_audio")
+    else:
+        monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
+    setattr(fake, "RawInputStream", lambda **options: Unplugged(fake, **options))  # noqa: B010
+    with RealtimeServer() as server:
+        status, out, err = call("talk", "--base-url", server.url, *options, terminal="stdout")
+    assert hint in out + err
+    assert (status, len(err.splitlines())) == (2 if "aec" in hint else 1, 1)
 
 
 def test_a_file_to_the_speaker(fake: Fake, question: str, capsys: Printed) -> None:
