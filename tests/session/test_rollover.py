@@ -34,10 +34,14 @@ FORMS = pytest.mark.parametrize(
 
 
 def numbered(first: int, last: int, high: int = 0) -> bytes:
-    """Audio of which each group of samples is unique: its number, a byte in each sample."""
+    """Audio of which each group of samples is unique: its number, a byte in each sample.
+
+    The other byte of each swings, from plus to minus: a constant would be a DC offset, which is no speech.
+    """
     numbers = array("I", range(first, last)).tobytes()
-    audio = bytearray([high]) * (2 * len(numbers))
+    audio = bytearray(2 * len(numbers))
     audio[::2] = numbers
+    audio[1::4], audio[3::4] = (bytes([byte]) * (len(numbers) // 2) for byte in (high, -high & 0xFF))
     return bytes(audio)
 
 
