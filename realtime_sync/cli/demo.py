@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     speech = find(insist=True)
     assert speech.voice is not None
     print(f"The local server {speech.description}.  Loading the models ...", flush=True)
-    for model in (speech.transcriber, speech.voice):
+    for model in (speech.transcriber, speech.voice, speech.detector):
         getattr(model, "warm_up", lambda: None)()
     recording = StereoRecording()
     with (

@@ -114,7 +114,7 @@ class LocalServer:
             "delay": delay,
             "realtime_pace": options.get("realtime_pace", False),
         }
-        self._models = [options.get("transcriber"), options.get("voice")]
+        self._models = [options.get("transcriber"), options.get("voice"), options.get("detector")]
         plan = Plan(parse_all(options.get("faults", ())))
         memory = Memory(max_memory)
         self._app = App(self._api, sessions, lifetime, plan, options.get("observer"), memory, pings)

@@ -15,7 +15,7 @@ from ..sound.formats import FULL_SCALE, PCM, bytes_of, bytes_per_sample, sample_
 from ..sound.resampler import Resampler
 from ..sound.vad import Started, Stopped
 
-__all__ = ["SileroDetector", "available", "warm_up"]
+__all__ = ["SileroDetector", "available"]
 
 _RATE, _STEP = 16_000, 512  # samples per second, and at once, that the model takes
 _STEP_MS = _STEP * 1000 // _RATE
@@ -43,6 +43,17 @@ class SileroDetector:
     Raises:
         ImportError: No package with the model is installed, or soxr is not.  The message names the extra.
     """
+
+    @staticmethod
+    def warm_up() -> None:
+        """Load a model for the first detector, which otherwise does so with its first audio.
+
+        Raises:
+            ImportError: No package with the model is installed.  The message names the extra.
+            RuntimeError: The model can't be loaded.
+        """
+        name = _package()
+        _IDLE[name].append(_taken(name))
 
     def __init__(self, audio_format: str, threshold: float, silence_ms: int) -> None:
         _package()
@@ -175,17 +186,6 @@ Finalizers append to it, in whatever thread and at whatever moment, so it must d
 def available() -> bool:
     """Return whether a package with the model is installed, without loading it."""
     return any(importlib.util.find_spec(name) for name in _PACKAGES)
-
-
-def warm_up() -> None:
-    """Load a model for the first detector, which otherwise does so with its first audio.
-
-    Raises:
-        ImportError: No package with the model is installed.  The message names the extra.
-        RuntimeError: The model can't be loaded.
-    """
-    name = _package()
-    _IDLE[name].append(_taken(name))
 
 
 def _taken(name: str) -> _Model:

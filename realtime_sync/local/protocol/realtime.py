@@ -415,21 +415,27 @@ class ConversationSession:
 
     def stepped(self, job: Job, events: list[ServerEvent], now: float) -> list[ServerEvent]:
         """Note the events of a job; return what follows from them."""
-        if job.over and job is self._latest:
-            self._latest = None
         if isinstance(job, Answer):
             self._answered(job, events, now)
-        elif job.over and job is self._unanswered:
-            self._unanswered = None
-            return self._respond_to_turn(now) if job.text.strip() else []
-        elif job.over and job is self._early and self._is_semantic and ends_sentence(job.text):
+        elif isinstance(job, Transcription) and job.over:
+            return self._transcribed(job, now)
+        elif isinstance(job, Listening) and job is self._early and self._is_whole(job):
             self._buffer.end_soon()
         return []
 
-    @property
-    def _is_semantic(self) -> bool:
-        """Whether the words decide when a turn is over."""
-        return isinstance(self._detection, ev.SemanticVad)
+    def _is_whole(self, listening: Listening) -> bool:
+        """Return whether the words say that the turn is over, and count for that."""
+        is_semantic = isinstance(self._detection, ev.SemanticVad)
+        return is_semantic and listening.over and ends_sentence(listening.text)
+
+    def _transcribed(self, job: Transcription, now: float) -> list[ServerEvent]:
+        """Answer the turn whose words are known now, if it is to be answered and has any."""
+        if job is self._latest:
+            self._latest = None
+        if job is not self._unanswered:
+            return []
+        self._unanswered = None
+        return self._respond_to_turn(now) if job.text.strip() else []
 
     def _answered(self, job: Answer, events: list[ServerEvent], now: float) -> None:
         said = sum(len(event.delta) for event in events if isinstance(event, ev.ResponseOutputAudioDelta))

@@ -50,12 +50,14 @@ class Runner(Protocol):
 class Inline(Source[_T]):
     """Does the work in place, when an item is asked for."""
 
-    ready = True
-
     def __init__(self, work: Work[_T], close: Callable[[], None]) -> None:
         self._work: Work[_T] | None = work
         self._close = close
         self._items: Iterator[_T] | None = None
+
+    @property
+    def ready(self) -> bool:
+        return True
 
     def take(self) -> _T | None:
         if self._work is not None:
