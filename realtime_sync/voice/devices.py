@@ -266,6 +266,7 @@ class Line:
     Attributes:
         rate: The sample rate in use, in Hz: the wanted one, or the device's default if it can't do that.
         latency: Seconds of audio that the device does buffer.
+        ended: Why the stream has ended by itself, or ``None``.
 
     Raises:
         DeviceError: The device can't be opened, or does not answer.
@@ -278,7 +279,7 @@ class Line:
         self._name = f"{kind} device {device.name!r}"
         self._running = False
         self._stream: Any = None
-        self._ended: DeviceError | None = None
+        self.ended: DeviceError | None = None
         self._moved = math.inf  # when the last block came or went
         self.rate = rate
         self.latency = latency
@@ -350,16 +351,16 @@ class Line:
     @property
     def failure(self) -> DeviceError | None:
         """Return why the stream has ended by itself, or that it stands still, or ``None``."""
-        if self._ended is None and self._running and time.monotonic() - self._moved > _STALLED:
+        if self.ended is None and self._running and time.monotonic() - self._moved > _STALLED:
             return DeviceError(f"the {self._name} has stood still for {_STALLED:g} s; it may be suspended")
-        return self._ended
+        return self.ended
 
     def _finished(self) -> None:
         """Note the end of the stream, by `stop` or by an unplugged device; called by PortAudio's thread."""
         if self._running:
             self._running = False
-            self._ended = DeviceError(f"the {self._name} has stopped by itself; it may have been unplugged")
-            _log.error("%s", self._ended)
+            self.ended = DeviceError(f"the {self._name} has stopped by itself; it may have been unplugged")
+            _log.error("%s", self.ended)
 
     def start(self) -> None:
         """Start the stream, unless it runs.

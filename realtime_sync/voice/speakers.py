@@ -308,7 +308,7 @@ class Speaker:
 
     @property
     def failure(self) -> DeviceError | None:
-        """Return why the device has stopped by itself, or ``None``; `write` raises it."""
+        """Return why the device has stopped by itself, which `write` raises, or stands still; or ``None``."""
         return self._line.failure
 
     @property
@@ -385,8 +385,8 @@ class Speaker:
         with self._writing:
             if self._closed:
                 raise ValueError("write() on a closed speaker")
-            if self.failure is not None:
-                raise DeviceError(str(self.failure))
+            if self._line.ended is not None:
+                raise DeviceError(str(self._line.ended))
             if len(self._buffer) >= self._most:
                 most = self._most // SAMPLE_WIDTH / self._rate
                 raise BufferError(

@@ -124,6 +124,7 @@ def heard(options: dict[str, Any], room: dict[str, Any], says: bool) -> bytes:
     """What a server receives of the talk."""
     fake, clock = Fake(), Clock()
     sys.modules["sounddevice"] = fake
+    spoken()  # made before, since devices that stand still meanwhile would be a failure
     with RealtimeServer() as server, rt.connect(base_url=server.url) as session:
         session.update(audio={"input": {"turn_detection": None}})
         session.run(rt.Visitor(), until=rt.events.SessionUpdated, timeout=10)
