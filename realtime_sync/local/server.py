@@ -36,6 +36,7 @@ _log = logging.getLogger("realtime_sync.local")
 _SESSION_SECONDS = 60 * 60
 _PING_SECONDS = 20.0  # as for our client
 _MOST_MEMORY = 1024 * 1024 * 1024
+_LOADING_SECONDS = 10.0  # for which `stop` waits for a model that is being loaded
 _LONGEST_LIFETIME = 366 * 24 * 60 * 60
 
 
@@ -121,6 +122,7 @@ class LocalServer:
         self._ssl_context: ssl.SSLContext | None = options.get("ssl_context")
         self._http: HttpServer | None = None
         self._port = 0
+        self._warming: threading.Thread | None = None
         # Lets only one thread at a time start or stop the server.
         self._lock = threading.Lock()
         # Set when the server has been stopped: what `serve_forever` waits for.
@@ -177,9 +179,9 @@ class LocalServer:
             if self._http is None:
                 http_server = HttpServer(self._host, self._wanted_port, self._app, self._ssl_context)
                 http_server.begin()
-                self._warm_up()
                 self._http, self._port = http_server, http_server.port
                 self._stopped.clear()
+                self._warm_up()
         return self
 
     def _warm_up(self) -> None:
@@ -187,9 +189,18 @@ class LocalServer:
         warming = [getattr(model, "warm_up", None) for model in self._models]
         if any(warming):
             # Loads models while the server answers already; a daemon, as loading can't be ended.
-            threading.Thread(
-                target=_call_all, args=(warming,), name="realtime-sync-warm-up", daemon=True
-            ).start()
+            self._warming = threading.Thread(
+                target=self._call_all, args=(warming,), name="realtime-sync-warm-up", daemon=True
+            )
+            self._warming.start()
+
+    def _call_all(self, functions: Iterable[Callable[[], object] | None]) -> None:
+        for function in functions:
+            if function is not None and not self._stopped.is_set():
+                try:
+                    function()
+                except Exception:
+                    _log.exception("a model could not be loaded")
 
     def stop(self) -> None:
         """End all sessions (close code 1001), stop listening, and leave nothing behind."""
@@ -198,6 +209,10 @@ class LocalServer:
                 self._http.end()
                 self._http = None
                 self._stopped.set()
+                if self._warming is not None:
+                    # A library that is loading while the interpreter ends may crash it.
+                    self._warming.join(_LOADING_SECONDS)
+                    self._warming = None
 
     def restart(self, down: float = 0.0) -> None:
         """Lose all connections, as in a crash, and after ``down`` seconds listen on the same port again.
@@ -235,12 +250,3 @@ class LocalServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _call_all(functions: Iterable[Callable[[], object] | None]) -> None:
-    for function in functions:
-        if function is not None:
-            try:
-                function()
-            except Exception:
-                _log.exception("a model could not be loaded")

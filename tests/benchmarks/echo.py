@@ -188,7 +188,7 @@ def main() -> None:
     rows = [row(name) for name in chosen]
     table(
         "A minute in one room",
-        ["echo", "self-interruptions in 60 s", "barge-ins found after (ms)", "rest, dBFS"],
+        ["echo", "self-interruptions", "found within 0.4 s", "median, s", "rest, dBFS"],
         rows,
     )
     costs = {

@@ -18,7 +18,7 @@ from local_peer import DEADLINE, Peer, Tls, connected, joined, read_all
 from threads import wait_until
 
 import realtime_sync as rt
-from realtime_sync.local import LocalServer, Request, Say, connections
+from realtime_sync.local import Heard, LocalServer, Request, Say, Sentence, connections
 from realtime_sync.local.faults import CloseAfter
 
 
@@ -339,3 +339,31 @@ def test_restarts_on_both_kinds_of_address() -> None:
         server.restart()
         with connected(server) as peer:
             peer.turn("hello")
+
+
+def test_models_are_loaded_before_they_are_needed(caplog: pytest.LogCaptureFixture) -> None:
+    """What has to load something is told to when the server starts; it stops once that is over."""
+    began, finish, told = threading.Event(), threading.Event(), []
+
+    class Loading:
+        def __init__(self, fails: bool) -> None:
+            self.fails = fails
+
+        def warm_up(self) -> None:
+            began.set()
+            assert finish.wait(DEADLINE)
+            told.append(self.fails)
+            if self.fails:
+                raise OSError("no such model")
+
+        def transcribe(self, heard: Heard) -> list[str]:
+            return []
+
+        def speak(self, sentence: Sentence) -> list[bytes]:
+            return []
+
+    with LocalServer(transcriber=Loading(True), voice=Loading(False)) as server, connected(server):
+        assert began.wait(DEADLINE)
+        finish.set()
+    assert told[0]
+    assert "a model could not be loaded" in caplog.text

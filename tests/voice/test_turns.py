@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from clock import Clock
 from fake_devices import Fake
 from scripted import DEADLINE
 from tones import silence, tone
@@ -150,7 +151,8 @@ def test_barge_in(fake: Fake) -> None:
     responder = ScriptedResponder([Say("A long story", audio=tone(1000, -30) * 30), "Yes?"])
     with RealtimeServer(responder=responder) as server, rt.connect(base_url=server.url) as session:
         microphone = Microphone(session, vad=ENERGY)
-        speaker = ClockedSpeaker()
+        clock = Clock()
+        speaker = ClockedSpeaker(clock=clock)  # which plays no further than it is told to
         settings = {"input": {"turn_detection": None}}
         assistant = Assistant(session, microphone=microphone, speaker=speaker, audio=settings)
         assert microphone.on_speech == assistant.interrupt
@@ -158,6 +160,7 @@ def test_barge_in(fake: Fake) -> None:
         assert isinstance(assistant.playback, Playback)
         session.response.create()
         session.run(assistant.visitor, until=ev.ResponseOutputAudioDelta, timeout=DEADLINE)
+        clock.pass_by(10)
         hear(fake, TURN)
         done = session.run(assistant.visitor, until=ev.ResponseDone, timeout=DEADLINE)
         assert done is not None
@@ -167,7 +170,8 @@ def test_barge_in(fake: Fake) -> None:
         assert done is not None
         assert done.response.status == "completed"
         microphone.stop()
-    assert len(assistant.playback.interruptions) == 1
+    [interruption] = assistant.playback.interruptions
+    assert (interruption.audio_end_ms, interruption.truncated) == (10, True)
 
 
 def test_callback(fake: Fake, server: RealtimeServer, session: rt.Session) -> None:

@@ -62,6 +62,9 @@ class Jobs:
     def __iter__(self) -> Iterator[Job]:
         return iter([*self._due, *self._waiting])
 
+    def __contains__(self, job: Job) -> bool:
+        return job in self._due or job in self._waiting
+
     def __len__(self) -> int:
         return len(self._due) + len(self._waiting)
 

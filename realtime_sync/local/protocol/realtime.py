@@ -53,7 +53,7 @@ class ConversationSession:
         self._limits = RateLimits()
         self._buffer = InputAudioBuffer(input_of(fresh), models.detector)
         self._early: Listening | None = None  # to speech that seems to be over
-        self._latest: Transcription | None = None  # that is not over
+        self._transcriptions: dict[str, Transcription] = {}  # by their items, in order; one after another
         self._unanswered: Transcription | None = None  # of the turn that is answered once its words are known
         self._answer: Answer | None = None  # in flight in the conversation
         self._spoken = False  # the model's voice has been heard
@@ -79,7 +79,7 @@ class ConversationSession:
 
     def close(self) -> None:
         """Let go of what is in flight, in the middle of it."""
-        for job in self._jobs:
+        for job in (*self._jobs, *self._transcriptions.values()):
             job.close()
 
     def obey(self, event: ClientEvent, now: float, size: int) -> list[ServerEvent]:
@@ -97,9 +97,7 @@ class ConversationSession:
                 return [ev.ConversationItemRetrieved(event_id=NEW, item=item)]
             case ev.ConversationItemDelete():
                 self._history.delete(event.item_id)
-                if (job := self._transcriptions().get(event.item_id)) is not None:
-                    self._jobs.remove(job)  # now: it holds the audio
-                    job.close()
+                self._end_transcription(event.item_id, now)
                 return [ev.ConversationItemDeleted(event_id=NEW, item_id=event.item_id)]
             case ev.InputAudioBufferAppend():
                 return self._append(event.audio, now)
@@ -297,12 +295,13 @@ class ConversationSession:
                 self._heard(audio),
                 item_id,
                 self._history,
-                after=self._latest,
                 told=bool(side.transcription),
+                hears=self._models.hears,
                 with_logprobs="item.input_audio_transcription.logprobs" in (self.config.include or ()),
             )
-            self._jobs.add(job, now)
-            self._latest = job
+            self._transcriptions[item_id] = job
+            if len(self._transcriptions) == 1:  # else its words come after those of the ones before
+                self._jobs.add(job, now)
         return [committed, *events]
 
     def _respond_by_itself(self, now: float, item_id: str) -> list[ServerEvent]:
@@ -310,7 +309,7 @@ class ConversationSession:
         if self.config.type != "realtime" or not (self._detection and self._detection.create_response):
             return []
         if self._models.hears:  # what is no speech is not answered
-            self._unanswered = self._transcriptions().get(item_id)
+            self._unanswered = self._transcriptions.get(item_id)
             return []
         return self._respond_to_turn(now)
 
@@ -319,10 +318,6 @@ class ConversationSession:
             return self._respond(ev.ResponseCreateParams(), now)
         except Refused as refusal:  # an earlier response is in flight, and must not be interrupted
             return [refusal.event(None)]
-
-    def _transcriptions(self) -> dict[str, Transcription]:
-        """Return what is being transcribed, by the ids of the items."""
-        return {job.item_id: job for job in self._jobs if isinstance(job, Transcription)}
 
     def wake(self, now: float) -> list[ServerEvent]:
         """Continue without the user, who has said nothing for the idle timeout."""
@@ -381,8 +376,7 @@ class ConversationSession:
         """Return what is given, with the words of what the user said; ``None``: not all is known yet."""
         if not self._models.hears:
             return given
-        pending = self._transcriptions()
-        if any(kept.id in pending for kept in given):
+        if any(kept.id in self._transcriptions for kept in given):
             return None
         return [self._history.find(kept.id) or kept for kept in given]
 
@@ -428,10 +422,20 @@ class ConversationSession:
         is_semantic = isinstance(self._detection, ev.SemanticVad)
         return is_semantic and listening.over and ends_sentence(listening.text)
 
+    def _end_transcription(self, item_id: str, now: float) -> None:
+        """End one that is over, or whose item is gone, and let the next one begin."""
+        job = self._transcriptions.pop(item_id, None)
+        if job is None:
+            return
+        job.close()  # now: it holds the audio
+        self._jobs.remove(job)
+        following = next(iter(self._transcriptions.values()), None)
+        if following is not None and following not in self._jobs:
+            self._jobs.add(following, now)
+
     def _transcribed(self, job: Transcription, now: float) -> list[ServerEvent]:
         """Answer the turn whose words are known now, if it is to be answered and has any."""
-        if job is self._latest:
-            self._latest = None
+        self._end_transcription(job.item_id, now)
         if job is not self._unanswered:
             return []
         self._unanswered = None

@@ -96,8 +96,8 @@ class Transcription:
 
     Args:
         listening: What hears.
-        after: The one before, whose words come first.
         told: Whether the client is told of it.
+        hears: Whether what it tells are the words that were said.
 
     Attributes:
         item_id: The message's.
@@ -112,8 +112,8 @@ class Transcription:
         item_id: str,
         history: History,
         *,
-        after: "Transcription | None" = None,
         told: bool = True,
+        hears: bool = False,
         with_logprobs: bool,
     ) -> None:
         self.over = False
@@ -122,17 +122,14 @@ class Transcription:
         self._heard = what
         self.item_id = item_id
         self._history = history
-        self._after = after
         self._told = told
+        self._hears = hears
         self._with_logprobs = with_logprobs
         self._sent = 0  # of the parts
 
     @property
     def ready(self) -> bool:
         """Whether there is something to send, or to hear."""
-        if self._after is not None and not self._after.over:
-            return False
-        self._after = None
         return self._has_more() or self._listening.ready
 
     @property
@@ -165,7 +162,6 @@ class Transcription:
 
     def close(self) -> None:
         """End the work, and let go of the audio."""
-        self.over = True
         self._listening.close()
 
     def _delta(self, text: str) -> ServerEvent:
@@ -205,7 +201,8 @@ class Transcription:
 
     def _keep(self, transcript: str) -> None:
         """Put the transcript into the conversation; into the item only if the client wants it."""
-        self._history.replace(self.item_id, words=transcript)
+        if self._hears:
+            self._history.replace(self.item_id, words=transcript)
         item = self._history.item(self.item_id, "retrieve")
         if self._told and isinstance(item, ev.Message) and isinstance(item.content[0], ev.InputAudio):
             part = structs.replace(item.content[0], transcript=transcript)
