@@ -733,7 +733,6 @@ WAITS: dict[str, str | tuple[str, ...]] = {
     "local/http/api:_accept": MOMENT,
     "local/loop:Loop.run": ITSELF,
     "local/server:LocalServer.serve_forever": ("serve",),
-    "local/server:LocalServer.stop": MOMENT,
     "local/websocket:WebSocket._read": ITSELF,
     "local/websocket:_poll": ITSELF,
     "testing/plugin:realtime_session": ("connect, no first event",),
