@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from ...sound.formats import bytes_per_second
+from ...sound.conversion import chunks
+from ...sound.formats import whole_samples
 from ...speech.sentences import Sentences
 from ...speech.speakable import speakable
 from ...speech.voices import Sentence, Voice
 from .responders import Output, Request, Responder, Say
 from .source import is_instant, let_go
 
-__all__ = ["Aligned", "Ended", "Piece", "Pieces", "Sound", "Speaking", "Words", "chunks", "words"]
-
-_CHUNKS_PER_SECOND = 10
+__all__ = ["Aligned", "Ended", "Piece", "Pieces", "Sound", "Speaking", "Words", "words"]
 
 
 @dataclass(frozen=True)
@@ -124,26 +123,16 @@ class Pieces:
 
 
 def _side_by_side(text: str, audio: Iterable[bytes], audio_format: str) -> Iterator[Piece]:
-    """Return the words and the audio by turns, so that the words are a little ahead."""
-    for word, chunk in zip_longest(words(text), chunks(audio, bytes_per_second(audio_format))):
+    """Return the words and the audio by turns, so that the words are a little ahead.
+
+    Half a sample at the end is left out: it would make noise of all that follows.
+    """
+    for word, chunk in zip_longest(words(text), chunks(audio, format=audio_format)):
         if word is not None:
             yield Words(word)
-        if chunk is not None:
-            yield Sound(chunk)
+        if chunk is not None and (whole := whole_samples(chunk, audio_format)[0]):
+            yield Sound(whole)
     yield Aligned()
-
-
-def chunks(audio: Iterable[bytes], rate: int) -> Iterator[bytes]:
-    """Return the audio in chunks of 100 ms, the last one shorter; ``rate`` is in bytes per second."""
-    size = rate // _CHUNKS_PER_SECOND
-    rest = b""
-    for part in audio:
-        rest += part
-        whole = len(rest) - len(rest) % size
-        yield from (rest[start : start + size] for start in range(0, whole, size))
-        rest = rest[whole:]
-    if rest:
-        yield rest
 
 
 def words(text: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from realtime_sync.local import CallFunction, Request, Say, ScriptedResponder, Sentence
-from realtime_sync.local.protocol.pieces import Aligned, Ended, Pieces, Sound, Speaking, Words, chunks, words
+from realtime_sync.local.protocol.pieces import Aligned, Ended, Pieces, Sound, Speaking, Words, words
 
 
 class Reader:
@@ -77,13 +77,23 @@ def test_what_can_not_be_spoken() -> None:
 
 @pytest.mark.parametrize("sizes", [[4800], [1] * 4800, [9600, 1], [100, 4700, 4801], []])
 def test_chunks(sizes: list[int]) -> None:
-    """Whatever a voice gives, it goes out in chunks of 100 ms, and all of it."""
+    """Whatever a voice gives, it goes out in chunks of 100 ms, and all of it but half a sample."""
     whole = bytes(n % 251 for n in range(sum(sizes)))
     parts = [whole[sum(sizes[:n]) : sum(sizes[: n + 1])] for n in range(len(sizes))]
-    made = list(chunks(parts, 48_000))
-    assert b"".join(made) == whole
-    assert all(len(chunk) == 4800 for chunk in made[:-1])
-    assert all(0 < len(chunk) <= 4800 for chunk in made)
+
+    class Parts:
+        """Gives the parts for the first sentence, and for the second one whole samples."""
+
+        instant = True
+
+        def speak(self, sentence: Sentence) -> Iterable[bytes]:
+            return parts if sentence.text == "One." else [b"whole."]
+
+    pieces = pieces_of(Say("One. Two."), voice=Parts())
+    made = [piece.audio for piece in pieces if isinstance(piece, Sound)]
+    assert b"".join(made) == whole[: len(whole) // 2 * 2] + b"whole."
+    assert all(len(chunk) == 4800 for chunk in made[:-2])
+    assert all(0 < len(chunk) <= 4800 and len(chunk) % 2 == 0 for chunk in made)
 
 
 def test_words() -> None:
