@@ -84,6 +84,11 @@ class Answer:
         """Whether `step` returns at once."""
         return self._given() is not None if self._pieces is None else self._pieces.ready
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is something of it."""
+        return self._writer is not None or bool(self._made)
+
     def step(self) -> list[ServerEvent]:
         """Return the next events."""
         try:

@@ -1,6 +1,7 @@
 """The input audio buffer: what the client has appended, and the speech that is found in it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ... import events as ev
 from ...events.client import MOST_AUDIO
@@ -9,15 +10,22 @@ from ...sound.vad import Detector, DetectorFactory, EnergyDetector, Started, Sto
 from .refusal import Refused
 from .settings import format_of, rate_of
 
-__all__ = ["MOST_BYTES", "InputAudioBuffer"]
+__all__ = ["MOST_BYTES", "InputAudioBuffer", "Spoken"]
 
 MOST_BYTES = 64 * 1024 * 1024  # held, uncommitted: 23 minutes of PCM
 _LEAST_MS = 100  # that can be committed
 _SILENCE_KEPT_MS = 60_000  # of silence that is not committed; more than a turn's padding or an idle timeout
+_PAUSE_MS = 250  # of silence, at which a turn may be over
+_BLOCK_MS = 100  # examined in one go; less than a pause, so that none hides within one
 _SHORTEST_MS = 300  # of silence behind words that end a sentence, in ``semantic_vad``
 _SILENCE_MS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 500}
 """Silence that ends a turn in ``semantic_vad``, by eagerness.  What is said is not understood here, so
 this is a quarter of the longest that OpenAI's documentation names.  Words that end a sentence shorten it."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """There was speech in the turn that goes on, and no pause since."""
 
 
 class InputAudioBuffer:
@@ -52,8 +60,8 @@ class InputAudioBuffer:
             self._rate = sample_rate(format_of(settings))
             self._width = rate_of(settings) // self._rate
             self._listen()
-        elif self._detector is not None and (wanted := self._wanted()):
-            self._detector.adjust(*wanted)
+        elif self._detector is not None and self._wanted():
+            self.end_as_set()
         elif bool(old.turn_detection) != bool(settings.turn_detection):
             item_id = self.item_id
             self._listen()
@@ -100,7 +108,7 @@ class InputAudioBuffer:
 
     # --- Audio in ----------------------------------------------------------------------------------
 
-    def append(self, audio: bytes) -> Iterator[Started | Stopped]:
+    def append(self, audio: bytes) -> Iterator[Started | Stopped | Spoken]:
         """Take audio; yield what is found in it, each to be handled before the next is asked for.
 
         Raises:
@@ -116,19 +124,22 @@ class InputAudioBuffer:
         self._bytes += audio
         return self._found(audio)
 
-    def _found(self, audio: bytes) -> Iterator[Started | Stopped]:
+    def _found(self, audio: bytes) -> Iterator[Started | Stopped | Spoken]:
         if self._detector is None:
             return
-        base = self._listening_from
-        for found in self._detector.feed(audio):
-            yield type(found)(base + found.sample)
+        base, size = self._listening_from, self.bytes_per_second * _BLOCK_MS // 1000
+        for start in range(0, len(audio), size):
+            for found in self._detector.feed(audio[start : start + size]):
+                yield type(found)(base + found.sample)
+            if self._detector.speaking and not self.pauses:
+                yield Spoken()
         if not self._detector.speaking:
             self._drop(self._end - _SILENCE_KEPT_MS * self._rate // 1000)
 
     @property
-    def quiet_ms(self) -> int:
-        """The silence at the end of a turn that goes on, in ms; 0 while speech is heard, or none."""
-        return getattr(self._detector, "quiet_ms", 0)
+    def pauses(self) -> bool:
+        """Whether there is a silence at the end of a turn that goes on, which may be the end of the turn."""
+        return getattr(self._detector, "quiet_ms", 0) >= _PAUSE_MS
 
     def so_far(self) -> bytes:
         """Return the audio of the turn that goes on."""
@@ -138,6 +149,11 @@ class InputAudioBuffer:
         """End the turn that goes on with the next audio, if that is silent too."""
         if self._detector is not None and (wanted := self._wanted()):
             self._detector.adjust(wanted[0], min(wanted[1], _SHORTEST_MS))
+
+    def end_as_set(self) -> None:
+        """End the turn as the settings say: what `end_soon` has changed does not hold any longer."""
+        if self._detector is not None and (wanted := self._wanted()):
+            self._detector.adjust(*wanted)
 
     def _drop(self, sample: int) -> None:
         """Discard what came before a sample."""
@@ -161,8 +177,7 @@ class InputAudioBuffer:
 
     def end_turn(self, sample: int) -> bytes:
         """Take the audio of the speech that stopped at this sample."""
-        if self._detector is not None and (wanted := self._wanted()):
-            self._detector.adjust(*wanted)  # where `end_soon` has changed it
+        self.end_as_set()
         return self._take((sample - self._start) * self._width)
 
     def commit(self) -> bytes:

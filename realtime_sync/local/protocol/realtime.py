@@ -7,7 +7,7 @@ from msgspec import UNSET, structs
 
 from ... import events as ev
 from ...events import ClientEvent, ServerEvent, SessionConfig
-from ...sound.vad import Started
+from ...sound.vad import Started, Stopped
 from ...speech.sentences import ends_sentence
 from ...speech.transcribers import Heard
 from .answer import Answer
@@ -29,7 +29,6 @@ __all__ = ["ConversationSession"]
 
 _MOST_JOBS = 100  # at which no more out-of-band responses begin
 _ID_BYTES = 150  # that one id takes in memory
-_PAUSE_MS = 250  # of silence, at which a turn may be over
 
 
 class ConversationSession:
@@ -54,7 +53,8 @@ class ConversationSession:
         self._buffer = InputAudioBuffer(input_of(fresh), models.detector)
         self._early: Listening | None = None  # to speech that seems to be over
         self._transcriptions: dict[str, Transcription] = {}  # by their items, in order; one after another
-        self._unanswered: Transcription | None = None  # of the turn that is answered once its words are known
+        self._unanswered: set[Transcription] = set()  # whose words decide whether there is a response
+        self._owed = False  # words that are known have no response yet
         self._answer: Answer | None = None  # in flight in the conversation
         self._spoken = False  # the model's voice has been heard
         self._said = 0  # bytes of it, in the running response
@@ -64,7 +64,7 @@ class ConversationSession:
     @property
     def held(self) -> int:
         """About how many bytes of memory it holds."""
-        asked = sum(job.size for job in self._jobs if isinstance(job, Answer))
+        asked = sum(job.size for job in self._jobs if isinstance(job, Answer | Listening))
         return self._history.size + len(self._buffer) + asked + len(self._made_ids) * _ID_BYTES
 
     @property
@@ -97,8 +97,8 @@ class ConversationSession:
                 return [ev.ConversationItemRetrieved(event_id=NEW, item=item)]
             case ev.ConversationItemDelete():
                 self._history.delete(event.item_id)
-                self._end_transcription(event.item_id, now)
-                return [ev.ConversationItemDeleted(event_id=NEW, item_id=event.item_id)]
+                deleted = ev.ConversationItemDeleted(event_id=NEW, item_id=event.item_id)
+                return [deleted, *self._forget(event.item_id, now)]
             case ev.InputAudioBufferAppend():
                 return self._append(event.audio, now)
             case ev.InputAudioBufferCommit():
@@ -110,7 +110,7 @@ class ConversationSession:
             case ev.InputAudioBufferClear():
                 self._buffer.clear()
                 self._drop_early()
-                return [ev.InputAudioBufferCleared(event_id=NEW)]
+                return [ev.InputAudioBufferCleared(event_id=NEW), *self._respond_if_said(now)]
         if self.config.type == "realtime":
             match event:
                 case ev.ConversationItemCreate():
@@ -132,8 +132,10 @@ class ConversationSession:
         Raises:
             Refused: They are not what the specification allows, or come too late.
         """
-        self.config = self._configured(new, self._empty, "session")
+        before, self.config = self.config, self._configured(new, self._empty, "session")
         self._buffer.configure(input_of(self.config))
+        if input_of(before) != input_of(self.config):
+            self._drop_early()  # which may be to another format, or in another language
         if not self._idle_timeout:
             self.due = None
         for tool in self.config.tools or ():
@@ -221,28 +223,24 @@ class ConversationSession:
     def _append(self, audio: bytes, now: float) -> list[ServerEvent]:
         events: list[ServerEvent] = []
         for found in self._buffer.append(audio):
-            if isinstance(found, Started):
-                events += self._speech_started(found.sample, now)
-            else:
-                events += self._speech_stopped(found.sample, now)
-        if self._models.hears:
-            self._listen_early(now)
+            match found:
+                case Started():
+                    events += self._speech_started(found.sample, now)
+                case Stopped():
+                    events += self._speech_stopped(found.sample, now)
+                case _:  # more was said than what has been listened to
+                    self._drop_early()
+        if self._models.hears and self._early is None and self._buffer.pauses:
+            self._early = self._listening(self._buffer.so_far())  # so that the words are known in time
+            self._jobs.add(self._early, now)
         return events
-
-    def _listen_early(self, now: float) -> None:
-        """Begin to listen at the first silence, so that the words are there when the turn is over."""
-        early, quiet = self._early, self._buffer.quiet_ms >= _PAUSE_MS
-        if early is not None and not quiet:  # speech goes on
-            self._drop_early()
-        elif early is None and quiet:
-            self._early = early = self._listening(self._buffer.so_far())
-            self._jobs.add(early, now)
 
     def _drop_early(self) -> None:
         early, self._early = self._early, None
         if early is not None:
             self._jobs.remove(early)
             early.close()
+            self._buffer.end_as_set()
 
     def _listening(self, audio: bytes) -> Listening:
         return Listening(self._models.transcription(self._heard(audio)), len(audio))
@@ -257,10 +255,9 @@ class ConversationSession:
         events: list[ServerEvent] = [
             ev.InputAudioBufferSpeechStarted(event_id=NEW, audio_start_ms=start_ms, item_id=item_id)
         ]
-        if self._detection and self._detection.interrupt_response:
-            self._unanswered = None
-            if self._answer:
-                events += self._break_off(self._answer, "turn_detected", now)
+        if self._detection and self._detection.interrupt_response and self._answer:
+            self._owed = self._models.hears and not self._answer.begun
+            events += self._break_off(self._answer, "turn_detected", now)
         self.due = None  # the user is no longer silent
         return events
 
@@ -309,15 +306,35 @@ class ConversationSession:
         if self.config.type != "realtime" or not (self._detection and self._detection.create_response):
             return []
         if self._models.hears:  # what is no speech is not answered
-            self._unanswered = self._transcriptions.get(item_id)
+            self._unanswered.add(self._transcriptions[item_id])
+            return []
+        return self._respond_to_turn(now)
+
+    def _respond_if_said(self, now: float) -> list[ServerEvent]:
+        """Answer the turns that are over, once all their words are known, if there are any.
+
+        Not while the user interrupts: what follows may be a cough, and those words are then still answered.
+        """
+        interrupted = self._buffer.item_id and self._detection and self._detection.interrupt_response
+        if self._unanswered or not self._owed or interrupted:
             return []
         return self._respond_to_turn(now)
 
     def _respond_to_turn(self, now: float) -> list[ServerEvent]:
+        self._owed = False
         try:
             return self._respond(ev.ResponseCreateParams(), now)
         except Refused as refusal:  # an earlier response is in flight, and must not be interrupted
             return [refusal.event(None)]
+
+    def _forget(self, item_id: str, now: float) -> list[ServerEvent]:
+        """Let go of what transcribes an item that is deleted; return what follows from that."""
+        job = self._transcriptions.get(item_id)
+        if job is None:
+            return []
+        self._end_transcription(job, now)
+        self._unanswered.discard(job)
+        return self._respond_if_said(now)
 
     def wake(self, now: float) -> list[ServerEvent]:
         """Continue without the user, who has said nothing for the idle timeout."""
@@ -363,6 +380,8 @@ class ConversationSession:
         )
         if not out_of_band:
             self._answer, self._said, self.due = answer, 0, None
+            self._unanswered.clear()
+            self._owed = False
         self._jobs.add(answer, now)
         return [ev.ResponseCreated(event_id=NEW, response=answer.response("in_progress"))]
 
@@ -391,7 +410,7 @@ class ConversationSession:
                 yield found
             else:
                 check_item(item, at)
-                yield Kept(id_of(item) or "", item, rate)
+                yield Kept("", item, rate)  # whose id, if it has one, says nothing here
 
     def _cancel(self, response_id: str | None, now: float) -> list[ServerEvent]:
         for answer in self._jobs:
@@ -422,11 +441,9 @@ class ConversationSession:
         is_semantic = isinstance(self._detection, ev.SemanticVad)
         return is_semantic and listening.over and ends_sentence(listening.text)
 
-    def _end_transcription(self, item_id: str, now: float) -> None:
-        """End one that is over, or whose item is gone, and let the next one begin."""
-        job = self._transcriptions.pop(item_id, None)
-        if job is None:
-            return
+    def _end_transcription(self, job: Transcription, now: float) -> None:
+        """Let go of one that is over, or whose item is gone, and let the next one begin."""
+        del self._transcriptions[job.item_id]
         job.close()  # now: it holds the audio
         self._jobs.remove(job)
         following = next(iter(self._transcriptions.values()), None)
@@ -435,11 +452,12 @@ class ConversationSession:
 
     def _transcribed(self, job: Transcription, now: float) -> list[ServerEvent]:
         """Answer the turn whose words are known now, if it is to be answered and has any."""
-        self._end_transcription(job.item_id, now)
-        if job is not self._unanswered:
+        self._end_transcription(job, now)
+        if job not in self._unanswered:
             return []
-        self._unanswered = None
-        return self._respond_to_turn(now) if job.text.strip() else []
+        self._unanswered.remove(job)
+        self._owed = self._owed or bool(job.text.strip())
+        return self._respond_if_said(now)
 
     def _answered(self, job: Answer, events: list[ServerEvent], now: float) -> None:
         said = sum(len(event.delta) for event in events if isinstance(event, ev.ResponseOutputAudioDelta))

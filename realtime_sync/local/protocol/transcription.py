@@ -60,7 +60,7 @@ class Listening:
     def __init__(self, source: Source[str | Segment], size: int) -> None:
         self.over = False
         self.parts: list[str | Segment] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.size = size
         self._source = source
 
@@ -79,7 +79,9 @@ class Listening:
             part = self._source.take()
             if part is not None:
                 text_of(part)
-        except Exception as error:  # of the transcriber, any
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of the transcriber, any: pytest.fail's is no Exception
             self.error, part = error, None
         if part is None:
             self.over = True
@@ -220,7 +222,7 @@ class Transcription:
             total_tokens=given + made,
         )
 
-    def _failed(self, error: Exception) -> ServerEvent:
+    def _failed(self, error: BaseException) -> ServerEvent:
         message = described(error)
         return ev.ConversationItemInputAudioTranscriptionFailed(
             event_id=NEW,

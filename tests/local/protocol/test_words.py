@@ -1,6 +1,7 @@
 """Sessions of a server that knows what was said: responses wait for the words."""
 
 import base64
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,8 @@ from talk import Talk, kinds
 from tones import one, silence, tone
 
 from realtime_sync import events as ev
-from realtime_sync.local import Heard, Request, Say, ScriptedResponder, Sentence
+from realtime_sync.local import Heard, Protocol, Request, Say, ScriptedResponder, Sentence
+from realtime_sync.local.protocol.source import Inline
 
 
 class Ears(Hearing):
@@ -250,3 +252,198 @@ def test_words_come_in_the_order_in_which_they_were_said() -> None:
         "Long. And longer. And longer. And longer. And longer. And longer.",
         "Short.",
     ]
+
+
+# --- What happens before the words are known --------------------------------------------------------
+
+
+class Later:
+    """Runs work when it is told to: a `Runner`."""
+
+    def __init__(self) -> None:
+        self.begun: list[Awaited] = []
+
+    def __call__(self, work: Any, close: Any) -> "Awaited":
+        self.begun.append(Awaited(work, close))
+        return self.begun[-1]
+
+
+class Awaited(Inline[Any]):
+    """Work of `Later`."""
+
+    ready = False
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()
+
+
+class Waiting(Talk):
+    """A client of a server whose transcriber hears what it is told to, when it is told to."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.later = Later()
+        self.ears = Hearing()
+        self.ears.hears = True  # type: ignore[attr-defined]
+        self.responder = ScriptedResponder(["Fine."] * 3)
+        options: dict[str, Any] = {"background": self.later, "transcriber": self.ears}
+        self._open(Protocol(responder=self.responder, **options))
+        self.update(output_modalities=["text"], **settings)
+
+    def steps(self) -> list[ev.ServerEvent]:
+        """Run what does not wait."""
+        events = []
+        while self.protocol.due is not None:
+            events += self.protocol.step(self.now)
+        return events
+
+    def heard(self, number: int, words: str) -> list[ev.ServerEvent]:
+        """Let a turn's words be known now."""
+        self.ears.pieces = (words,)
+        self.later.begun[number].ready = True
+        return self.steps()
+
+
+def test_a_pause_and_more_speech_in_one_piece_of_audio() -> None:
+    """What was heard before the last pause does not pass for the whole turn, however audio is cut."""
+
+    class Length(Ears):
+        def transcribe(self, heard: Heard) -> Iterator[str]:
+            yield f"{heard.seconds:.1f}"
+
+    talk, responder = talk_with(Length())
+    talk.hear(tone(300) + silence(300))
+    talk.hear(silence(50) + tone(1000) + silence(800))
+    assert [request.heard_text for request in responder.requests] == ["2.1"]
+
+
+def test_speech_that_goes_on_behind_a_sentence() -> None:
+    """The silence that ends the turn is again as long as it was, if the sentence was not the last."""
+    ears = Ears("It is one.")
+    talk, _ = talk_with(ears, audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
+    talk.hear(tone(300) + silence(260))
+    ears.pieces = ("It is one. And",)
+    assert "input_audio_buffer.speech_stopped" not in kinds(talk.hear(tone(300) + silence(900)))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"format": {"type": "audio/pcmu"}}, {"transcription": WHISPER}, {"turn_detection": None}]
+)
+def test_settings_that_come_while_it_listens(settings: dict[str, Any]) -> None:
+    """What it has heard with other settings, of a buffer that may be empty now, is forgotten."""
+    talk = Waiting(audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
+    talk.hear(tone(300) + silence(300))
+    talk.update(tools=[])
+    assert not talk.later.begun[0].closed
+    talk.update(audio={"input": settings})
+    assert talk.later.begun[0].closed
+    assert not talk.protocol.active
+
+
+def test_a_response_that_the_client_asks_for_is_the_only_one() -> None:
+    """The turn that waits for its words is answered by it, and no error says that there is one already."""
+    talk = Waiting()
+    talk.hear(tone(300) + silence(600))
+    assert "response.created" in kinds(talk.send("response.create"))
+    events = talk.heard(0, "What time is it?")
+    assert "error" not in kinds(events)
+    assert kinds(events).count("response.done") == 1
+    assert [request.heard_text for request in talk.responder.requests] == ["What time is it?"]
+
+
+@pytest.mark.parametrize("first", ["words", "cough"])
+def test_a_cough_behind_a_question(first: str) -> None:
+    """The question is answered, whichever is understood first."""
+    talk = Waiting()
+    talk.hear(tone(300) + silence(600))
+    talk.hear(tone(300))
+    if first == "words":
+        assert "response.created" not in kinds(talk.heard(0, "What time is it?"))
+    talk.hear(silence(600))
+    events = talk.heard(1, "")
+    if first == "cough":
+        assert "response.created" not in kinds(events)
+        events = talk.heard(0, "What time is it?")
+    assert kinds(events).count("response.created") == 1
+    assert len(talk.responder.requests) == 1
+
+
+@pytest.mark.parametrize("end", ["cleared", "deleted"])
+def test_a_cough_that_is_taken_back(end: str) -> None:
+    """The question before it is answered as soon as the cough is cleared or deleted."""
+    talk = Waiting()
+    talk.hear(tone(300) + silence(600))
+    talk.hear(tone(300))
+    if end == "cleared":
+        talk.heard(0, "What time is it?")
+        events = talk.send("input_audio_buffer.clear")
+    else:
+        item_id = one(talk.hear(silence(600)), ev.InputAudioBufferCommitted).item_id
+        talk.heard(0, "What time is it?")
+        events = talk.send("conversation.item.delete", item_id=item_id)
+    assert kinds(events)[-1] == "response.created"
+
+
+def test_a_cough_while_the_model_thinks() -> None:
+    """The response is cancelled before anything of it was sent, so there is another one."""
+    talk = Waiting()
+    talk.responder.instant = False
+    talk.hear(tone(300) + silence(600))
+    assert "response.created" in kinds(talk.heard(0, "What time is it?"))
+    events = talk.hear(tone(300) + silence(600))
+    assert one(events, ev.ResponseDone).response.status == "cancelled"
+    assert "response.created" in kinds(talk.heard(2, ""))
+
+
+def test_a_cough_while_the_model_speaks() -> None:
+    """It interrupts, and is not answered."""
+    talk = Waiting()
+    talk.hear(tone(300) + silence(600))
+    talk.ears.pieces = ("What time is it?",)
+    talk.later.begun[0].ready = True
+    events: list[ev.ServerEvent] = []
+    while "response.output_item.added" not in kinds(events):
+        events += talk.protocol.step(talk.now)
+    events = talk.hear(tone(300))
+    assert one(events, ev.ResponseDone).response.status == "cancelled"
+    talk.hear(silence(600))
+    assert "response.created" not in kinds(talk.heard(1, ""))
+
+
+def test_a_deleted_turn_is_let_go() -> None:
+    """Its audio is free as soon as its item is deleted, though its words are not known."""
+    talk = Waiting()
+    item_id = one(talk.hear(tone(300) + silence(600)), ev.InputAudioBufferCommitted).item_id
+    work = weakref.ref(talk.later.begun.pop())
+    talk.send("conversation.item.delete", item_id=item_id)
+    assert work() is None
+
+
+def test_the_audio_that_it_listens_to_counts() -> None:
+    """It is a copy, and a part of what the session holds."""
+    talk = Waiting()
+    talk.hear(tone(1000) + silence(300))
+    assert talk.protocol.held > 2 * 1300 * 48
+
+
+def test_input_with_the_id_of_an_item() -> None:
+    """A response to what a client gives as its input reads just that."""
+    talk = Waiting()
+    item_id = talk.say("Old words")
+    content = [{"type": "input_text", "text": "New words"}]
+    given = {"type": "message", "role": "user", "id": item_id, "content": content}
+    talk.turn(input=[given])
+    assert [request.last_user_text for request in talk.responder.requests] == ["New words"]
+
+
+def test_a_transcriber_that_exits() -> None:
+    """Whatever it raises fails the transcription, and the session goes on."""
+
+    class Exits(Ears):
+        def transcribe(self, heard: Heard) -> Iterator[str]:
+            raise SystemExit("enough")
+
+    talk, _ = talk_with(Exits(), audio={"input": {"transcription": WHISPER}})
+    [failed] = transcripts(talk.hear(tone(300) + silence(600)))
+    assert failed.error.message == "SystemExit: enough"
