@@ -113,7 +113,10 @@ class _Worker(Source[_T], Generic[_T]):
                 return self._items.popleft()
             error, self._error = self._error, None
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # whose traceback holds this frame, and the whole session with it
         return None
 
     def close(self) -> None:

@@ -1,7 +1,10 @@
 """Work that may wait, beside a session."""
 
+import gc
+import logging
 import selectors
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,6 +80,40 @@ def test_an_error_comes_out_in_the_session() -> None:
         source.take()
     assert source.take() is None
     background.close()
+
+
+@pytest.mark.parametrize("role", ["responder", "transcriber", "voice"])
+def test_what_has_failed_is_let_go(
+    role: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error keeps nothing of a session that is over: its memory is free without the garbage collector."""
+    made: list[weakref.ref[Any]] = []
+    run = Background.run
+
+    def noted(background: Background, work: Any, close: Any) -> Any:
+        made.extend([weakref.ref(background), weakref.ref(work)])
+        return run(background, work, close)
+
+    monkeypatch.setattr(Background, "run", noted)
+    caplog.set_level(logging.CRITICAL, "realtime_sync.local")  # a record would keep the error
+    options: Any = {role: Failing()}
+    gc.disable()
+    try:
+        with LocalServer(**options) as server, connected(server) as peer:
+            audio = {"input": {"transcription": {"model": "whisper-1"}, "turn_detection": None}}
+            peer.send("session.update", session={"type": "realtime", "audio": audio})
+            peer.send("input_audio_buffer.append", audio="AAAA" * 4000)
+            peer.send("input_audio_buffer.commit")
+            peer.until(
+                "conversation.item.input_audio_transcription."
+                + ("failed" if role == "transcriber" else "completed")
+            )
+            peer.send("response.create")
+            peer.until("response.done")
+        assert made
+        assert [reference() for reference in made if reference() is not None] == []
+    finally:
+        gc.enable()
 
 
 def test_close_wakes_what_waits() -> None:
@@ -166,6 +203,19 @@ class Stuck:
 
     def speak(self, sentence: Sentence) -> Iterator[bytes]:
         return self._wait()
+
+
+class Failing:
+    """Fails, in whichever role."""
+
+    def respond(self, request: Request) -> Iterator[Say]:
+        raise ValueError("no")
+
+    def transcribe(self, heard: Heard) -> Iterator[str]:
+        raise ValueError("no")
+
+    def speak(self, sentence: Sentence) -> Iterator[bytes]:
+        raise ValueError("no")
 
 
 class _Waiting(Iterator[Any]):

@@ -90,6 +90,7 @@ class Listening:
         return []
 
     def close(self) -> None:
+        self.error = None  # whose traceback holds this object
         self._source.close()
 
 
@@ -157,10 +158,11 @@ class Transcription:
         if not listening.over:
             return []
         self.over = True
-        if listening.error is None:
+        error, listening.error = listening.error, None
+        if error is None:
             return [self._completed()]
-        _log.error("the transcriber failed", exc_info=listening.error)
-        return [self._failed(listening.error)]
+        _log.error("the transcriber failed", exc_info=error)
+        return [self._failed(error)]
 
     def close(self) -> None:
         """End the work, and let go of the audio."""
