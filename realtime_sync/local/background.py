@@ -76,7 +76,9 @@ class Background:
             thread.join(max(deadline - monotonic(), 0.0))
         stuck = sum(thread.is_alive() for thread in self._working)
         if stuck:
-            _log.error("a responder, transcriber or voice does not return: %d threads are left", stuck)
+            _log.warning(
+                "work for a session that is over goes on, of a responder, transcriber or voice: %d", stuck
+            )
         with self._lock:
             for end in (self.waker, self._rope):
                 if end is not None:

@@ -9,7 +9,7 @@ from ..sound.formats import FULL_SCALE, samples_of
 from .cutting import RATE
 from .notices import log_once
 from .pool import Pool
-from .recognition import recognised
+from .recognition import Recognition
 from .transcribers import Heard
 
 __all__ = ["MoonshineTranscriber"]
@@ -52,7 +52,7 @@ class MoonshineTranscriber:
         """Yield the words, with the spaces between them."""
         if heard.language and heard.language.lower().split("-")[0] not in ("en", "english"):
             log_once("moonshine: language", f"Moonshine hears English, not {heard.language!r:.80}")
-        return recognised(heard, self._models, _recognise)
+        return Recognition(heard, self._models, _recognise)
 
 
 def _folder() -> Path:

@@ -1,22 +1,22 @@
-"""What recognisers have in common: they take audio piece by piece, and yield words."""
+"""What recognisers have in common: they take audio piece by piece, and give words."""
 
 import re
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .cutting import pieces
 from .pool import Pool
 from .transcribers import Heard
 
-__all__ = ["recognised"]
+__all__ = ["Recognition"]
 
 Model = TypeVar("Model")
 
 _WORD = re.compile(r"\s*\S+")
 
 
-def recognised(heard: Heard, models: Pool[Model], recognise: Callable[[Model, bytes], str]) -> Iterator[str]:
-    """Yield the words of a transcript, those of each piece as soon as it is recognised.
+class Recognition(Iterator[str]):
+    """The words of a transcript, those of each piece of audio as soon as it is recognised.
 
     A model is lent for one piece, so that a long audio doesn't keep others waiting, nor does a transcript
     that is not taken to its end.
@@ -24,12 +24,29 @@ def recognised(heard: Heard, models: Pool[Model], recognise: Callable[[Model, by
     Args:
         heard: The audio.
         models: Of the recogniser.
-        recognise: Returns the text of audio, 16-bit samples at `pieces.RATE`.
+        recognise: Returns the text of audio, 16-bit samples at `cutting.RATE`.
     """
-    separator = ""
-    for piece in pieces(heard.audio, heard.audio_format):
-        with models.borrowed() as model:
-            text = recognise(model, piece).strip()
-        if text:
-            yield from _WORD.findall(separator + text)
-            separator = " "
+
+    def __init__(self, heard: Heard, models: Pool[Model], recognise: Callable[[Model, bytes], str]) -> None:
+        self._closed = False
+        self._words = self._recognised(heard, models, recognise)
+
+    def __next__(self) -> str:
+        return next(self._words)
+
+    def close(self) -> None:
+        """Recognise nothing more; from any thread."""
+        self._closed = True
+
+    def _recognised(
+        self, heard: Heard, models: Pool[Any], recognise: Callable[[Any, bytes], str]
+    ) -> Iterator[str]:
+        separator = ""
+        for piece in pieces(heard.audio, heard.audio_format):
+            with models.borrowed() as model:
+                if self._closed:  # while it waited for the model, which others need
+                    return
+                text = recognise(model, piece).strip()
+            if text:
+                yield from _WORD.findall(separator + text)
+                separator = " "

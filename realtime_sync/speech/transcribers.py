@@ -46,6 +46,9 @@ class Transcriber(Protocol):
         ``hears = True`` it tells what was really said: then every turn is transcribed, responses wait for the
         words, and a turn without words is not answered.
 
+        If what it returns has a method ``close``, another thread calls that when the words are not wanted any
+        longer, which is often: it listens at each pause, and speech goes on.
+
         An exception makes the transcription fail (``conversation.item.input_audio_transcription.failed``)
         and nothing else.
         """

@@ -31,7 +31,9 @@ class Voice(Protocol):
     def speak(self, sentence: Sentence) -> Iterable[bytes]:
         """Return the audio in chunks of any length, in ``sentence.audio_format``; none for what it can't say.
 
-        One voice serves all sessions of a server, from several threads.  An exception makes the response
+        One voice serves all sessions of a server, from several threads.  One that never waits may have an
+        attribute ``instant = True``.  If what it returns has a method ``close``, another thread calls that when
+        the response is cancelled.  An exception makes the response
         fail (``response.done`` with status ``"failed"``) and nothing else.
         """
         ...

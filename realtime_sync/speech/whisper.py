@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ..sound.resampler import floats
 from .cutting import RATE
 from .pool import Pool
-from .recognition import recognised
+from .recognition import Recognition
 from .transcribers import Heard
 
 __all__ = ["WhisperTranscriber"]
@@ -64,7 +64,7 @@ class WhisperTranscriber:
         def recognise(model: Any, pcm: bytes) -> str:
             return _recognise(model, pcm, language, heard.prompt)
 
-        return recognised(heard, self._models, recognise)
+        return Recognition(heard, self._models, recognise)
 
     def _known(self, language: str | None) -> str | None:
         """Return the code of a language, such as ``"en"`` of ``"en-GB"``, if the model may hear it."""

@@ -165,7 +165,7 @@ def test_work_that_never_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Lo
     background = Background()
     background.run(work, lambda: None).close()
     background.close()
-    assert "does not return: 1 threads" in caplog.text
+    assert "goes on, of a responder, transcriber or voice: 1" in caplog.text
     release.set()
 
 
