@@ -32,8 +32,8 @@ class Voice(Protocol):
         """Return the audio in chunks of any length, in ``sentence.audio_format``; none for what it can't say.
 
         One voice serves all sessions of a server, from several threads.  One that never waits may have an
-        attribute ``instant = True``.  If what it returns has a method ``close``, another thread calls that when
-        the response is cancelled.  An exception makes the response
-        fail (``response.done`` with status ``"failed"``) and nothing else.
+        attribute ``instant = True``.  If what it returns has a method ``close``, another thread calls that
+        when the response is cancelled.  An exception makes the response fail (``response.done`` with status
+        ``"failed"``) and nothing else.
         """
         ...
