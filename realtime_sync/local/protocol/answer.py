@@ -13,7 +13,7 @@ from .history import History, Kept, audio_length, without_audio
 from .ids import NEW, Ids
 from .meter import Meter, RateLimits
 from .models import Models
-from .pieces import Aligned, Ended, Piece, Sound, Speaking, Words
+from .pieces import Ended, Part, Piece, Speaking
 from .refusal import described
 from .responders import (
     CallFunction,
@@ -173,7 +173,7 @@ class Answer:
 
     def _written(self, piece: Piece) -> Iterator[list[ServerEvent]]:
         """Yield the events that a piece is sent in."""
-        if not isinstance(piece, Words | Sound | Aligned | Ended):
+        if not isinstance(piece, Part):
             writer = self._writer_of(piece)
             yield self._begin(writer)
             yield from ([delta] for delta in writer.deltas())

@@ -14,7 +14,7 @@ from ...speech.voices import Sentence, Voice
 from .responders import Output, Request, Responder, Say
 from .source import is_instant, let_go
 
-__all__ = ["Aligned", "Ended", "Piece", "Pieces", "Sound", "Speaking", "Words", "words"]
+__all__ = ["Aligned", "Ended", "Part", "Piece", "Pieces", "Sound", "Speaking", "Words", "words"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Ended:
     """The output is whole."""
 
 
-Piece = Output | Words | Sound | Aligned | Ended
+Part = Words | Sound | Aligned | Ended
+Piece = Output | Part
 
 
 @dataclass(frozen=True)
