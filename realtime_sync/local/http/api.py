@@ -25,7 +25,6 @@ from ...events import SessionConfig
 from ..protocol.refusal import Refused, missing
 from .answers import Declined, HttpAnswer, accepted, declined
 from .bodies import (
-    DEFAULT_MODELS,
     announced,
     beta_seconds_of,
     fields_of,
@@ -61,7 +60,7 @@ class Admission:
 
     Attributes:
         session_type: ``"realtime"``, ``"transcription"`` or ``"translation"``.
-        model: What the client asks for, or a default.
+        model: What the client asks for, or its secret or call does; ``None``: nothing.
         dialect: ``"ga"`` or ``"beta"``.
         settings: What the session begins with (GA): those of its secret or its call.
         call: The call that it listens to; the session ends when that does.
@@ -70,7 +69,7 @@ class Admission:
     """
 
     session_type: str
-    model: str
+    model: str | None = None
     dialect: str = "ga"
     settings: SessionConfig | None = None
     call: Call | None = None
@@ -285,7 +284,7 @@ class Api:
         beta = _wants_beta(headers)
         return Admission(
             kind,
-            _model(kind, settings, query),
+            _model(settings, query),
             dialect="beta" if beta and not translating else "ga",
             settings=settings,
             call=call,
@@ -319,11 +318,11 @@ def _agreed(asked: str, given: str) -> str:
     raise Refused("invalid_value", f"this opens a {given} session, not a {asked} session", param)
 
 
-def _model(kind: str, settings: SessionConfig | None, query: Mapping[str, str]) -> str:
+def _model(settings: SessionConfig | None, query: Mapping[str, str]) -> str | None:
     asked, given = query.get("model"), _model_of(settings) if settings else None
     if asked and given and asked != given:
         raise Refused("invalid_value", "the session was made for another model", "model")
-    return given or asked or DEFAULT_MODELS[kind]
+    return given or asked or None
 
 
 def _model_of(settings: SessionConfig) -> str | None:

@@ -21,7 +21,6 @@ from ..protocol.refusal import Refused, missing, unknown
 from .answers import random_id
 
 __all__ = [
-    "DEFAULT_MODELS",
     "announced",
     "beta_seconds_of",
     "fields_of",
@@ -32,13 +31,6 @@ __all__ = [
     "settings_of",
     "value_of",
 ]
-
-DEFAULT_MODELS = {
-    "realtime": "gpt-realtime",
-    "transcription": "gpt-realtime",
-    "translation": "gpt-realtime-translate",
-}
-"""The model by kind of session, where the client asks for none."""
 
 # --- Fields -------------------------------------------------------------------------------------------
 
@@ -156,10 +148,9 @@ def announced(kind: str, settings: SessionConfig, dialect: str = "ga") -> Sessio
     Raises:
         Refused: They make none; its ``param`` begins with ``session``.
     """
-    model = settings.model or DEFAULT_MODELS[kind]
     try:
         protocol = Protocol(
-            session_type=kind, model=model, settings=settings, dialect=dialect, expires_at=0, ids=random_id
+            session_type=kind, settings=settings, dialect=dialect, expires_at=0, ids=random_id
         )
     except Refused as refusal:
         param = beta_param(refusal.param) if refusal.param and dialect == "beta" else refusal.param

@@ -56,7 +56,8 @@ class Protocol:
         voice: Speaks in place of a model.
         detector: Makes what finds the turns in audio; see `realtime_sync.sound.vad.Detector`.
         background: Runs what may wait; by default everything is done within `step`.
-        model: The model the client asked for; only announced.
+        model: The model the client asked for; only announced.  ``None``: it asked for none, so a default is
+            announced until an update names one.
         session_type: ``"realtime"``, ``"transcription"`` or ``"translation"``.
         dialect: ``"ga"`` or ``"beta"``.
         settings: Laid over what a session begins with, for example those an ephemeral secret was made for.
@@ -82,7 +83,7 @@ class Protocol:
         voice: Voice | None = None,
         detector: DetectorFactory | None = None,
         background: Runner | None = None,
-        model: str = "gpt-realtime",
+        model: str | None = None,
         session_type: str = "realtime",
         dialect: str = "ga",
         settings: SessionConfig | None = None,
@@ -120,6 +121,7 @@ class Protocol:
             self._session = ConversationSession(self._ids, fresh, models, self._jobs)
         if settings is not None:
             self._session.configure(settings, 0.0)
+        self._model = model or (settings.model if settings else None) or None  # that the client has named
         self._settings_size = self._measured()
 
     @property
@@ -180,6 +182,7 @@ class Protocol:
                 self._check_update(event.session)
             events = self._session.obey(event, now, len(frame))
             if isinstance(event, ev.SessionUpdate):
+                self._model = self._model or event.session.model or None
                 self._settings_size = self._measured()
         except Refused as refusal:
             events = [refusal.event(event_id)]
@@ -194,7 +197,7 @@ class Protocol:
         return len(msgspec.json.encode(self.session, enc_hook=repr))
 
     def _check_update(self, new: SessionConfig) -> None:
-        """Reject an update that would change the kind of the session, or its model."""
+        """Reject an update that would change the kind of the session, or the model that was named."""
         kind = self.session.type
         if not new.type and kind != "translation":
             raise missing("session.type")
@@ -204,8 +207,9 @@ class Protocol:
                 f"expected {kind!r}, the kind of this session; got {new.type!r:.100}",
                 "session.type",
             )
-        if new.model and new.model != self.session.model:
-            raise Refused("cannot_update_model", "the model of a session can't be changed", "session.model")
+        if new.model and self._model and new.model != self._model:
+            message = f"the model of a session can't be changed: expected {self._model!r:.100}"
+            raise Refused("cannot_update_model", f"{message}, got {new.model!r:.100}", "session.model")
 
     def step(self, now: float = 0.0) -> list[ServerEvent]:
         """Take the next step of what is in flight, and return its events; ``[]`` when nothing is due.

@@ -10,6 +10,11 @@ from ...sound.formats import PCM_RATE, bytes_per_second
 
 __all__ = ["cleared", "configured", "format_of", "fresh_session", "input_of", "output_of", "rate_of"]
 
+_DEFAULT_MODELS = {
+    "realtime": "gpt-realtime",
+    "transcription": "gpt-realtime",
+    "translation": "gpt-realtime-translate",
+}
 _PCM = ev.AudioFormat(type="audio/pcm", rate=PCM_RATE)
 _SERVER_VAD = ev.ServerVad(
     threshold=0.5,
@@ -23,8 +28,9 @@ _TRANSCRIBED_VAD = ev.ServerVad(threshold=0.5, prefix_padding_ms=300, silence_du
 _SEMANTIC_VAD = ev.SemanticVad(eagerness="auto", create_response=True, interrupt_response=True)
 
 
-def fresh_session(kind: str, session_id: str, model: str, expires_at: int | None) -> SessionConfig:
-    """Return the settings that a session of a kind starts with."""
+def fresh_session(kind: str, session_id: str, model: str | None, expires_at: int | None) -> SessionConfig:
+    """Return the settings that a session of a kind starts with; without a model they name a default."""
+    model = model or _DEFAULT_MODELS[kind]
     common: dict[str, Any] = {"type": kind, "id": session_id, "expires_at": expires_at}
     if kind == "transcription":
         return SessionConfig(

@@ -62,7 +62,7 @@ def test_secret(api: Api) -> None:
 def test_secret_for_nothing_in_particular(api: Api) -> None:
     """Without a session, a secret opens a realtime session with the server's defaults."""
     assert post(api, CLIENT_SECRETS, {})[1]["session"]["type"] == "realtime"
-    assert admitted(api, headers={"authorization": f"Bearer {issued(api)}"}).model == "gpt-realtime"
+    assert admitted(api, headers={"authorization": f"Bearer {issued(api)}"}).model is None
 
 
 def test_secret_for_transcription(api: Api) -> None:
@@ -183,20 +183,20 @@ BETA_HEADER = {"openai-beta": "assistants=v2, realtime=v1"}
 @pytest.mark.parametrize(
     ("path", "query", "extra", "expected"),
     [
-        (REALTIME, {}, {}, Admission("realtime", "gpt-realtime")),
+        (REALTIME, {}, {}, Admission("realtime")),
         (f"{REALTIME}/", {"model": "m", "other": "x"}, {}, Admission("realtime", "m")),
-        (REALTIME, {"model": ""}, {}, Admission("realtime", "gpt-realtime")),
-        (REALTIME, {"intent": "transcription"}, {}, Admission("transcription", "gpt-realtime")),
-        (REALTIME, {"intent": "conversation"}, {}, Admission("realtime", "gpt-realtime")),
-        (TRANSLATIONS, {}, {}, Admission("translation", "gpt-realtime-translate")),
+        (REALTIME, {"model": ""}, {}, Admission("realtime")),
+        (REALTIME, {"intent": "transcription"}, {}, Admission("transcription")),
+        (REALTIME, {"intent": "conversation"}, {}, Admission("realtime")),
+        (TRANSLATIONS, {}, {}, Admission("translation")),
         (f"{TRANSLATIONS}/", {"model": "m"}, {}, Admission("translation", "m")),
-        (REALTIME, {}, BETA_HEADER, Admission("realtime", "gpt-realtime", "beta")),
-        (REALTIME, {}, {"openai-beta": "realtime=v2"}, Admission("realtime", "gpt-realtime")),
+        (REALTIME, {}, BETA_HEADER, Admission("realtime", None, "beta")),
+        (REALTIME, {}, {"openai-beta": "realtime=v2"}, Admission("realtime")),
         (TRANSLATIONS, {"model": "m"}, BETA_HEADER, Admission("translation", "m")),
-        (REALTIME, {"call_id": ""}, {}, Admission("realtime", "gpt-realtime")),
+        (REALTIME, {"call_id": ""}, {}, Admission("realtime")),
         (REALTIME, {}, {"sec-websocket-protocol": "chat, realtime"},
-         Admission("realtime", "gpt-realtime", subprotocol="realtime")),
-        (REALTIME, {}, {"sec-websocket-protocol": "chat"}, Admission("realtime", "gpt-realtime")),
+         Admission("realtime", subprotocol="realtime")),
+        (REALTIME, {}, {"sec-websocket-protocol": "chat"}, Admission("realtime")),
     ],
 )  # fmt: skip
 def test_admission(
@@ -241,16 +241,16 @@ TRANSLATION_SECRET = {"model": "m", "audio": {"output": {"language": "de"}}}
         (REALTIME_SECRET, REALTIME, {}, "realtime", "m"),
         (REALTIME_SECRET, REALTIME, {"model": "m"}, "realtime", "m"),
         (UNNAMED_SECRET, REALTIME, {"model": "other"}, "realtime", "other"),
-        (UNNAMED_SECRET, REALTIME, {}, "realtime", "gpt-realtime"),
+        (UNNAMED_SECRET, REALTIME, {}, "realtime", None),
         (TRANSCRIBED, REALTIME, {}, "transcription", "whisper-1"),
         (TRANSCRIBED, REALTIME, {"intent": "transcription"}, "transcription", "whisper-1"),
         (TRANSCRIBED, REALTIME, {"model": "whisper-1"}, "transcription", "whisper-1"),
-        ({"type": "transcription"}, REALTIME, {}, "transcription", "gpt-realtime"),
+        ({"type": "transcription"}, REALTIME, {}, "transcription", None),
         (TRANSLATION_SECRET, TRANSLATIONS, {}, "translation", "m"),
     ],
 )
 def test_secret_brings_its_session(
-    api: Api, session: dict[str, Any], path: str, query: dict[str, str], kind: str, model: str
+    api: Api, session: dict[str, Any], path: str, query: dict[str, str], kind: str, model: str | None
 ) -> None:
     """The session that a secret was made for is the one that it opens."""
     admission = admitted(api, path, query, {"authorization": f"Bearer {issued(api, session)}"})

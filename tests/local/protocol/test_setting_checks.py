@@ -47,10 +47,21 @@ from talk import WEATHER, Talk
 )
 def test_updates_that_are_refused(session: dict[str, Any], code: str, param: str) -> None:
     """A wrong update names the field, and changes nothing."""
-    talk = Talk()
+    talk = Talk.to(model="gpt-realtime")
     before = talk.update()
     if session and "type" not in session:
         session = {"type": "realtime", "instructions": "changed", **session}
     error = talk.error("session.update", session=session)
     assert (error.code, error.param) == (code, param)
     assert talk.update() == before
+
+
+def test_a_model_is_named_once() -> None:
+    """A client that opened the session without a model may name one, which then is the session's."""
+    talk = Talk.to()
+    assert talk.update()["model"] == "gpt-realtime"
+    assert talk.error("session.update", session={"type": "realtime", "model": "m", "foo": 1}).param
+    assert talk.update(model="mine")["model"] == "mine"
+    assert talk.update(model="mine", instructions="x")["model"] == "mine"
+    error = talk.error("session.update", session={"type": "realtime", "model": "other"})
+    assert error.message.startswith("the model of a session can't be changed: expected 'mine', got 'other'")

@@ -89,5 +89,5 @@ def test_a_translator_that_fails() -> None:
 )
 def test_what_a_translation_session_refuses(event: dict[str, Any], param: str) -> None:
     """What belongs to a conversation is an error there."""
-    talk = Talk.to(session_type="translation")
+    talk = Talk.to(session_type="translation", model="gpt-realtime-translate")
     assert talk.error(**event).param == param
