@@ -22,8 +22,11 @@ import pydantic
 import pytest
 from openai.types import realtime
 from openai.types.beta import realtime as beta_realtime
+from talking import spoken, transcript, voice, words
 
 from realtime_sync.local import LocalServer, Responder, ScriptedResponder
+from realtime_sync.speech.moonshine import MoonshineTranscriber
+from realtime_sync.speech.silero import SileroDetector
 
 # The client opens connections in a way that websockets 17 has deprecated.
 pytestmark = pytest.mark.filterwarnings(
@@ -457,6 +460,29 @@ async def test_interruption(client_class: Any) -> None:
     assert "input_audio_buffer.speech_started" in [event.type for event in events]
     assert (cancelled.status, cancelled.status_details.reason) == ("cancelled", "turn_detected")
     assert (answer.status, answer.output[0].content[0].transcript) == ("completed", "Yes?")
+
+
+@pytest.mark.parametrize("client_class", [openai.OpenAI])  # one is enough: the models take seconds
+@run
+async def test_spoken_turn(client_class: Any) -> None:
+    """A question that is spoken is written down, calls the function it means, and is answered in speech."""
+    hearing = MoonshineTranscriber()
+    session = {**LISTENING, "tools": [{**WEATHER, "name": "get_weather"}]}
+    speech: dict[str, Any] = {"transcriber": hearing, "voice": voice(), "detector": SileroDetector}
+    async with talking(client_class, session, **speech) as talk:
+        await talk.hear(spoken("What is the weather in Oslo?"))
+        asked = await talk.until("response.done")
+        [call] = asked[-1].response.output
+        output = {"type": "function_call_output", "call_id": call.call_id, "output": "It is snowing."}
+        await done(talk.connection.conversation.item.create(item=output))
+        answered = await talk.turn()
+    [question] = [event for event in asked if event.type.endswith("transcription.completed")]
+    assert words(question.transcript) == words("What is the weather in Oslo?")
+    assert (call.name, json.loads(call.arguments)) == ("get_weather", {"city": "Oslo"})
+    said = answered[-1].response.output[0].content[0].transcript
+    deltas = [event.delta for event in answered if event.type == "response.output_audio.delta"]
+    assert said == "The function answered: It is snowing."
+    assert words(transcript(hearing, b"".join(map(base64.b64decode, deltas)))) == words(said)
 
 
 # --- Errors and ends ---------------------------------------------------------------------------------
