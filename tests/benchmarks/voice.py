@@ -35,7 +35,7 @@ Talks = list[tuple[bytes, str]]
 @contextlib.contextmanager
 def serving() -> Iterator[tuple[str, int]]:
     """Run `serve --speech`; yield its address and its process id."""
-    arguments = [sys.executable, "-m", "realtime_sync", "serve", "--port", "0", "--speech"]
+    arguments = [sys.executable, "-m", "realtime_sync", "serve", "--port", "0", "--speech", "--realtime-pace"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -118,12 +118,13 @@ class Talker:
         """Speak into the answer, which was begun, until it is cancelled; then let the turn end."""
         for name in ("started", "done"):
             self._at.pop(name, None)
+        began = self._due
         for start in range(0, len(speech), CHUNK):
             self._say(speech[start : start + CHUNK])
             if "started" in self._at and "done" in self._at:
                 break
         if "started" in self._at and "done" in self._at:
-            self._delays.interrupted.append(max(self._at["done"] - self._at["started"], 0.0))
+            self._delays.interrupted.append(self._at["done"] - began)
         self.finish()
 
     def cancel(self) -> None:
@@ -230,7 +231,7 @@ def main() -> None:
             print(f"| pink, 10 dB | {word_errors(url, with_noise):.1f} % | 12 % |\n", flush=True)
         print(
             "| sessions at once | last word to commit | commit to transcript | commit to first audio "
-            "| speech found to answer cancelled | cancel to its end | without an answer | MiB |\n"
+            "| interrupting word to answer cancelled | cancel to its end | without an answer | MiB |\n"
             "|---|---|---|---|---|---|---|---|"
         )
         delays_of(url, 1, short[:1])  # warms up
