@@ -383,7 +383,7 @@ def _bound(host: str, port: int) -> socket.socket:
     """Return a socket that has taken the address, and doesn't listen yet.
 
     Raises:
-        OSError: The address is taken.
+        OSError: The address is taken, or can't be had; it is the error's ``filename``.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -393,8 +393,9 @@ def _bound(host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))
-    except OSError:
+    except OSError as error:
         sock.close()
+        error.filename = f"{host}:{port}"  # the system doesn't say which
         raise
     return sock
 

@@ -207,6 +207,7 @@ def test_a_port_that_is_taken() -> None:
     with ScriptedServer(lambda caller: None) as server:
         status, out, err = call("serve", "--port", str(server.port))
     assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert f"127.0.0.1:{server.port}: " in err
     assert "in use" in err
 
 
