@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"The local server {speech.description}.  Loading the models ...", flush=True)
     for model in (speech.transcriber, speech.voice, speech.detector):
         getattr(model, "warm_up", lambda: None)()
+    questions = [_spoken(speech.voice, question) for question in options.questions or _QUESTIONS]
     recording = StereoRecording()
     with (
         LocalServer(transcriber=speech.transcriber, voice=speech.voice, detector=speech.detector) as server,
@@ -67,20 +68,23 @@ def run(options: argparse.Namespace) -> int:
         session.update(
             audio=ev.AudioConfig(input=ev.AudioInputConfig(transcription=transcription)), tools=[_WEATHER]
         )
-        answered = [
-            _Turn(session, recording).hold(_spoken(speech.voice, question))
-            for question in options.questions or _QUESTIONS
-        ]
+        answered = [_Turn(session, recording).hold(question) for question in questions]
     recording.save(options.output)
     print(f"\nBoth sides are in {options.output}: {recording.seconds:.1f} s.")
     return status.DONE if all(answered) else status.INCOMPLETE
 
 
 def _spoken(voice: Voice, text: str) -> bytes:
-    """Return the audio of a question, from its first to its last word."""
+    """Return the audio of a question, from its first to its last word.
+
+    Raises:
+        ValueError: The voice can't say it.
+    """
     samples = samples_of(b"".join(voice.speak(Sentence(text))))
     heard = [n for n, sample in enumerate(samples) if abs(sample) > _AUDIBLE]
-    return bytes_of(samples[heard[0] : heard[-1] + 1]) if heard else b""
+    if not heard:
+        raise ValueError(f"expected a question in English words, which the voice can say; got {text!r:.80}")
+    return bytes_of(samples[heard[0] : heard[-1] + 1])
 
 
 class _Turn:

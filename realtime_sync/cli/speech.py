@@ -44,9 +44,11 @@ def chosen(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
     Raises:
         ImportError: Something that was asked for is not installed.
-        ValueError, FileNotFoundError: It can't be had.
+        ValueError, FileNotFoundError: It can't be had, or the options contradict each other.
     """
     asked = options.speech or options.hear or options.speak
+    if options.no_speech and asked:
+        raise ValueError("--hear and --speak don't go together with --no-speech")
     if options.no_speech or not (asked or _WITH_SPEECH):
         return {}, ""
     from ..speech.installed import find  # only here: other commands don't need it

@@ -38,11 +38,21 @@ def test_a_call(tmp_path: Path) -> None:
 
 
 def test_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no question to a model that hears gets no answer, and the command says so."""
-    monkeypatch.setattr(demo, "_PATIENCE", 1.0)
-    status, _, err = call("demo", "--output", str(tmp_path / "both.wav"), "\u4f60\u597d")
+    """What gets no answer in time is said, and the command ends with 1."""
+    monkeypatch.setattr(demo, "_PATIENCE", 0.0)
+    status, _, err = call("demo", "--output", str(tmp_path / "both.wav"), "Hello?")
     assert status == 1
-    assert "no answer within 1 s" in err
+    assert "no answer within 0 s" in err
+
+
+@pytest.mark.parametrize("question", ["", "\u4f60\u597d"])
+def test_a_question_that_can_not_be_spoken(tmp_path: Path, question: str) -> None:
+    """It is said which one, before the talk, and nothing waits for an answer to silence."""
+    both = tmp_path / "both.wav"
+    status, out, err = call("demo", "--output", str(both), "Hello?", question)
+    assert (status, both.exists()) == (2, False)
+    assert "you:" not in out
+    assert f"which the voice can say; got {question!r}" in err
 
 
 def test_an_output_that_can_not_be_written(tmp_path: Path) -> None:

@@ -63,3 +63,10 @@ def test_transcribe_hears(tmp_path: Path) -> None:
     """`transcribe --local` writes down what is said."""
     status, out, err = call("transcribe", "--local", "--speech", spoken(tmp_path / "fox.wav", WORDS))
     assert (status, out.strip(), err) == (0, WORDS, "")
+
+
+def test_options_that_contradict_each_other() -> None:
+    """What is asked for by name is not left out in silence."""
+    for option in ("--hear=moonshine", "--speak=hibari"):
+        with pytest.raises(ValueError, match="don't go together with --no-speech"):
+            speech.chosen(options("--no-speech", option))
