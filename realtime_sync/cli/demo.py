@@ -150,7 +150,7 @@ class _Turn:
         print(f"        calls {event.name}({event.arguments})", flush=True)
         output = f"Seven degrees and clear in {json.loads(event.arguments).get('city')}."
         self._session.conversation.item.create(ev.FunctionCallOutput(call_id=event.call_id, output=output))
-        self._session.response.create()
+        self._session.response.create(when_idle=True)  # once the response that calls is over
 
     def _done(self, response: ev.Response) -> None:
         said = [item for item in response.output or [] if isinstance(item, ev.Message)]
