@@ -89,7 +89,7 @@ def answers_in_order(n: int) -> Work:
     return lambda: [ledger.note(answer) for answer in answers]
 
 
-@row(500)
+@row(2000)
 def answers_to_nothing_that_was_sent(n: int) -> Work:
     ledger, event = Ledger(), ev.ConversationItemDelete(item_id="")
     for number in range(n):
