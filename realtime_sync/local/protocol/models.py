@@ -1,15 +1,13 @@
 """What hears, thinks and speaks in a server's sessions."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from ...sound.vad import DetectorFactory, EnergyDetector
 from ...speech.transcribers import DefaultTranscriber, Heard, Segment, Transcriber
 from ...speech.voices import Voice
 from .pieces import Piece, Pieces, Speaking
 from .responders import DefaultResponder, Request, Responder
-from .source import Inline, Runner, Source, is_instant, let_go
+from .source import Inline, Opened, Runner, Source, is_instant
 from .speech import ToneVoice
 
 __all__ = ["Models"]
@@ -48,21 +46,5 @@ class Models:
     def transcription(self, heard: Heard) -> Source[str | Segment]:
         """Let the transcriber listen."""
         run: Runner = Inline if is_instant(self.transcriber) else self.background
-        work = _Listening(self.transcriber, heard)
-        return run(work.begin, work.close)
-
-
-class _Listening:
-    """A transcriber at work, which may be told to end early."""
-
-    def __init__(self, transcriber: Transcriber, heard: Heard) -> None:
-        self._transcriber = transcriber
-        self._heard = heard
-        self._items: Any = None
-
-    def begin(self) -> Iterable[str | Segment]:
-        self._items = self._transcriber.transcribe(self._heard)
-        return self._items  # type: ignore[no-any-return]
-
-    def close(self) -> None:
-        let_go(self._items)
+        opened = Opened()
+        return run(lambda: opened.add(self.transcriber.transcribe(heard)), opened.close)

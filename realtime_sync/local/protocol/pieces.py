@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 from ...sound.conversion import chunks
 from ...sound.formats import whole_samples
@@ -12,7 +11,7 @@ from ...speech.sentences import Sentences
 from ...speech.speakable import speakable
 from ...speech.voices import Sentence, Voice
 from .responders import Output, Request, Responder, Say
-from .source import is_instant, let_go
+from .source import Opened, is_instant
 
 __all__ = ["Aligned", "Ended", "Part", "Piece", "Pieces", "Sound", "Speaking", "Words", "words"]
 
@@ -73,29 +72,19 @@ class Pieces:
         self._responder = responder
         self._request = request
         self._speaking = speaking
-        self._closed = False
-        self._open: list[Any] = []  # what the responder and the voice have returned
+        self._opened = Opened()
         self.instant = is_instant(responder) and (speaking is None or is_instant(speaking.voice))
 
     def close(self) -> None:
         """Make the responder and the voice return early; from any thread."""
-        self._closed = True
-        for items in list(self._open):
-            let_go(items)
+        self._opened.close()
 
     def __iter__(self) -> Iterator[Piece]:
-        for output in self._opened(self._responder.respond(self._request)):
+        for output in self._opened.add(self._responder.respond(self._request)):
             yield output
             if isinstance(output, Say):
                 yield from self._said(output)
                 yield Ended()
-
-    def _opened(self, items: Any) -> Any:
-        """Note what is to be closed, and return it."""
-        self._open.append(items)
-        if self._closed:  # meanwhile, by another thread
-            let_go(items)
-        return items
 
     def _said(self, say: Say) -> Iterator[Piece]:
         if self._speaking is None:
@@ -115,12 +104,11 @@ class Pieces:
             yield from self._sentence(sentence, speaking)
 
     def _sentence(self, text: str, speaking: Speaking) -> Iterator[Piece]:
-        audio = self._opened(speaking.speak(text))
+        audio = self._opened.add(speaking.speak(text))
         try:
             yield from _side_by_side(text, audio, speaking.audio_format)
         finally:
-            self._open.remove(audio)
-            let_go(audio)
+            self._opened.remove(audio)
 
 
 def _side_by_side(text: str, audio: Iterable[bytes], audio_format: str) -> Iterator[Piece]:

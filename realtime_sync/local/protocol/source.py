@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import GeneratorType
 from typing import Protocol, TypeVar
 
-__all__ = ["Inline", "Runner", "Source", "is_instant", "let_go"]
+__all__ = ["Inline", "Opened", "Runner", "Source", "is_instant"]
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -77,11 +77,37 @@ def is_instant(player: object) -> bool:
     return bool(getattr(player, "instant", False))
 
 
-def let_go(items: object) -> None:
-    """Close what a responder or a voice has returned, from any thread.
+_Items = TypeVar("_Items")
 
-    A generator is not: that is for the thread that runs it.
-    """
+
+class Opened:
+    """What a responder, transcriber or voice has returned, to be closed if it is not wanted any longer."""
+
+    def __init__(self) -> None:
+        self._items: list[object] = []
+        self._closed = False
+
+    def add(self, items: _Items) -> _Items:
+        """Note what was returned, and return it.  If all else was closed meanwhile, this is closed, too."""
+        self._items.append(items)
+        if self._closed:
+            _let_go(items)
+        return items
+
+    def remove(self, items: object) -> None:
+        """Close what is over."""
+        self._items.remove(items)
+        _let_go(items)
+
+    def close(self) -> None:
+        """Close all, also what is still to be added; from any thread."""
+        self._closed = True
+        for items in list(self._items):
+            _let_go(items)
+
+
+def _let_go(items: object) -> None:
+    """Close what may be closed from any thread.  A generator is not: that is for the thread that runs it."""
     close = getattr(items, "close", None)
     if callable(close) and not isinstance(items, GeneratorType):
         close()

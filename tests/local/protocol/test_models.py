@@ -47,3 +47,27 @@ def test_who_hears() -> None:
     hearing.hears = True  # type: ignore[attr-defined]
     assert Models(transcriber=hearing).hears
     assert not Models().hears
+
+
+def test_a_transcriber_that_is_slow_to_begin() -> None:
+    """What it returns after it was told to end is closed, as that of a responder is."""
+    closed: list[str] = []
+
+    class Words:
+        def __iter__(self) -> Any:
+            return iter(["Hello"])
+
+        def close(self) -> None:
+            closed.append("the words")
+
+    class Slow:
+        def transcribe(self, heard: Heard) -> Any:
+            return Words()
+
+    def background(work: Callable[[], Iterable[Any]], close: Callable[[], None]) -> Any:
+        close()
+        work()
+        return Inline(work, close)
+
+    Models(transcriber=Slow(), background=background).transcription(HEARD)
+    assert closed == ["the words"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from realtime_sync.local.protocol.source import Inline, is_instant
+from realtime_sync.local.protocol.source import Inline, Opened, is_instant
 
 
 def test_items_in_their_order() -> None:
@@ -60,3 +60,27 @@ def test_what_never_waits(instant: bool) -> None:
     """It says so itself; what says nothing may wait."""
     assert is_instant(type("Player", (), {"instant": instant})()) is instant
     assert not is_instant(object())
+
+
+class Closable:
+    """Counts how often it is closed."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_what_is_opened_is_closed() -> None:
+    """All of it, also what comes only after the closing; what is over, at once; a generator never."""
+    opened, early, over, late = Opened(), Closable(), Closable(), Closable()
+    running = opened.add(number for number in range(3))
+    assert opened.add(early) is early
+    opened.add(over)
+    opened.remove(over)
+    assert (early.closed, over.closed) == (0, 1)
+    opened.close()
+    opened.add(late)
+    assert (early.closed, over.closed, late.closed) == (1, 1, 1)
+    assert next(running) == 0
