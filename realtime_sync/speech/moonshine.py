@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..sound.formats import FULL_SCALE, samples_of
+from ..sound.resampler import floats
 from .cutting import RATE
 from .notices import log_once
 from .pool import Pool
 from .recognition import Recognition
-from .transcribers import Heard
+from .transcribers import Heard, is_english
 
 __all__ = ["MoonshineTranscriber"]
 
@@ -50,7 +50,7 @@ class MoonshineTranscriber:
 
     def transcribe(self, heard: Heard) -> Iterator[str]:
         """Yield the words, with the spaces between them."""
-        if heard.language and heard.language.lower().split("-")[0] not in ("en", "english"):
+        if not is_english(heard.language):
             log_once("moonshine: language", f"Moonshine hears English, not {heard.language!r:.80}")
         return Recognition(heard, self._models, _recognise)
 
@@ -82,6 +82,5 @@ def _model() -> Any:
 
 
 def _recognise(model: Any, pcm: bytes) -> str:
-    samples = [sample / FULL_SCALE for sample in samples_of(pcm)]
-    lines = model.transcribe_without_streaming(samples, RATE).lines
+    lines = model.transcribe_without_streaming(floats(pcm).tolist(), RATE).lines
     return " ".join(line.text.strip() for line in lines)

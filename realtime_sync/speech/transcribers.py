@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["DefaultTranscriber", "Heard", "Segment", "Transcriber", "in_words"]
+__all__ = ["DefaultTranscriber", "Heard", "Segment", "Transcriber", "in_words", "is_english", "language_code"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,16 @@ class DefaultTranscriber:
         unit = "second" if (whole, tenths) == (1, 0) else "seconds"
         words = f"{count} {unit} of audio.".capitalize().split(" ")
         return [words[0], *(f" {word}" for word in words[1:])]
+
+
+def language_code(language: str) -> str:
+    """Return the code of a language without its region: ``"en"`` of ``"en-GB"`` and ``"en_GB"``."""
+    return language.lower().replace("_", "-").partition("-")[0]
+
+
+def is_english(language: str | None) -> bool:
+    """Return whether this is English, which it is too where no language is named."""
+    return not language or language_code(language) in ("en", "english")
 
 
 _SMALL = [

@@ -10,7 +10,7 @@ from ..sound.resampler import floats
 from .cutting import RATE
 from .pool import Pool
 from .recognition import Recognition
-from .transcribers import Heard
+from .transcribers import Heard, is_english, language_code
 
 __all__ = ["WhisperTranscriber"]
 
@@ -68,10 +68,10 @@ class WhisperTranscriber:
 
     def _known(self, language: str | None) -> str | None:
         """Return the code of a language, such as ``"en"`` of ``"en-GB"``, if the model may hear it."""
-        code = language.lower().replace("_", "-").partition("-")[0] if language else None
+        code = language_code(language) if language else None
         if not self._only_english:
             return code
-        if code not in (None, "en", "english"):
+        if not is_english(language):
             raise ValueError(
                 f"the Whisper model in {self._folder} hears English only, got language {language!r:.80}; "
                 "expected a folder with a model of many languages"

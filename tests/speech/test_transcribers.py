@@ -3,6 +3,7 @@
 import pytest
 
 from realtime_sync.local import DefaultTranscriber, Heard
+from realtime_sync.speech.transcribers import is_english, language_code
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,16 @@ def test_the_default_transcriber(seconds: float, text: str) -> None:
     """It says in words how much it heard."""
     pieces = DefaultTranscriber().transcribe(Heard(b"", "audio/pcm", seconds))
     assert "".join(str(piece) for piece in pieces) == text
+
+
+@pytest.mark.parametrize("language", [None, "", "en", "EN", "en-GB", "en_US", "english"])
+def test_english(language: str | None) -> None:
+    """Whatever its region, however it is written; and where no language is named."""
+    assert is_english(language)
+
+
+@pytest.mark.parametrize(("language", "code"), [("de", "de"), ("pt-BR", "pt"), ("zh_Hans", "zh")])
+def test_other_languages(language: str, code: str) -> None:
+    """The region says nothing about which language it is."""
+    assert not is_english(language)
+    assert language_code(language) == code
