@@ -8,7 +8,7 @@ from ...speech.voices import Voice
 from .pieces import Piece, Pieces, Speaking
 from .responders import DefaultResponder, Request, Responder
 from .source import Inline, Opened, Runner, Source, is_instant
-from .speech import ToneVoice
+from .tones import ToneVoice
 
 __all__ = ["Models"]
 

@@ -8,7 +8,7 @@ from talk import Talk
 from tones import RATES
 
 from realtime_sync.local import ScriptedResponder
-from realtime_sync.local.protocol.speech import speech
+from realtime_sync.local.protocol.tones import speech
 from realtime_sync.sound.formats import bytes_of
 
 
