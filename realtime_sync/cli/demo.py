@@ -56,12 +56,12 @@ def run(options: argparse.Namespace) -> int:
     speech = find(insist=True)
     assert speech.voice is not None
     print(f"The local server {speech.description}.  Loading the models ...", flush=True)
-    for model in (speech.transcriber, speech.voice, speech.detector):
+    for model in speech.parts.values():
         getattr(model, "warm_up", lambda: None)()
     questions = [_spoken(speech.voice, question) for question in options.questions or _QUESTIONS]
     recording = StereoRecording()
     with (
-        LocalServer(transcriber=speech.transcriber, voice=speech.voice, detector=speech.detector) as server,
+        LocalServer(**speech.parts) as server,
         connect(base_url=server.url, api_key="local") as session,
     ):
         transcription = ev.AudioTranscription(model="local")

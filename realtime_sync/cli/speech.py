@@ -54,6 +54,4 @@ def chosen(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from ..speech.installed import find  # only here: other commands don't need it
 
     speech = find(options.hear, options.speak, options.language, insist=options.speech)
-    parts = {"transcriber": speech.transcriber, "voice": speech.voice, "detector": speech.detector}
-    used = {name: part for name, part in parts.items() if part is not None}
-    return used, f"The local server {speech.description}."
+    return speech.parts, f"The local server {speech.description}."

@@ -186,17 +186,17 @@ class LocalServer:
 
     def _warm_up(self) -> None:
         """Let models load, so that the first turn doesn't wait for them."""
-        warming = [getattr(model, "warm_up", None) for model in self._models]
-        if any(warming):
+        loads = [load for model in self._models if (load := getattr(model, "warm_up", None)) is not None]
+        if loads:
             # Loads models while the server answers already; a daemon, as loading can't be ended.
             self._warming = threading.Thread(
-                target=self._call_all, args=(warming,), name="realtime-sync-warm-up", daemon=True
+                target=self._call_all, args=(loads,), name="realtime-sync-warm-up", daemon=True
             )
             self._warming.start()
 
-    def _call_all(self, functions: Iterable[Callable[[], object] | None]) -> None:
+    def _call_all(self, functions: Iterable[Callable[[], object]]) -> None:
         for function in functions:
-            if function is not None and not self._stopped.is_set():
+            if not self._stopped.is_set():
                 try:
                     function()
                 except Exception:

@@ -4,7 +4,7 @@ import importlib.util
 import platform
 import shutil
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..sound.vad import DetectorFactory
 from .espeak import EspeakVoice
@@ -39,6 +39,12 @@ class Speech:
     voice: Voice | None
     detector: DetectorFactory | None
     description: str
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What is not missing, as arguments of `realtime_sync.local.LocalServer`."""
+        every = {"transcriber": self.transcriber, "voice": self.voice, "detector": self.detector}
+        return {name: part for name, part in every.items() if part is not None}
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from realtime_sync.sound.vad import EnergyDetector
 from realtime_sync.speech.espeak import EspeakVoice
 from realtime_sync.speech.hibari import HibariVoice
-from realtime_sync.speech.installed import find
+from realtime_sync.speech.installed import Speech, find
 from realtime_sync.speech.moonshine import MoonshineTranscriber
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
@@ -143,3 +144,9 @@ def test_looking_loads_no_library() -> None:
     root = Path(__file__).parents[2]
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert {"numpy", "soxr", "onnxruntime", *ALL.split()}.isdisjoint(ended.stdout.split())
+
+
+def test_the_parts_are_arguments_of_a_server() -> None:
+    """Those that are there, by the names that the server has for them."""
+    speech = Speech(None, None, EnergyDetector, "finds turns by loudness")
+    assert speech.parts == {"detector": EnergyDetector}
